@@ -1,0 +1,1 @@
+"""Runs the bundle on one machine with no Docker: embedded PostgreSQL, the functions' processes, an HTTP API gateway."""
