@@ -1,0 +1,375 @@
+"""Stripe's events: from a request body to provider-neutral facts.
+
+A Stripe event is rendered in the API version of its endpoint, and endpoints keep their version for years. So no version
+is looked at: every reader takes a value from wherever any version since 2018 puts it, and takes an id both as text and
+as an expanded object. What is absent is None; money and time that are there and cannot be read raise EventUnreadable.
+
+Nothing here knows a database, HTTP or Stripe's own library.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final, NamedTuple, TypeAlias, cast
+
+from goodword.payments.bodies import EventMalformed, read_object
+from goodword.payments.facts import (
+    EventUnreadable,
+    Fact,
+    IdentityLinked,
+    ObjectsLinked,
+    PaymentSucceeded,
+    net_of_tax,
+)
+
+Object: TypeAlias = Mapping[str, object]
+
+_IDENTIFIER: Final = re.compile(r"[!-~]{1,255}")
+_EXTERNAL_ID: Final = re.compile(r"[A-Za-z0-9._:@|~-]{1,128}")
+_CURRENCY: Final = re.compile(r"[A-Za-z]{3}")
+_LARGEST_AMOUNT: Final = 2**63 - 1
+_YEAR_10000: Final = 253_402_300_800
+
+
+@dataclass(frozen=True, slots=True)
+class StripeEvent:
+    """One event as Stripe sent it.
+
+    `account` names a connected account (Connect); it is None on an account's own events. `created` is None where the
+    body does not say. A `thin` event (a v2 event, an EventBridge envelope) shows no object: it can only be kept.
+    """
+
+    id: str
+    type: str
+    created: datetime | None
+    livemode: bool
+    account: str | None
+    api_version: str | None
+    object: Object
+    thin: bool = False
+
+
+def read_event(raw: bytes) -> StripeEvent:
+    """The event in a body. Raises EventMalformed, and nothing else, for every other body.
+
+    Cheap enough to run on a body whose signature is still unverified, to learn the id under which an answer may be
+    stored. Until the signature holds, nothing else of it may be believed.
+    """
+    body = read_object(raw)
+    if body.get("object") == "v2.core.event":
+        return _thin(raw, body, type_=body.get("type"), livemode=body.get("livemode"))
+    if "detail-type" in body and "detail" in body:
+        return _thin(raw, body, type_=body.get("detail-type"), livemode=_inside(body, "detail").get("livemode"))
+    event_id = _text(body.get("id"))
+    event_type = _text(body.get("type"))
+    data_object = _inside(body, "data").get("object")
+    if event_id is None or event_type is None or not isinstance(data_object, dict):
+        raise EventMalformed("an event has an id, a type and a data.object")
+    try:
+        created = _time(body, "created")
+    except EventUnreadable:
+        created = None  # only facts that need it may fail for it
+    return StripeEvent(
+        id=event_id,
+        type=event_type,
+        created=created,
+        livemode=body.get("livemode") is True,
+        account=_identifier(body.get("account")),
+        api_version=_text(body.get("api_version")),
+        object=cast("Object", data_object),
+    )
+
+
+def facts(event: StripeEvent) -> tuple[Fact, ...]:
+    """What `event` says that matters here; nothing for kinds we do not handle.
+
+    An event of a connected account is read like any other: whether to use it is the caller's decision.
+    Raises EventUnreadable.
+    """
+    reader = _READERS.get(event.type)
+    if reader is None or event.thin:
+        return ()
+    return reader(event)
+
+
+def _thin(raw: bytes, body: Object, *, type_: object, livemode: object) -> StripeEvent:
+    """An event without its object, under its own id: an envelope's is not the id of the event it wraps.
+
+    `account` stays None: an EventBridge envelope uses that word for the AWS account.
+    """
+    return StripeEvent(
+        id=_text(body.get("id")) or f"thin:{sha256(raw).hexdigest()}",
+        type=_text(type_) or "unknown",
+        created=None,
+        livemode=livemode is True,
+        account=None,
+        api_version=None,
+        object={},
+        thin=True,
+    )
+
+
+def _read_session(event: StripeEvent) -> tuple[Fact, ...]:
+    """A finished Checkout session: who bought, and the money of a one-time purchase without an invoice.
+
+    Where there is or will be an invoice, its own event is the money: renewals have no session, and one sale must have
+    one key. A session that only saves a payment method (`setup`) sells nothing.
+    """
+    session = event.object
+    mode = session.get("mode")
+    if mode == "setup":
+        return ()
+    objects = _distinct(
+        _identifier(session.get("id")),
+        *_customers(session),
+        _identifier(session.get("subscription")),
+        _identifier(session.get("invoice")),
+        _identifier(session.get("payment_intent")),
+    )
+    person = _person(
+        _inside(session, "metadata"),
+        _inside(session, "subscription", "metadata"),
+        _inside(session, "payment_intent", "metadata"),
+        reference=session.get("client_reference_id"),
+    )
+    at = _created(event)
+    linked = _linked(session, person, objects, at)
+    invoiced = session.get("invoice") is not None or _inside(session, "invoice_creation").get("enabled") is True
+    if mode != "payment" or session.get("payment_status") != "paid" or invoiced:
+        return linked
+    # Shipping is part of what was paid. Amounts are in the currency that was charged, never a converted one.
+    total = _required_amount(session, "amount_total")
+    tax = _amount(_inside(session, "total_details"), "amount_tax") or 0
+    net = net_of_tax(total, total, tax)
+    key = _identifier(session.get("payment_intent")) or _identifier(session.get("id"))
+    return linked + _payment(event, key, person, objects, net=net, paid_at=at)
+
+
+def _read_invoice(event: StripeEvent) -> tuple[Fact, ...]:
+    """A paid invoice: who paid, and the money that came through Stripe."""
+    invoice = event.object
+    subscription = _inside(invoice, "parent", "subscription_details")
+    payments = [_inside(payment, "payment") for payment in _elements(_inside(invoice, "payments"), "data")]
+    key = _identifier(invoice.get("id")) or _identifier(invoice.get("payment_intent"))
+    objects = _distinct(
+        _identifier(invoice.get("id")),
+        *_customers(invoice),
+        _identifier(invoice.get("subscription")) or _identifier(subscription.get("subscription")),
+        *(_identifier(source.get(name)) for source in (invoice, *payments) for name in ("payment_intent", "charge")),
+    )
+    person = _person(
+        _inside(invoice, "metadata"),
+        _inside(subscription, "metadata"),
+        _inside(invoice, "subscription_details", "metadata"),
+        _inside(invoice, "subscription", "metadata"),
+        _inside(invoice, "payment_intent", "metadata"),
+    )
+    created = _created(event)
+    linked = _linked(invoice, person, objects, created)
+    if event.type == "invoice.payment_succeeded" and invoice.get("status") not in (None, "paid"):
+        return linked  # one of several payments on this invoice: the last one brings the whole amount
+    return linked + _payment(
+        event,
+        key,
+        person,
+        objects,
+        net=_invoice_net(invoice),
+        paid_at=_time(_inside(invoice, "status_transitions"), "paid_at") or created,
+        period_start=_period_start(invoice),
+    )
+
+
+def _invoice_net(invoice: Object) -> int:
+    """What reached the company through Stripe, without tax; 0 for what was settled in any other way."""
+    amount_paid = _required_amount(invoice, "amount_paid")
+    if invoice.get("paid_out_of_band") is True:
+        return 0
+    total = _amount(invoice, "total")
+    if total is None:
+        total = amount_paid
+    untaxed = _amount(invoice, "total_excluding_tax")
+    tax = _invoice_tax(invoice) if untaxed is None else total - untaxed
+    paid_elsewhere = max(_amount(invoice, "amount_paid_off_stripe") or 0, 0)
+    return net_of_tax(amount_paid - paid_elsewhere, total, tax)
+
+
+def _invoice_tax(invoice: Object) -> int:
+    tax = _amount(invoice, "tax")
+    if tax is not None:
+        return tax
+    taxes = (*_elements(invoice, "total_taxes"),) or (*_elements(invoice, "total_tax_amounts"),)
+    return sum(_amount(entry, "amount") or 0 for entry in taxes)
+
+
+def _period_start(invoice: Object) -> datetime | None:
+    """When the paid billing period begins: the latest start among the lines of the subscription itself.
+
+    Invoice items and prorations have dates of their own. Usage billed afterwards stands beside the new period's fee
+    under the start of the old one, hence the latest.
+    """
+    starts = (
+        _time(_inside(line, "period"), "start")
+        for line in _elements(_inside(invoice, "lines"), "data")
+        if _is_of_subscription(line)
+    )
+    return max((start for start in starts if start is not None), default=None)
+
+
+def _is_of_subscription(line: Object) -> bool:
+    parent = _inside(line, "parent")
+    return (
+        line.get("type") != "invoiceitem"
+        and parent.get("type") != "invoice_item_details"
+        and line.get("proration") is not True
+        and _inside(parent, "subscription_item_details").get("proration") is not True
+    )
+
+
+def _read_invoice_payment(event: StripeEvent) -> tuple[Fact, ...]:
+    """The one event that ties invoice and payment intent since API version basil, where neither names the other."""
+    payment = _inside(event.object, "payment")
+    objects = _distinct(
+        _identifier(event.object.get("invoice")),
+        _identifier(payment.get("payment_intent")),
+        _identifier(payment.get("charge")),
+    )
+    return (ObjectsLinked(objects),) if len(objects) > 1 else ()
+
+
+_READERS: Final[Mapping[str, Callable[[StripeEvent], tuple[Fact, ...]]]] = {
+    "checkout.session.completed": _read_session,
+    "checkout.session.async_payment_succeeded": _read_session,
+    "invoice.paid": _read_invoice,
+    "invoice.payment_succeeded": _read_invoice,
+    "invoice_payment.paid": _read_invoice_payment,
+}
+
+
+class _Person(NamedTuple):
+    external_id: str | None
+    click_id: str | None
+    code: str | None
+
+
+def _person(*metadata: Object, reference: object = None) -> _Person:
+    """Who is named, by the first source that names it.
+
+    Our own key comes before `client_reference_id`, which an app may use for something else.
+    """
+
+    def first(key: str, fits: re.Pattern[str]) -> str | None:
+        return next((text for source in metadata if (text := _text(source.get(key), fits))), None)
+
+    return _Person(
+        external_id=first("goodword_user", _EXTERNAL_ID) or _text(reference, _EXTERNAL_ID),
+        click_id=first("goodword_click", _IDENTIFIER),
+        code=first("goodword_code", _IDENTIFIER),
+    )
+
+
+def _linked(source: Object, person: _Person, objects: tuple[str, ...], at: datetime) -> tuple[Fact, ...]:
+    """Worth saying where somebody is named, or where a customer may have been named elsewhere."""
+    if not any(person) and not _distinct(*_customers(source)):
+        return ()
+    return (IdentityLinked(objects, person.external_id, person.click_id, person.code, at),)
+
+
+def _payment(
+    event: StripeEvent,
+    key: str | None,
+    person: _Person,
+    objects: tuple[str, ...],
+    *,
+    net: int,
+    paid_at: datetime,
+    period_start: datetime | None = None,
+) -> tuple[Fact, ...]:
+    if net <= 0:
+        return ()  # a trial, a full discount, a credit: it happened, but nothing was paid
+    if key is None:
+        raise EventUnreadable("the payment has no id")
+    currency = _text(event.object.get("currency"), _CURRENCY)
+    return (
+        PaymentSucceeded(
+            key=key,
+            objects=objects,
+            external_id=person.external_id,
+            click_id=person.click_id,
+            code=person.code,
+            currency=currency and currency.lower(),
+            net_amount=net,
+            paid_at=paid_at,
+            period_start=period_start,
+        ),
+    )
+
+
+def _customers(source: Object) -> tuple[str | None, str | None]:
+    return _identifier(source.get("customer")), _identifier(source.get("customer_account"))
+
+
+def _created(event: StripeEvent) -> datetime:
+    """When the event's object came into being; sessions of old versions do not say, their event does."""
+    created = _time(event.object, "created") or event.created
+    if created is None:
+        raise EventUnreadable("neither the object nor the event says when it was created")
+    return created
+
+
+def _inside(source: Object, *path: str) -> Object:
+    """The object at the end of `path`; an empty one where anything on the way is not an object."""
+    for name in path:
+        value = source.get(name)
+        source = cast("Object", value) if isinstance(value, dict) else {}
+    return source
+
+
+def _elements(source: Object, name: str) -> Iterator[Object]:
+    """The objects in the list at `name`."""
+    value = source.get(name)
+    if isinstance(value, list):
+        for element in cast("list[object]", value):
+            if isinstance(element, dict):
+                yield cast("Object", element)
+
+
+def _text(value: object, fits: re.Pattern[str] = _IDENTIFIER) -> str | None:
+    return value if isinstance(value, str) and fits.fullmatch(value) else None
+
+
+def _identifier(value: object) -> str | None:
+    """An object's id, given plain or expanded."""
+    return _text(cast("Object", value).get("id") if isinstance(value, dict) else value)
+
+
+def _distinct(*identifiers: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(identifier for identifier in identifiers if identifier is not None))
+
+
+def _amount(source: Object, name: str) -> int | None:
+    """Minor units. Raises EventUnreadable for anything but a whole number that the database can hold."""
+    value = source.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _LARGEST_AMOUNT:
+        raise EventUnreadable(f"{name} is not an amount")
+    return value
+
+
+def _required_amount(source: Object, name: str) -> int:
+    amount = _amount(source, name)
+    if amount is None:
+        raise EventUnreadable(f"{name} is missing")
+    return amount
+
+
+def _time(source: Object, name: str) -> datetime | None:
+    """Unix seconds. Raises EventUnreadable for anything else."""
+    value = source.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _YEAR_10000:
+        raise EventUnreadable(f"{name} is not a time")
+    return datetime.fromtimestamp(value, UTC)

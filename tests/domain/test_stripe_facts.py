@@ -1,0 +1,630 @@
+"""What Stripe's events say, in the shapes of every API version that is still being sent."""
+
+import itertools
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from goodword.payments.facts import (
+    EventUnreadable,
+    Fact,
+    IdentityLinked,
+    ObjectsLinked,
+    PaymentSucceeded,
+    net_of_tax,
+)
+from goodword.payments.stripe import StripeEvent, facts
+
+CREATED = 1_700_000_000
+FINALISED = 1_700_003_600
+PAID = 1_700_007_200
+SENT = 1_700_010_800
+RENEWED = 1_702_592_000
+
+
+def at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def event(event_type: str, value: dict[str, Any], created: int | None = SENT) -> StripeEvent:
+    return StripeEvent(
+        id="evt_1",
+        type=event_type,
+        created=None if created is None else at(created),
+        livemode=False,
+        account=None,
+        api_version=None,
+        object=value,
+    )
+
+
+def session(**fields: object) -> dict[str, Any]:
+    """A one-time purchase of 119.00 with 19.00 tax."""
+    return {
+        "id": "cs_1",
+        "object": "checkout.session",
+        "mode": "payment",
+        "payment_status": "paid",
+        "customer": "cus_1",
+        "subscription": None,
+        "invoice": None,
+        "payment_intent": "pi_1",
+        "client_reference_id": "ada",
+        "metadata": {},
+        "currency": "eur",
+        "amount_total": 11_900,
+        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 1_900},
+        "created": CREATED,
+    } | fields
+
+
+def invoice(**fields: object) -> dict[str, Any]:
+    """A renewal in the shape since API version basil: 119.00 with 19.00 tax."""
+    return {
+        "id": "in_1",
+        "object": "invoice",
+        "customer": "cus_1",
+        "currency": "eur",
+        "status": "paid",
+        "billing_reason": "subscription_cycle",
+        "created": CREATED,
+        "status_transitions": {"finalized_at": FINALISED, "paid_at": PAID, "voided_at": None},
+        "parent": {
+            "type": "subscription_details",
+            "subscription_details": {"subscription": "sub_1", "metadata": {"goodword_user": "ada"}},
+        },
+        "amount_paid": 11_900,
+        "total": 11_900,
+        "total_excluding_tax": 10_000,
+        "total_taxes": [{"amount": 1_900, "tax_behavior": "exclusive"}],
+        "lines": {"object": "list", "data": [line(RENEWED)]},
+    } | fields
+
+
+def line(start: object, *, proration: bool = False) -> dict[str, Any]:
+    return {
+        "parent": {
+            "type": "subscription_item_details",
+            "subscription_item_details": {"subscription": "sub_1", "proration": proration},
+        },
+        "period": {"start": start, "end": start},
+    }
+
+
+def invoice_item(start: int) -> dict[str, Any]:
+    details = {"invoice_item": "ii_1", "proration": False}
+    return {
+        "parent": {"type": "invoice_item_details", "invoice_item_details": details},
+        "period": {"start": start, "end": start},
+    }
+
+
+def old_line(start: int, kind: str = "subscription", *, proration: bool = False) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "subscription": "sub_1",
+        "proration": proration,
+        "period": {"start": start, "end": start},
+    }
+
+
+def old_invoice(**fields: object) -> dict[str, Any]:
+    """The same renewal in the shape before API version basil."""
+    value = invoice(
+        subscription="sub_1",
+        subscription_details={"metadata": {"goodword_user": "ada"}},
+        payment_intent="pi_1",
+        charge="ch_1",
+        paid=True,
+        paid_out_of_band=False,
+        tax=1_900,
+        total_tax_amounts=[{"amount": 1_900, "inclusive": False}],
+        lines={"object": "list", "data": [old_line(RENEWED)]},
+    )
+    del value["parent"], value["total_taxes"]
+    return value | fields
+
+
+def payment(*told: Fact) -> PaymentSucceeded | None:
+    return next((fact for fact in told if isinstance(fact, PaymentSucceeded)), None)
+
+
+def linked(*told: Fact) -> IdentityLinked | None:
+    return next((fact for fact in told if isinstance(fact, IdentityLinked)), None)
+
+
+def net_amount(value: dict[str, Any], event_type: str = "invoice.paid") -> int | None:
+    paid = payment(*facts(event(event_type, value)))
+    return paid and paid.net_amount
+
+
+# The whole of it
+
+
+@pytest.mark.parametrize("event_type", ["checkout.session.completed", "checkout.session.async_payment_succeeded"])
+def test_a_paid_session_names_its_buyer_and_its_money(event_type: str) -> None:
+    objects = ("cs_1", "cus_1", "pi_1")
+    assert facts(event(event_type, session())) == (
+        IdentityLinked(objects, external_id="ada", click_id=None, code=None, at=at(CREATED)),
+        PaymentSucceeded(
+            key="pi_1",
+            objects=objects,
+            external_id="ada",
+            click_id=None,
+            code=None,
+            currency="eur",
+            net_amount=10_000,
+            paid_at=at(CREATED),
+            period_start=None,
+        ),
+    )
+
+
+@pytest.mark.parametrize("event_type", ["invoice.paid", "invoice.payment_succeeded"])
+@pytest.mark.parametrize(
+    ("value", "objects"),
+    [
+        pytest.param(old_invoice(), ("in_1", "cus_1", "sub_1", "pi_1", "ch_1"), id="before basil"),
+        pytest.param(invoice(), ("in_1", "cus_1", "sub_1"), id="since basil"),
+        pytest.param(
+            invoice(payments={"data": [{"payment": {"type": "payment_intent", "payment_intent": "pi_1"}}]}),
+            ("in_1", "cus_1", "sub_1", "pi_1"),
+            id="since basil, with its payments",
+        ),
+        pytest.param(
+            invoice(amount_overpaid=0, amount_paid_off_stripe=0, status_details=None, customer_account=None),
+            ("in_1", "cus_1", "sub_1"),
+            id="dahlia and endive",
+        ),
+    ],
+)
+def test_a_paid_invoice_says_the_same_in_every_shape(
+    event_type: str, value: dict[str, Any], objects: tuple[str, ...]
+) -> None:
+    assert facts(event(event_type, value)) == (
+        IdentityLinked(objects, external_id="ada", click_id=None, code=None, at=at(CREATED)),
+        PaymentSucceeded(
+            key="in_1",
+            objects=objects,
+            external_id="ada",
+            click_id=None,
+            code=None,
+            currency="eur",
+            net_amount=10_000,
+            paid_at=at(PAID),
+            period_start=at(RENEWED),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("paid_with", "objects"),
+    [
+        ({"type": "payment_intent", "payment_intent": "pi_1"}, ("in_1", "pi_1")),
+        ({"type": "payment_intent", "payment_intent": {"id": "pi_1"}}, ("in_1", "pi_1")),
+        ({"type": "charge", "charge": "ch_1"}, ("in_1", "ch_1")),
+    ],
+)
+def test_an_invoice_payment_ties_the_invoice_to_what_paid_it(
+    paid_with: dict[str, Any], objects: tuple[str, ...]
+) -> None:
+    value = {"id": "inpay_1", "object": "invoice_payment", "invoice": "in_1", "payment": paid_with}
+    assert facts(event("invoice_payment.paid", value)) == (ObjectsLinked(objects),)
+
+
+@pytest.mark.parametrize("paid_with", [None, "pi_1", {}, {"type": "payment_record", "payment_record": "pr_1"}])
+def test_an_invoice_payment_outside_stripe_ties_nothing(paid_with: object) -> None:
+    assert facts(event("invoice_payment.paid", {"invoice": "in_1", "payment": paid_with})) == ()
+
+
+@pytest.mark.parametrize(
+    "event_type",
+    [
+        "checkout.session.async_payment_failed",
+        "checkout.session.expired",
+        "customer.created",
+        "invoice.finalized",
+        "invoice.payment_failed",
+        "payment_intent.succeeded",
+        "plan.created",
+        "something.new",
+    ],
+)
+@pytest.mark.parametrize("value", [session(), invoice(), {}])
+def test_other_events_say_nothing_here(event_type: str, value: dict[str, Any]) -> None:
+    assert facts(event(event_type, value)) == ()
+
+
+# Who
+
+
+@pytest.mark.parametrize(
+    ("fields", "external_id"),
+    [
+        ({"client_reference_id": "ada"}, "ada"),
+        ({"client_reference_id": "ada@example.com|7~a-b.c:d_e"}, "ada@example.com|7~a-b.c:d_e"),
+        ({"client_reference_id": None, "metadata": {"goodword_user": "ada"}}, "ada"),
+        ({"client_reference_id": "cart-17", "metadata": {"goodword_user": "ada"}}, "ada"),
+        ({"client_reference_id": "ada", "metadata": {"goodword_user": "not an id"}}, "ada"),
+        ({"client_reference_id": None, "payment_intent": {"id": "pi_1", "metadata": {"goodword_user": "ada"}}}, "ada"),
+        ({"client_reference_id": None, "subscription": {"id": "sub_1", "metadata": {"goodword_user": "ada"}}}, "ada"),
+        ({"client_reference_id": "a" * 128}, "a" * 128),
+        ({"client_reference_id": "a" * 129}, None),
+        ({"client_reference_id": ""}, None),
+        ({"client_reference_id": "a b"}, None),
+        ({"client_reference_id": "a/b"}, None),
+        ({"client_reference_id": "ada\n"}, None),
+        ({"client_reference_id": "édith"}, None),
+        ({"client_reference_id": 7}, None),
+        ({"client_reference_id": {"id": "ada"}}, None),
+        ({"client_reference_id": None, "metadata": None}, None),
+        ({"client_reference_id": None, "metadata": "ada"}, None),
+    ],
+)
+def test_a_person_is_named_by_the_apps_own_id(fields: dict[str, Any], external_id: str | None) -> None:
+    told = facts(event("checkout.session.completed", session(**fields)))
+    assert [fact.external_id for fact in told if not isinstance(fact, ObjectsLinked)] == [external_id, external_id]
+
+
+def test_click_and_code_come_from_metadata() -> None:
+    metadata = {"goodword_click": "clk_1", "goodword_code": "ADA-10"}
+    for fact in facts(event("checkout.session.completed", session(metadata=metadata))):
+        assert isinstance(fact, IdentityLinked | PaymentSucceeded)
+        assert (fact.external_id, fact.click_id, fact.code) == ("ada", "clk_1", "ADA-10")
+
+
+def test_each_key_is_taken_from_the_first_place_that_has_it() -> None:
+    value = invoice(metadata={"goodword_code": "ADA"})
+    value["parent"]["subscription_details"]["metadata"] = {"goodword_user": "ada", "goodword_code": "BOB"}
+    fact = linked(*facts(event("invoice.paid", value)))
+    assert fact is not None
+    assert (fact.external_id, fact.code) == ("ada", "ADA")
+
+
+@pytest.mark.parametrize(
+    ("fields", "says_so"),
+    [
+        ({"customer": "cus_1", "client_reference_id": None}, True),
+        ({"customer": None, "customer_account": "acct_1", "client_reference_id": None}, True),
+        ({"customer": None, "client_reference_id": "ada"}, True),
+        ({"customer": None, "client_reference_id": None, "metadata": {"goodword_code": "ADA"}}, True),
+        ({"customer": None, "client_reference_id": None}, False),
+    ],
+)
+def test_a_link_names_a_person_or_a_customer(fields: dict[str, Any], *, says_so: bool) -> None:
+    told = facts(event("checkout.session.completed", session(**fields)))
+    assert (linked(*told) is not None) == says_so
+    assert payment(*told) is not None
+
+
+# Whether
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"payment_status": "unpaid"}, id="the money comes later, if at all"),
+        pytest.param({"payment_status": "no_payment_required", "amount_total": 0}, id="a free trial or full discount"),
+        pytest.param({"amount_total": 0}, id="nothing to pay"),
+        pytest.param({"mode": "subscription", "subscription": "sub_1"}, id="the invoice is the money"),
+        pytest.param({"invoice": "in_1"}, id="a one-time purchase with an invoice"),
+        pytest.param({"invoice": {"id": "in_1"}}, id="a one-time purchase with an expanded invoice"),
+        pytest.param({"invoice_creation": {"enabled": True}}, id="a one-time purchase whose invoice is about to come"),
+    ],
+)
+def test_a_session_may_bring_a_person_without_money(fields: dict[str, Any]) -> None:
+    told = facts(event("checkout.session.completed", session(**fields)))
+    assert [type(fact) for fact in told] == [IdentityLinked]
+
+
+def test_saving_a_card_is_no_sale() -> None:
+    assert facts(event("checkout.session.completed", session(mode="setup"))) == ()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"amount_paid": 0, "total": 0, "total_excluding_tax": 0}, id="a trial or a full discount"),
+        pytest.param({"amount_paid": 0}, id="all of it covered by credit"),
+        pytest.param({"amount_paid": 0, "total": -500, "total_excluding_tax": -420}, id="a downgrade"),
+        pytest.param({"amount_paid": -1}, id="less than nothing"),
+        pytest.param({"paid_out_of_band": True}, id="paid outside Stripe, before basil"),
+        pytest.param({"amount_paid_off_stripe": 11_900}, id="paid outside Stripe, since dahlia"),
+        pytest.param({"total_excluding_tax": 0}, id="nothing but tax"),
+    ],
+)
+def test_an_invoice_may_be_settled_without_money(fields: dict[str, Any]) -> None:
+    told = facts(event("invoice.paid", invoice(**fields)))
+    assert [type(fact) for fact in told] == [IdentityLinked]
+
+
+def test_a_part_payment_waits_for_the_invoice_to_be_paid() -> None:
+    part = invoice(status="open", amount_paid=5_000)
+    assert payment(*facts(event("invoice.payment_succeeded", part))) is None
+    assert net_amount(invoice(), "invoice.payment_succeeded") == 10_000
+
+
+# Which
+
+
+@pytest.mark.parametrize(
+    ("event_type", "value", "key"),
+    [
+        ("checkout.session.completed", session(), "pi_1"),
+        ("checkout.session.completed", session(payment_intent={"id": "pi_1"}), "pi_1"),
+        ("checkout.session.completed", session(payment_intent=None), "cs_1"),
+        ("invoice.paid", old_invoice(), "in_1"),
+        ("invoice.paid", old_invoice(id=None), "pi_1"),
+    ],
+)
+def test_a_sale_has_one_key(event_type: str, value: dict[str, Any], key: str) -> None:
+    paid = payment(*facts(event(event_type, value)))
+    assert paid is not None
+    assert paid.key == key
+
+
+@pytest.mark.parametrize(
+    ("event_type", "value"),
+    [("checkout.session.completed", session(id=None, payment_intent=None)), ("invoice.paid", invoice(id=7))],
+)
+def test_money_without_any_id_is_unreadable(event_type: str, value: dict[str, Any]) -> None:
+    with pytest.raises(EventUnreadable):
+        facts(event(event_type, value))
+
+
+def expanded(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Every id in an id's place as the object it names."""
+    id_places = {"customer", "subscription", "invoice", "payment_intent", "charge"}
+    if isinstance(value, list):
+        return [expanded(element) for element in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: {"id": inner} if name in id_places and isinstance(inner, str) else expanded(inner)
+        for name, inner in value.items()
+    }
+
+
+INVOICE_PAYMENT = {"invoice": "in_1", "payment": {"type": "payment_intent", "payment_intent": "pi_1"}}
+
+
+@pytest.mark.parametrize(
+    ("event_type", "value"),
+    [
+        ("checkout.session.completed", session()),
+        ("checkout.session.completed", session(mode="subscription", subscription="sub_1", invoice="in_1")),
+        ("invoice.paid", invoice(payments={"data": [INVOICE_PAYMENT]})),
+        ("invoice.paid", old_invoice()),
+        ("invoice_payment.paid", INVOICE_PAYMENT),
+    ],
+)
+def test_expanded_objects_are_ids(event_type: str, value: dict[str, Any]) -> None:
+    assert expanded(value) != value
+    assert facts(event(event_type, expanded(value))) == facts(event(event_type, value)) != ()
+
+
+# How much
+
+
+@pytest.mark.parametrize(
+    ("fields", "net"),
+    [
+        pytest.param({"total_excluding_tax": None}, 10_000, id="the tax is listed only"),
+        pytest.param({"total_excluding_tax": None, "total_taxes": None}, 11_900, id="no tax"),
+        pytest.param({"total_excluding_tax": None, "total_taxes": None, "tax": 1_900}, 10_000, id="before 2022"),
+        pytest.param(
+            {"total_excluding_tax": None, "total_taxes": None, "total_tax_amounts": [{"amount": 1_900}]},
+            10_000,
+            id="before basil, the tax is listed only",
+        ),
+        pytest.param({"amount_paid": 5_950}, 5_000, id="half of it covered by credit"),
+        pytest.param({"amount_paid": 1}, 1, id="all but a cent covered by credit"),
+        pytest.param({"amount_paid": 3}, 3, id="0.479 tax is no tax"),
+        pytest.param({"amount_paid": 4}, 3, id="0.639 tax is one"),
+        pytest.param({"amount_paid": 23_800}, 20_000, id="overpaid"),
+        pytest.param({"amount_paid_off_stripe": 5_950}, 5_000, id="half of it paid outside Stripe"),
+        pytest.param({"amount_paid_off_stripe": None, "paid_out_of_band": None}, 10_000, id="all of it through Stripe"),
+        pytest.param({"total": None, "total_excluding_tax": 10_000}, 10_000, id="no total"),
+        pytest.param({"total": 0, "total_excluding_tax": 0}, 11_900, id="paid without a total"),
+        pytest.param({"total_excluding_tax": 20_000}, 11_900, id="a tax below zero"),
+        pytest.param({"currency": "jpy", "amount_paid": 500, "total": 500, "total_excluding_tax": 455}, 455, id="yen"),
+    ],
+)
+def test_the_net_amount_of_an_invoice(fields: dict[str, Any], net: int) -> None:
+    assert net_amount(invoice(**fields)) == net
+
+
+@pytest.mark.parametrize(
+    ("fields", "net"),
+    [
+        ({}, 10_000),
+        ({"total_details": None}, 11_900),
+        ({"total_details": {"amount_tax": None, "amount_shipping": 500}}, 11_900),
+        ({"currency_conversion": {"source_currency": "usd", "amount_total": 1, "fx_rate": "2"}}, 10_000),
+    ],
+)
+def test_the_net_amount_of_a_session(fields: dict[str, Any], net: int) -> None:
+    assert net_amount(session(**fields), "checkout.session.completed") == net
+
+
+@pytest.mark.parametrize(
+    ("currency", "read"),
+    [("eur", "eur"), ("EUR", "eur"), ("xyz", "xyz"), (None, None), ("", None), ("euro", None), ("€", None), (7, None)],
+)
+def test_a_currency_may_be_unknown(currency: object, read: str | None) -> None:
+    paid = payment(*facts(event("invoice.paid", invoice(currency=currency))))
+    assert paid is not None
+    assert paid.currency == read
+
+
+UNREADABLE_AMOUNTS = ["11900", 119.0, True, [], {}, 2**63, -(2**63)]
+
+
+@pytest.mark.parametrize("amount", UNREADABLE_AMOUNTS)
+@pytest.mark.parametrize("name", ["amount_paid", "total", "total_excluding_tax", "amount_paid_off_stripe"])
+def test_money_of_an_invoice_is_never_guessed(name: str, amount: object) -> None:
+    with pytest.raises(EventUnreadable):
+        facts(event("invoice.paid", invoice(**{name: amount})))
+
+
+@pytest.mark.parametrize("amount", UNREADABLE_AMOUNTS)
+@pytest.mark.parametrize("place", ["total_taxes", "total_tax_amounts"])
+def test_tax_is_never_guessed(place: str, amount: object) -> None:
+    with pytest.raises(EventUnreadable):
+        facts(
+            event("invoice.paid", invoice(total_excluding_tax=None, total_taxes=None) | {place: [{"amount": amount}]})
+        )
+
+
+@pytest.mark.parametrize("amount", UNREADABLE_AMOUNTS)
+def test_money_of_a_session_is_never_guessed(amount: object) -> None:
+    for fields in ({"amount_total": amount}, {"total_details": {"amount_tax": amount}}):
+        with pytest.raises(EventUnreadable):
+            facts(event("checkout.session.completed", session(**fields)))
+
+
+@pytest.mark.parametrize(
+    ("event_type", "value"),
+    [("invoice.paid", invoice(amount_paid=None)), ("checkout.session.completed", session(amount_total=None))],
+)
+def test_a_paid_amount_must_be_there(event_type: str, value: dict[str, Any]) -> None:
+    with pytest.raises(EventUnreadable):
+        facts(event(event_type, value))
+
+
+# When
+
+
+@pytest.mark.parametrize(
+    ("fields", "paid_at"),
+    [
+        ({}, PAID),
+        ({"status_transitions": {"paid_at": None}}, CREATED),
+        ({"status_transitions": None}, CREATED),
+        ({"status_transitions": None, "created": None}, SENT),
+    ],
+)
+def test_a_payment_is_dated_by_stripe(fields: dict[str, Any], paid_at: int) -> None:
+    paid = payment(*facts(event("invoice.paid", invoice(**fields))))
+    assert paid is not None
+    assert paid.paid_at == at(paid_at)
+
+
+@pytest.mark.parametrize(
+    ("lines", "start"),
+    [
+        pytest.param([line(RENEWED)], RENEWED, id="a renewal"),
+        pytest.param([line(RENEWED - 9), line(RENEWED)], RENEWED, id="usage of the last period beside the new fee"),
+        pytest.param([line(RENEWED), line(RENEWED + 9, proration=True)], RENEWED, id="a proration"),
+        pytest.param([line(RENEWED + 9, proration=True)], None, id="nothing but prorations"),
+        pytest.param([line(RENEWED), invoice_item(RENEWED + 9)], RENEWED, id="an extra item"),
+        pytest.param([invoice_item(RENEWED)], None, id="nothing but items"),
+        pytest.param([old_line(RENEWED)], RENEWED, id="a renewal, before basil"),
+        pytest.param(
+            [
+                old_line(RENEWED),
+                old_line(RENEWED + 9, proration=True),
+                old_line(RENEWED + 9, "invoiceitem", proration=True),
+                old_line(RENEWED + 9, "invoiceitem"),
+            ],
+            RENEWED,
+            id="prorations and items, before basil",
+        ),
+        pytest.param([{"period": {"start": RENEWED}}], RENEWED, id="a line that does not say what it is"),
+        pytest.param([line(None), {"period": "monthly"}, {}, "line", None], None, id="no start"),
+        pytest.param([], None, id="no line"),
+        pytest.param(None, None, id="no lines"),
+        pytest.param("lines", None, id="no list"),
+    ],
+)
+def test_the_period_starts_with_the_subscriptions_own_line(lines: object, start: int | None) -> None:
+    paid = payment(*facts(event("invoice.paid", invoice(lines={"data": lines}))))
+    assert paid is not None
+    assert paid.period_start == (None if start is None else at(start))
+
+
+@pytest.mark.parametrize("seconds", ["1700000000", 1.7e9, True, -1, 253_402_300_800, 10**30, [], {}])
+def test_a_time_is_never_guessed(seconds: object) -> None:
+    for event_type, value in (
+        ("checkout.session.completed", session(created=seconds)),
+        ("invoice.paid", invoice(created=seconds)),
+        ("invoice.paid", invoice(status_transitions={"paid_at": seconds})),
+        ("invoice.paid", invoice(lines={"data": [line(seconds)]})),
+    ):
+        with pytest.raises(EventUnreadable):
+            facts(event(event_type, value))
+
+
+def test_a_fact_without_any_time_is_unreadable() -> None:
+    with pytest.raises(EventUnreadable):
+        facts(event("checkout.session.completed", session(created=None), created=None))
+
+
+# Whatever comes
+
+
+ODD = st.sampled_from(
+    [None, True, -1, 0, 7, 10**30, 0.5, "", "x", "cus_2", [], ["x"], [[]], [{}], {}, {"id": 7}, {"data": 7}]
+)
+HANDLED = st.sampled_from(
+    [
+        ("checkout.session.completed", session()),
+        ("checkout.session.async_payment_succeeded", session(total_details=None)),
+        ("invoice.paid", invoice(payments={"data": [INVOICE_PAYMENT]})),
+        ("invoice.payment_succeeded", old_invoice()),
+        ("invoice_payment.paid", INVOICE_PAYMENT),
+    ]
+)
+
+
+def places(value: object, way: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """The way to everything inside `value`."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [way, *itertools.chain.from_iterable(places(deeper, (*way, name)) for name, deeper in inner)]
+
+
+def replaced(value: Any, way: tuple[str | int, ...], new: object) -> Any:  # noqa: ANN401 - JSON
+    if not way:
+        return new
+    copy = value.copy()
+    copy[way[0]] = replaced(value[way[0]], way[1:], new)
+    return copy
+
+
+@given(HANDLED, st.data())
+def test_nothing_odd_in_any_place_breaks_the_reader(handled: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
+    event_type, value = handled
+    for _ in range(data.draw(st.integers(1, 3))):
+        way = data.draw(st.sampled_from(places(value)[1:]))
+        value = replaced(value, way, data.draw(ODD))
+    try:
+        told = facts(event(event_type, value))
+    except EventUnreadable:
+        return
+    for fact in told:
+        assert all(isinstance(name, str) and name for name in fact.objects)
+        if isinstance(fact, PaymentSucceeded):
+            assert type(fact.net_amount) is int
+            assert 0 < fact.net_amount < 2**63
+
+
+AMOUNTS = st.integers(-(2**63), 2**63 - 1)
+
+
+@given(paid=AMOUNTS, total=AMOUNTS, tax=AMOUNTS)
+def test_a_net_amount_is_never_below_zero_nor_above_what_was_paid(paid: int, total: int, tax: int) -> None:
+    net = net_of_tax(paid, total, tax)
+    assert type(net) is int
+    assert 0 <= net <= max(paid, 0)
+
+
+@given(data=st.data(), total=st.integers(1, 10**12))
+def test_the_share_of_the_tax_is_rounded_half_up(data: st.DataObject, total: int) -> None:
+    tax = data.draw(st.integers(0, total))
+    paid = data.draw(st.integers(0, total))
+    share = paid - net_of_tax(paid, total, tax)
+    assert -total <= 2 * (paid * tax - share * total) < total
+    assert net_of_tax(total, total, tax) == total - tax
