@@ -1,42 +1,50 @@
-# Needs Python 3.11 or newer (3.13 to build for AWS) and make; everything else is installed into .venv.
+# Needs make and Python 3.11 or newer; building for AWS needs Python 3.13. Everything else is installed into this folder.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run serve test check lint format types openapi lock clean
+.PHONY: help setup setup-sam run serve test check lint format types openapi validate build deploy lock clean
+
+PYENV = "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions
+PYTHON_3_13 = python3.13 $(PYENV)/3.13.*/bin/python3.13
+PYTHON_3 = $(PYTHON_3_13) python3.12 $(PYENV)/3.12.*/bin/python3.12 python3.11 $(PYENV)/3.11.*/bin/python3.11 python3
 
 PYTHON = PYTHONPATH="$(CURDIR)/layers/goodword" .venv/bin/python
+SAM = PATH="$(CURDIR)/.venv-sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/python -m samcli
+
+# $(call install,candidates,folder,requirements): a virtual environment from the first Python that is good enough.
+# It has to start, because a pyenv shim exists for versions that are not selected, and it has to have ensurepip, because
+# Debian ships Pythons that cannot make an environment.
+install = for python in $(1); do \
+    if "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+        echo "Installing Python packages into $(2) (once, a minute) ..." >&2; \
+        "$$python" -m venv $(2) && \
+        $(2)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $(3); \
+        exit $$?; \
+    fi; \
+done; echo "No usable Python: install $(4), with its venv module." >&2; exit 1
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-setup: .venv/.ready ## install Python packages into .venv, once
+setup: .venv/.ready ## install what running and testing need into .venv, once
 
-# A candidate must start, because a pyenv shim exists for versions that are not selected, and must be able to make an
-# environment, because Debian ships Pythons that cannot.
 .venv/.ready: requirements/dev.txt
-	@for python in python3.13 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.13.*/bin/python3.13 \
-	    python3.12 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.12.*/bin/python3.12 \
-	    python3.11 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.11.*/bin/python3.11 python3; do \
-	    if "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
-	        echo "Installing Python packages into .venv (once) ..." >&2; \
-	        "$$python" -m venv --clear .venv && \
-	        .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt && \
-	        touch .venv/.ready; \
-	        exit $$?; \
-	    fi; \
-	done; \
-	echo "No Python 3.11 or newer that can make a virtual environment was found: install Python 3.13." >&2; exit 1
+	@$(call install,$(PYTHON_3),.venv,$<,Python 3.11 or newer)
+	@touch $@
 
-run: setup ## play the demo story, then serve it on port 3000 (PORT, DATABASE_URL, GOODWORD_HOME, ONCE=1)
-	@$(PYTHON) -m local run
+run: setup ## play the demo story, then serve the API (PORT, DATABASE_URL, GOODWORD_HOME; ONCE=1 ends after the story)
+	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local run
 
-serve: setup ## the same without the story
-	@$(PYTHON) -m local serve
+serve: setup ## serve the API without the story
+	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local serve
 
-test: check ## every check and every test
+test: check ## every check and every test, the database's on each PostgreSQL that is here
 	$(PYTHON) -m pytest
-	$(PYTHON) -m pytest tests/database --postgres=16
+	@for major in $$($(PYTHON) -c 'from local.postgres import installations; print(*sorted(installations().keys() & {15, 16, 17}))'); do \
+	    echo "tests/database on PostgreSQL $$major"; \
+	    $(PYTHON) -m pytest tests/database --postgres=$$major || exit 1; \
+	done
 
-check: lint types ## the checks that run no code
+check: lint types ## the checks that run none of the code
 
 lint: setup ## ruff: rules and format
 	$(PYTHON) -m ruff check
@@ -51,6 +59,30 @@ types: setup ## basedpyright
 
 openapi: setup ## write docs/openapi.json from the models
 	$(PYTHON) -m local.openapi
+
+setup-sam: .venv-sam/.ready ## install what building for AWS needs into .venv-sam, once
+
+# The layer's wheels are kept for both architectures, so that a build asks the network for nothing.
+.venv-sam/.ready: requirements/sam.txt layers/goodword/requirements.txt
+	@$(call install,$(PYTHON_3_13),.venv-sam,$<,Python 3.13)
+	@for architecture in arm64 x86_64; do \
+	    .venv-sam/bin/python -m pip download -qq --disable-pip-version-check --require-hashes --no-deps \
+	        --only-binary=:all: --implementation cp --python-version 3.13 \
+	        $$(sed 's/^/--platform=/' layers/goodword/$$architecture/platforms) \
+	        -r layers/goodword/requirements.txt -d .venv-sam/wheels || exit 1; \
+	done
+	@touch $@
+
+ENV = default
+BUILD = .aws-sam/build
+SPACE = $() $()
+
+validate: setup-sam ## check template.yaml as SAM and as CloudFormation
+	$(SAM) validate
+
+build: setup-sam ## sam build (ENV=dev or prod as in samconfig.toml; ARCHITECTURE=x86_64; BUILD=folder)
+	PIP_NO_INDEX=1 PIP_FIND_LINKS="file://$(subst $(SPACE),%20,$(CURDIR))/.venv-sam/wheels" $(SAM) build \
+	    --config-env $(ENV) --build-dir $(BUILD) $(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTURE))
 
 clean: ## remove everything that was installed or built; the demo's data stays
 	rm -rf .venv .venv-sam .aws-sam .pytest_cache .ruff_cache .hypothesis
