@@ -80,9 +80,28 @@ SPACE = $() $()
 validate: setup-sam ## check template.yaml as SAM and as CloudFormation
 	$(SAM) validate
 
-build: setup-sam ## sam build (ENV=dev or prod as in samconfig.toml; ARCHITECTURE=x86_64; BUILD=folder)
+build: setup-sam ## sam build (ENV=dev or prod as in samconfig.toml; ARCHITECTURE=x86_64 and BUILD=folder for a variant)
 	PIP_NO_INDEX=1 PIP_FIND_LINKS="file://$(subst $(SPACE),%20,$(CURDIR))/.venv-sam/wheels" $(SAM) build \
 	    --config-env $(ENV) --build-dir $(BUILD) $(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTURE))
+
+# The functions are published first, because the migrations come with one of them: new code meets the old schema for
+# some seconds. A migration can be invoked again at any time, hence one attempt and no guess about its outcome.
+deploy: layers/goodword/certs/rds-ca.pem build ## build, deploy and migrate (ENV=dev or prod as in samconfig.toml)
+	@test -z "$(ARCHITECTURE)" || { echo "Architecture is set in samconfig.toml for a deploy." >&2; exit 1; }
+	$(SAM) deploy --config-env $(ENV) --template-file $(BUILD)/template.yaml
+	@answer=$$(AWS_MAX_ATTEMPTS=1 $(SAM) remote invoke MigrateDatabaseFunction --config-env $(ENV) --output json) || exit 1; \
+	    echo "$$answer"; \
+	    case $$answer in *'"FunctionError"'*) exit 1 ;; esac
+
+layers/goodword/certs/rds-ca.pem:
+	@echo "$@ is missing: put https://truststore.pki.rds.amazonaws.com/REGION/REGION-bundle.pem there." >&2; exit 1
+
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+lock: ## pin what the .in files ask for (needs uv; OPTIONS=--upgrade takes the newest versions)
+	$(LOCK) $(OPTIONS) layers/goodword/requirements.in -o layers/goodword/requirements.txt
+	$(LOCK) $(OPTIONS) requirements/dev.in -o requirements/dev.txt
+	$(LOCK) $(OPTIONS) requirements/sam.in -o requirements/sam.txt
 
 clean: ## remove everything that was installed or built; the demo's data stays
 	rm -rf .venv .venv-sam .aws-sam .pytest_cache .ruff_cache .hypothesis
