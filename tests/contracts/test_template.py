@@ -1,0 +1,153 @@
+"""The house rules that template.yaml keeps, function by function."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from goodword.core.settings import Settings
+from local import template
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = template.load(ROOT / "template.yaml")
+PARAMETERS = {"DatabaseHost": "database.example", "DatabaseRolePrefix": "acme", "DatabaseResourceId": "cluster-EXAMPLE"}
+FUNCTIONS = TEMPLATE.functions(PARAMETERS)
+
+# Who connects as whom. None: it never meets the database.
+ROLES = {
+    "TrackClickFunction": "click",
+    "AttributeSignupFunction": "app",
+    "ReceiveStripeWebhookFunction": "webhook",
+    "RedeemPointsFunction": "app",
+    "CheckAccessFunction": "app",
+    "ServeUsersFunction": "app",
+    "AdministerProgramFunction": "admin",
+    "AdministerAccountFunction": "admin",
+    "AnswerUnknownRouteFunction": None,
+    "MigrateDatabaseFunction": "migrator",
+}
+
+each_function = pytest.mark.parametrize("logical_id", FUNCTIONS)
+
+
+def properties(logical_id: str) -> template.Node:
+    return TEMPLATE.resources[logical_id]["Properties"]
+
+
+def resources_of(kind: str) -> dict[str, template.Node]:
+    return {name: resource["Properties"] for name, resource in TEMPLATE.resources.items() if resource["Type"] == kind}
+
+
+def camel_case(folder: str) -> str:
+    return "".join(word.capitalize() for word in folder.split("_"))
+
+
+def test_every_folder_is_a_function_and_every_function_a_folder() -> None:
+    folders = {app.parent for app in (ROOT / "functions").glob("*/app.py")}
+
+    assert {function.folder for function in FUNCTIONS.values()} == folders
+    assert {f"{camel_case(folder.name)}Function": folder for folder in folders} == {
+        logical_id: function.folder for logical_id, function in FUNCTIONS.items()
+    }
+
+
+@each_function
+def test_a_function_has_limits_of_its_own(logical_id: str) -> None:
+    assert {"Timeout", "MemorySize"} <= properties(logical_id).keys()
+
+
+@each_function
+def test_a_function_behind_the_api_ends_before_the_api_gives_up(logical_id: str) -> None:
+    function = FUNCTIONS[logical_id]
+
+    assert function.timeout <= (30 if function.routes else 900)
+
+
+@each_function
+def test_a_changed_layer_reaches_every_alias(logical_id: str) -> None:
+    assert properties(logical_id)["AutoPublishAlias"] == "live"
+    assert properties(logical_id)["AutoPublishAliasAllProperties"] is True
+    assert FUNCTIONS[logical_id].layers == (ROOT / "layers" / "goodword",)
+
+
+def test_the_layer_publishes_the_functions_that_use_it() -> None:
+    (layer,) = resources_of("AWS::Serverless::LayerVersion").values()
+
+    assert layer["PublishLambdaVersion"] is True
+
+
+@each_function
+def test_a_function_logs_to_a_group_of_its_own_that_forgets(logical_id: str) -> None:
+    group = properties(logical_id)["LoggingConfig"]["LogGroup"]["Ref"]
+
+    assert group == f"{logical_id.removesuffix('Function')}Logs"
+    assert resources_of("AWS::Logs::LogGroup")[group]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+@each_function
+def test_a_function_raises_an_alarm_when_it_fails_and_when_it_is_throttled(logical_id: str) -> None:
+    watched = Counter(
+        alarm["MetricName"]
+        for alarm in resources_of("AWS::CloudWatch::Alarm").values()
+        if alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": logical_id}}]
+    )
+
+    assert watched == {"Errors": 1, "Throttles": 1}
+
+
+@each_function
+def test_a_function_connects_as_the_role_of_its_trust(logical_id: str) -> None:
+    role = ROLES[logical_id]
+
+    assert FUNCTIONS[logical_id].environment.get("DATABASE_USER") == (role and f"acme_{role}")
+
+
+@each_function
+def test_a_function_may_connect_as_its_role_and_do_nothing_else(logical_id: str) -> None:
+    role = ROLES[logical_id]
+    statements = [
+        statement for policy in properties(logical_id).get("Policies", []) for statement in policy["Statement"]
+    ]
+
+    assert "Role" not in properties(logical_id)
+    assert statements == [
+        {
+            "Effect": "Allow",
+            "Action": "rds-db:connect",
+            "Resource": {
+                "Fn::Sub": "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}"
+                f":dbuser:${{DatabaseResourceId}}/${{DatabaseRolePrefix}}_{user}"
+            },
+        }
+        for user in [role]
+        if user
+    ]
+
+
+@each_function
+def test_the_environment_is_what_the_settings_read(logical_id: str) -> None:
+    environment = FUNCTIONS[logical_id].environment
+
+    if ROLES[logical_id] is None:
+        assert environment.keys() == {"LOG_LEVEL"}
+    else:
+        assert {name.lower() for name in environment} == Settings.model_fields.keys()
+
+
+@pytest.mark.parametrize("level", TEMPLATE.parameters["LogLevel"]["AllowedValues"])
+def test_the_settings_take_every_value_that_the_template_may_give(level: str) -> None:
+    environment = TEMPLATE.functions({**PARAMETERS, "LogLevel": level})["TrackClickFunction"].environment
+
+    assert Settings.model_validate({name.lower(): value for name, value in environment.items()}).log_level == level
+
+
+def test_no_route_is_answered_by_two_functions() -> None:
+    # the API cannot tell /users/{id} from /users/{user_id}
+    routes = Counter(re.sub(r"\{\w+\}", "{}", route) for function in FUNCTIONS.values() for route in function.routes)
+
+    assert {route for route, functions in routes.items() if functions > 1} == set()
+
+
+def test_what_no_route_matches_is_answered_in_our_own_words() -> None:
+    assert FUNCTIONS["AnswerUnknownRouteFunction"].routes == (template.DEFAULT_ROUTE,)
