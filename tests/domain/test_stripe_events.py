@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodword.payments.bodies import EventMalformed
-from goodword.payments.facts import EventUnreadable
+from goodword.payments.bodies import EventUnreadable
 from goodword.payments.stripe import facts, read_event
 
 EVENT = {

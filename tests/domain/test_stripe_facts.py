@@ -8,13 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodword.payments.facts import (
-    EventUnreadable,
-    Fact,
-    IdentityLinked,
-    ObjectsLinked,
-    PaymentSucceeded,
-    net_of_tax,
+from goodword.payments.amounts import net_of_tax
+from goodword.payments.bodies import EventUnreadable
+from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded
 )
 from goodword.payments.stripe import StripeEvent, facts
 

@@ -13,6 +13,10 @@ from typing import Final, Never, cast
 DEEPEST: Final = 64
 
 
+class EventUnreadable(ValueError):
+    """An authentic event of a kind we handle, whose money or time cannot be read: kept as failed, never guessed at."""
+
+
 class EventMalformed(ValueError):
     """The body is not an event: not UTF-8, not JSON, not an object, or without what every event has."""
 

@@ -15,13 +15,9 @@ from hashlib import sha256
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from goodword.payments.bodies import EventMalformed, read_object
-from goodword.payments.facts import (
-    EventUnreadable,
-    Fact,
-    IdentityLinked,
-    ObjectsLinked,
-    PaymentSucceeded,
-    net_of_tax,
+from goodword.payments.amounts import net_of_tax
+from goodword.payments.bodies import EventUnreadable
+from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded
 )
 
 Object: TypeAlias = Mapping[str, object]

@@ -1,0 +1,35 @@
+"""Signups and activations: a person becomes known and is attributed; an app is used for the first time."""
+
+from goodword.core import idempotency, privacy
+from goodword.core.auth import Scope
+from goodword.core.http import App, Request, Response, answer
+from goodword.referral import activations, signups
+from goodword.referral.activations import Activation, ActivationAnswer
+from goodword.referral.signups import Signup, SignupAnswer, SignupIds
+
+app = App()
+
+
+@app.route("POST /v1/signups", scope=Scope.WRITE, body=Signup, answers={201: SignupAnswer, 200: SignupAnswer})
+def sign_up(request: Request, signup: Signup) -> Response:
+    """Sign a person up, attribute the signup, and give both sides what the program gives for it."""
+    made = SignupIds()
+
+    def work(c: idempotency.Connection) -> Response:
+        signed_up, is_new = signups.sign_up(
+            c, request.company_id, signup, made, privacy.current_key(c), request.base_url
+        )
+        return answer(201 if is_new else 200, signed_up)
+
+    return idempotency.transact(request, signup, work)
+
+
+@app.route("POST /v1/activations", scope=Scope.WRITE, body=Activation, answers={200: ActivationAnswer})
+def activate(request: Request, activation: Activation) -> Response:
+    """Record the first use of an app by a user."""
+    return idempotency.transact(
+        request, activation, lambda c: answer(200, activations.activate(c, request.company_id, activation))
+    )
+
+
+lambda_handler = app.handle

@@ -1,0 +1,1 @@
+"""Plans, features and limits: what a user may use, and what was used."""

@@ -1,0 +1,93 @@
+"""Entitlements: what a user may use, how much of it, and the using itself.
+
+The precedence of limits is the SQL function `entitlements` alone; reading and consuming both ask it. Consuming is one
+statement on the writer: the period's own allowance first, then quota bought with points.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+from uuid import UUID
+
+from psycopg import Connection
+from pydantic import Field
+
+from goodword.core.errors import NotFound
+from goodword.core.fields import BIGGEST, AnswerModel, Instant, RequestModel
+
+FeatureKey = Field(pattern=r"^[a-z0-9_]{1,64}$")
+
+
+class Entitlement(AnswerModel):
+    """One feature for one user. `limit` null is unlimited, 0 is off; `remaining` counts bought quota (`extra`) in."""
+
+    feature: str
+    allowed: bool
+    reason: Literal["ok", "unlimited", "limit_reached", "disabled", "feature_inactive", "feature_unknown"]
+    source: Literal["restriction", "grant", "subscription", "plan", "default"] | None
+    limit: int | None
+    used: int
+    remaining: int | None
+    extra: int
+    resets_at: Instant | None
+
+
+class EntitlementList(AnswerModel):
+    """All features of the company for one user."""
+
+    data: list[Entitlement]
+    has_more: bool = False
+
+
+class Usage(RequestModel):
+    """The body of POST /v1/users/{user_id}/usage."""
+
+    feature: str = FeatureKey
+    quantity: int = Field(default=1, ge=1, le=BIGGEST)
+
+
+class UsageAnswer(Entitlement):
+    """The entitlement after the use, and the use's own id."""
+
+    usage_id: str
+
+
+_READ = """
+    SELECT users.id,
+        (SELECT coalesce(jsonb_agg(entitlement_json(e.feature, e.limit_type, e.active, e.source, e.limit_value,
+                e.used, e.extra, e.resets_at)), '[]')
+            FROM entitlements(users.company_id, users.id, %(feature)s::text, company_now(users.company_id)) AS e)
+    FROM users WHERE users.company_id = %(company_id)s AND users.external_id = %(external_id)s
+"""
+
+CONSUME = """
+    SELECT status, body, replayed FROM consume_usage(
+        %(company_id)s, %(user_id)s, %(feature)s, %(quantity)s, %(usage)s,
+        %(key)s, %(hash)s::bytea, %(request_id)s, %(outbox_id)s, %(activity_id)s)
+"""
+
+
+def of_user(connection: Connection, company_id: UUID, external_id: str) -> EntitlementList:
+    """Every feature for a user. Raises NotFound."""
+    return EntitlementList.model_validate({"data": _read(connection, company_id, external_id, None)})
+
+
+def of_feature(connection: Connection, company_id: UUID, external_id: str, feature: str) -> Entitlement:
+    """One feature for a user; an unknown one is not allowed, but no error. Raises NotFound for an unknown user."""
+    found = _read(connection, company_id, external_id, feature)
+    if found:
+        return Entitlement.model_validate(found[0])
+    return Entitlement(
+        feature=feature, allowed=False, reason="feature_unknown", source=None, limit=0, used=0, remaining=0, extra=0,
+        resets_at=None,
+    )  # fmt: skip
+
+
+def _read(
+    connection: Connection, company_id: UUID, external_id: str, feature: str | None
+) -> list[Mapping[str, object]]:
+    row = connection.execute(
+        _READ, {"company_id": company_id, "external_id": external_id, "feature": feature}
+    ).fetchone()
+    if row is None:
+        raise NotFound("user_not_found", "There is no such user.")
+    return row[1]

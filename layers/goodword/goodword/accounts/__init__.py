@@ -1,0 +1,1 @@
+"""Companies, their keys, their users and what these did."""

@@ -1,0 +1,79 @@
+"""Companies: the tenants. A test company (`livemode` false) has a clock of its own that can be set."""
+
+from uuid import UUID
+
+from psycopg import Connection
+
+from goodword.core.errors import Forbidden, Refused
+from goodword.core.fields import AnswerModel, Instant, RequestModel, Text, Url
+
+
+class NewCompany(RequestModel):
+    """What a company begins with. `destination_url` is where its codes lead."""
+
+    name: Text
+    livemode: bool = False
+    destination_url: Url
+
+
+class TestClock(RequestModel):
+    """The body of PUT /v1/test-clock; null returns to real time."""
+
+    now: Instant | None
+
+
+class TestClockState(AnswerModel):
+    """The set time, or null while real time runs."""
+
+    now: Instant | None
+
+
+_INSERT = """
+    INSERT INTO companies (id, name, livemode, destination_url)
+    VALUES (%(id)s, %(name)s, %(livemode)s, %(destination_url)s)
+"""
+
+# Forward only, once set; null is forward too when real time has overtaken the set clock.
+_SET_CLOCK = """
+    UPDATE companies SET test_now = %(now)s::timestamptz
+    WHERE id = %(company_id)s AND NOT livemode
+        AND (test_now IS NULL OR coalesce(%(now)s::timestamptz, clock_timestamp()) >= test_now)
+    RETURNING test_now
+"""
+
+_CLOCK = "SELECT test_now FROM companies WHERE id = %(company_id)s"
+_DESTINATION = "SELECT destination_url FROM companies WHERE id = %(company_id)s"
+
+
+def insert(connection: Connection, company_id: UUID, company: NewCompany) -> None:
+    """Write a new company."""
+    connection.execute(_INSERT, {"id": company_id, **company.model_dump()})
+
+
+def destination(connection: Connection, company_id: UUID) -> str:
+    """Where the company's codes lead when they say nothing themselves."""
+    row = connection.execute(_DESTINATION, {"company_id": company_id}).fetchone()
+    if row is None:
+        raise LookupError(f"no company {company_id}")
+    return row[0]
+
+
+def set_test_clock(connection: Connection, company_id: UUID, livemode: bool, clock: TestClock) -> TestClockState:  # noqa: FBT001 - the caller's own flag
+    """Set a test company's clock. Raises Forbidden for a live company, Refused for a step back."""
+    _needs_test_company(livemode)
+    row = connection.execute(_SET_CLOCK, {"company_id": company_id, "now": clock.now}).fetchone()
+    if row is None:
+        raise Refused("clock_backwards", "A test clock only moves forward.")
+    return TestClockState(now=row[0])
+
+
+def test_clock(connection: Connection, company_id: UUID, livemode: bool) -> TestClockState:  # noqa: FBT001 - as above
+    """The state of a test company's clock. Raises Forbidden for a live company."""
+    _needs_test_company(livemode)
+    row = connection.execute(_CLOCK, {"company_id": company_id}).fetchone()
+    return TestClockState(now=row[0] if row else None)
+
+
+def _needs_test_company(livemode: bool) -> None:  # noqa: FBT001 - as above
+    if livemode:
+        raise Forbidden("live_company", "Only a test company has a clock that can be set.")

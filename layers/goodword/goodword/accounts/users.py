@@ -1,0 +1,91 @@
+"""Users: the people of a company, known by the app's own external id. E-mails and names live here and nowhere else."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import class_row
+
+from goodword.core.errors import NotFound
+from goodword.core.fields import Email, ExternalId, Instant, RequestModel, Text, Url
+
+
+class NewUser(RequestModel):
+    """What an app tells of a person at signup."""
+
+    external_id: ExternalId
+    email: Email | None = None
+    email_verified: bool = False
+    username: Text | None = None
+    avatar_url: Url | None = None
+    whop_user_id: Text | None = None
+    stripe_customer_id: Text | None = None
+    created_at: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """By what two accounts are seen to be one person."""
+
+    id: UUID
+    external_id: str
+    email: str | None
+    whop_user_id: str | None
+    stripe_customer_id: str | None
+
+    def is_same_person(self, user: NewUser) -> bool:
+        """RULES.md §2, self-referral: the same user, e-mail, Whop user or Stripe customer."""
+        return (
+            self.external_id == user.external_id
+            or _both_equal(_normal(self.email), _normal(user.email))
+            or _both_equal(self.whop_user_id, user.whop_user_id)
+            or _both_equal(self.stripe_customer_id, user.stripe_customer_id)
+        )
+
+
+def _normal(email: str | None) -> str | None:
+    return email.strip().casefold() if email else None
+
+
+def _both_equal(one: str | None, other: str | None) -> bool:
+    return one is not None and one == other
+
+
+_INSERT = """
+    INSERT INTO users (company_id, id, external_id, email, email_verified, username, avatar_url, whop_user_id,
+        stripe_customer_id, app_created_at, created_at)
+    VALUES (%(company_id)s, %(id)s, %(external_id)s, %(email)s, %(email_verified)s, %(username)s, %(avatar_url)s,
+        %(whop_user_id)s, %(stripe_customer_id)s, %(app_created_at)s, %(at)s)
+"""
+
+_BY_EXTERNAL_ID = """
+    SELECT id, external_id, email, whop_user_id, stripe_customer_id FROM users
+    WHERE company_id = %(company_id)s AND external_id = %(external_id)s
+"""
+
+
+def insert(connection: Connection, company_id: UUID, user_id: UUID, user: NewUser, at: datetime) -> None:
+    """Write a new user. A taken identity is a violation of users_whop_user_uq or users_stripe_customer_uq."""
+    connection.execute(
+        _INSERT,
+        {
+            "company_id": company_id,
+            "id": user_id,
+            "app_created_at": user.created_at,
+            "at": at,
+            **user.model_dump(exclude={"created_at"}),
+        },
+    )
+
+
+def find(connection: Connection, company_id: UUID, external_id: str) -> Identity:
+    """The user behind an external id. Raises NotFound."""
+    found = (
+        connection.cursor(row_factory=class_row(Identity))
+        .execute(_BY_EXTERNAL_ID, {"company_id": company_id, "external_id": external_id})
+        .fetchone()
+    )
+    if found is None:
+        raise NotFound("user_not_found", "There is no such user.")
+    return found

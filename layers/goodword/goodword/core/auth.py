@@ -1,0 +1,97 @@
+"""API keys: who is calling, for which company, and how far they may go.
+
+Keys are random and long, so their plain SHA-256 is what the database holds. A known key is remembered for at most
+30 seconds, so a revoked one works no longer than that and a warm request asks the database nothing.
+"""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from enum import IntEnum
+from uuid import UUID
+
+from psycopg import Connection
+
+from goodword.core import database
+from goodword.core.errors import Forbidden, Unauthenticated
+
+REMEMBERED_SECONDS = 30
+REMEMBERED_KEYS = 1000
+
+_FIND_KEY = """
+    SELECT api_keys.company_id, companies.livemode, api_keys.scope
+    FROM api_keys JOIN companies ON companies.id = api_keys.company_id
+    WHERE key_hash = %(key_hash)s AND revoked_at IS NULL
+"""
+
+
+class Scope(IntEnum):
+    """What a key may do; each scope includes the ones before it. Browsers hold publishable keys."""
+
+    PUBLISHABLE = 0
+    READ = 1
+    WRITE = 2
+    ADMIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The company on whose behalf a request comes, and the scope of its key."""
+
+    company_id: UUID
+    livemode: bool
+    scope: Scope
+
+    @property
+    def is_browser(self) -> bool:
+        """Whether the key is publishable: the caller's own address then stands for the visitor's."""
+        return self.scope is Scope.PUBLISHABLE
+
+
+_remembered: dict[bytes, tuple[float, Caller]] = {}
+
+
+def key_hash(key: str) -> bytes:
+    """What the database knows of a key."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def authenticate(authorization: str | None, key_parameter: str | None, needed: Scope) -> Caller:
+    """The caller behind a bearer key or `?key=`. Raises Unauthenticated, or Forbidden for too little scope."""
+    key = _bearer(authorization) if authorization else key_parameter
+    if not key or not key.startswith("gw_"):
+        raise Unauthenticated("key_missing", "Send an API key: Authorization: Bearer gw_…")
+    caller = known_caller(key)
+    if caller is None:
+        raise Unauthenticated("key_unknown", "This API key is not known, or has been revoked.")
+    if caller.is_browser and not authorization and needed > Scope.PUBLISHABLE:
+        raise Unauthenticated("key_missing", "Send a secret API key: Authorization: Bearer gw_…")
+    if not authorization and not caller.is_browser:
+        raise Unauthenticated("key_misplaced", "A secret key belongs into the Authorization header, never into a URL.")
+    if caller.scope < needed:
+        raise Forbidden("scope_insufficient", f"This needs a key of scope {needed.name.lower()}.")
+    return caller
+
+
+def known_caller(key: str) -> Caller | None:
+    """The caller a key stands for, or None."""
+    hashed = key_hash(key)
+    remembered = _remembered.get(hashed)
+    if remembered and remembered[0] > time.monotonic():
+        return remembered[1]
+    caller = database.once(lambda connection: _find(connection, hashed))
+    if caller is not None:
+        if len(_remembered) >= REMEMBERED_KEYS:
+            _remembered.clear()
+        _remembered[hashed] = (time.monotonic() + REMEMBERED_SECONDS, caller)
+    return caller
+
+
+def _bearer(authorization: str) -> str | None:
+    kind, _, key = authorization.partition(" ")
+    return key.strip() if kind.lower() == "bearer" else None
+
+
+def _find(connection: Connection, hashed: bytes) -> Caller | None:
+    row = connection.execute(_FIND_KEY, {"key_hash": hashed}).fetchone()
+    return Caller(row[0], row[1], Scope[row[2].upper()]) if row else None

@@ -1,0 +1,23 @@
+"""The sources of now.
+
+Real time rules machinery: signatures, leases, caches, partitions. Company time rules business: a test company's clock
+can be set, and then stands still. `company_now` is the SQL function of the same name, for use cases in Python.
+"""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from psycopg import Connection
+
+
+def real_now() -> datetime:
+    """The machine's own time, in UTC."""
+    return datetime.now(UTC)
+
+
+def company_now(connection: Connection, company_id: UUID) -> datetime:
+    """The company's time: its set clock, else the database's time (one clock for all functions)."""
+    row = connection.execute("SELECT company_now(%(company_id)s)", {"company_id": company_id}).fetchone()
+    if row is None or row[0] is None:
+        raise LookupError(f"no company {company_id}")
+    return row[0]

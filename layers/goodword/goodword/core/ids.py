@@ -1,0 +1,71 @@
+"""Ids: time-ordered uuids inside, prefixed and opaque outside (`clk_0198c…`).
+
+An id is made before the first attempt at a write, so that an attempt repeated after a lost connection writes the same
+row. The first 48 bits are the milliseconds since 1970 (RFC 9562, version 7).
+"""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+
+from goodword.core import clock
+
+
+def new_id(at: datetime | None = None) -> UUID:
+    """A new id carrying `at` (default: real time now)."""
+    milliseconds = int((at or clock.real_now()).timestamp() * 1000)
+    return UUID(
+        int=milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    )
+
+
+def time_of(id_: UUID) -> datetime:
+    """The instant an id carries, to the millisecond."""
+    return datetime.fromtimestamp((id_.int >> 80) / 1000, UTC)
+
+
+def is_in_time(id_: UUID) -> bool:
+    """Whether the instant an id carries is one we can have lived: ids come from clients too."""
+    return id_.int >> 80 <= int(clock.real_now().timestamp() * 1000) + 60_000
+
+
+def public(prefix: str, id_: UUID) -> str:
+    """The id as clients see it."""
+    return f"{prefix}_{id_.hex}"
+
+
+def parse(prefix: str, text: str) -> UUID | None:
+    """The id behind a client's text, or None when it is not one of this kind."""
+    kind, _, digits = text.partition("_")
+    if kind != prefix or len(digits) != 32:  # noqa: PLR2004 - 128 bits in hexadecimal
+        return None
+    try:
+        return UUID(hex=digits)
+    except ValueError:
+        return None
+
+
+def _public_id(prefix: str) -> tuple[PlainValidator, PlainSerializer, WithJsonSchema]:
+    def validate(value: object) -> UUID:
+        id_ = value if isinstance(value, UUID) else parse(prefix, str(value))
+        if id_ is None:
+            raise ValueError(f"must be an id that begins with {prefix}_")
+        return id_
+
+    def serialize(value: UUID) -> str:
+        return public(prefix, value)
+
+    schema = {"type": "string", "pattern": f"^{prefix}_[0-9a-f]{{32}}$"}
+    return PlainValidator(validate), PlainSerializer(serialize), WithJsonSchema(schema)
+
+
+UserId = Annotated[UUID, *_public_id("usr")]
+ClickId = Annotated[UUID, *_public_id("clk")]
+ReferralId = Annotated[UUID, *_public_id("ref")]
+AwardId = Annotated[UUID, *_public_id("awd")]
+OptionId = Annotated[UUID, *_public_id("opt")]
+RedemptionId = Annotated[UUID, *_public_id("red")]
+EndpointId = Annotated[UUID, *_public_id("whe")]

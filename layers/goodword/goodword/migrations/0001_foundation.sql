@@ -1,0 +1,160 @@
+-- What every room stands on: the company and its clock, keys, stored answers, events out, activity.
+
+-- Ids are uuids (time-ordered, made by the caller before the first attempt); clients see them with a prefix.
+CREATE FUNCTION public_id(prefix text, id uuid) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN prefix || '_' || replace(id::text, '-', '');
+
+CREATE FUNCTION rfc3339(at timestamptz) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+
+CREATE TABLE companies (
+    id               uuid NOT NULL,
+    name             text NOT NULL,
+    livemode         boolean NOT NULL,
+    time_zone        text NOT NULL DEFAULT 'UTC',
+    destination_url  text NOT NULL,
+    post_trial_plan  text NOT NULL DEFAULT 'free',
+    whop_company_id  text,
+    test_now         timestamptz,
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT companies_pk PRIMARY KEY (id),
+    CONSTRAINT companies_name_ck CHECK (length(name) BETWEEN 1 AND 200),
+    CONSTRAINT companies_whop_company_uq UNIQUE (whop_company_id, livemode),
+    CONSTRAINT companies_test_clock_ck CHECK (test_now IS NULL OR NOT livemode)
+);
+
+-- The one source of now for business: a test company's clock stands still where it was set.
+-- Machinery (leases, partitions, rate limits of codes, signatures) reads clock_timestamp() itself.
+CREATE FUNCTION company_now(company uuid) RETURNS timestamptz
+    LANGUAGE sql VOLATILE
+    RETURN (SELECT coalesce(test_now, clock_timestamp()) FROM companies WHERE id = company);
+
+-- `months` calendar months later on the company's own calendar; a month end is clamped.
+CREATE FUNCTION months_later(at timestamptz, months integer, zone text) RETURNS timestamptz
+    LANGUAGE sql STABLE STRICT
+    RETURN ((at AT TIME ZONE zone) + make_interval(months => months)) AT TIME ZONE zone;
+
+CREATE TABLE api_keys (
+    company_id  uuid NOT NULL,
+    id          uuid NOT NULL,
+    kind        text NOT NULL,
+    scope       text NOT NULL,
+    key_hash    bytea NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    revoked_at  timestamptz,
+    CONSTRAINT api_keys_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT api_keys_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT api_keys_hash_uq UNIQUE (key_hash),
+    CONSTRAINT api_keys_kind_ck CHECK (kind IN ('secret', 'publishable')),
+    CONSTRAINT api_keys_scope_ck CHECK (scope IN ('publishable', 'read', 'write', 'admin')),
+    CONSTRAINT api_keys_publishable_ck CHECK ((kind = 'publishable') = (scope = 'publishable'))
+);
+
+-- Keys of the keyed hashes under which addresses, devices and user agents are stored.
+-- Destroying a key (key = NULL) makes everything hashed under it anonymous.
+CREATE TABLE privacy_keys (
+    id          smallint GENERATED ALWAYS AS IDENTITY,
+    key         bytea,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT privacy_keys_pk PRIMARY KEY (id),
+    CONSTRAINT privacy_keys_length_ck CHECK (length(key) = 32)
+);
+-- 244 random bits from the server's own strong generator; pgcrypto is not everywhere.
+INSERT INTO privacy_keys (key) VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
+
+-- One row per Idempotency-Key, for ever. The answer itself may be removed after its retention.
+CREATE TABLE idempotent_answers (
+    company_id    uuid NOT NULL,
+    key           text NOT NULL,
+    request_hash  bytea NOT NULL,
+    status        smallint,
+    body          bytea,
+    created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT idempotent_answers_pk PRIMARY KEY (company_id, key),
+    CONSTRAINT idempotent_answers_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+);
+
+-- outcome: claimed (go on), replayed (give status and body), reused (same key, other request), expired.
+-- The insert waits for a twin in flight; the next statement then sees the twin's committed answer.
+CREATE FUNCTION claim_idempotency_key(
+    p_company uuid, p_key text, p_hash bytea, OUT outcome text, OUT status smallint, OUT body bytea
+) LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    stored idempotent_answers;
+BEGIN
+    INSERT INTO idempotent_answers (company_id, key, request_hash) VALUES (p_company, p_key, p_hash)
+    ON CONFLICT ON CONSTRAINT idempotent_answers_pk DO NOTHING;
+    IF FOUND THEN
+        outcome := 'claimed';
+        RETURN;
+    END IF;
+    SELECT * INTO stored FROM idempotent_answers a WHERE a.company_id = p_company AND a.key = p_key;
+    outcome := CASE
+        WHEN stored.request_hash <> p_hash THEN 'reused'
+        WHEN stored.body IS NULL THEN 'expired'
+        ELSE 'replayed'
+    END;
+    IF outcome = 'replayed' THEN
+        status := stored.status;
+        body := stored.body;
+    END IF;
+END $$;
+
+-- The problem+json of a refusal that is answered by the statement itself (API.md, Conventions).
+CREATE FUNCTION problem(status integer, code text, detail text, request_id text, extra jsonb DEFAULT '{}') RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    RETURN jsonb_build_object(
+        'type', 'urn:goodword:problem:' || code, 'title', upper(left(code, 1)) || replace(substr(code, 2), '_', ' '),
+        'status', status, 'detail', detail, 'code', code, 'request_id', request_id) || extra;
+
+CREATE FUNCTION key_refusal(outcome text, request_id text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+    RETURN CASE outcome
+        WHEN 'reused' THEN problem(409, 'idempotency_key_reused',
+            'This Idempotency-Key was used before with another request.', request_id)
+        WHEN 'expired' THEN problem(409, 'idempotency_answer_expired',
+            'This request was done before; its stored answer is past its retention.', request_id)
+    END;
+
+CREATE TABLE outbox_events (
+    company_id  uuid NOT NULL,
+    id          uuid NOT NULL,
+    type        text NOT NULL,
+    data        jsonb NOT NULL,
+    sequence    bigint,
+    created_at  timestamptz NOT NULL,
+    CONSTRAINT outbox_events_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT outbox_events_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT outbox_events_sequence_uq UNIQUE (company_id, sequence)
+);
+
+CREATE TABLE activity (
+    company_id  uuid NOT NULL,
+    id          uuid NOT NULL,
+    user_id     uuid NOT NULL,
+    action      text NOT NULL,
+    details     jsonb NOT NULL DEFAULT '{}',
+    created_at  timestamptz NOT NULL,
+    CONSTRAINT activity_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT activity_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+);
+CREATE INDEX activity_user_ix ON activity (company_id, user_id, created_at);
+
+GRANT USAGE ON SCHEMA goodword TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
+-- The ledger's functions are made by the migrator and given to this role, which must be allowed to own them.
+GRANT CREATE ON SCHEMA goodword TO :"ledger";
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA goodword FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES IN SCHEMA goodword REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public_id, rfc3339, company_now, months_later
+    TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
+GRANT EXECUTE ON FUNCTION claim_idempotency_key, problem, key_refusal TO :"app", :"admin", :"ledger";
+
+GRANT SELECT ON companies TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
+GRANT UPDATE (test_now) ON companies TO :"admin";
+GRANT SELECT ON api_keys TO :"click", :"app", :"admin";
+GRANT SELECT ON privacy_keys TO :"click", :"webhook", :"app", :"admin", :"jobs";
+GRANT SELECT, INSERT ON idempotent_answers TO :"app", :"admin", :"ledger";
+GRANT UPDATE (status, body) ON idempotent_answers TO :"app", :"admin", :"ledger";
+GRANT INSERT ON outbox_events, activity TO :"webhook", :"app", :"admin", :"jobs", :"ledger";

@@ -1,0 +1,137 @@
+-- Who takes part and what they share: the versioned program, users, referral codes, clicks.
+
+CREATE TABLE program_versions (
+    company_id  uuid NOT NULL,
+    version     integer NOT NULL,
+    program     jsonb NOT NULL,
+    created_at  timestamptz NOT NULL,
+    CONSTRAINT program_versions_pk PRIMARY KEY (company_id, version),
+    CONSTRAINT program_versions_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT program_versions_version_ck CHECK (version >= 1)
+);
+
+CREATE TABLE users (
+    company_id          uuid NOT NULL,
+    id                  uuid NOT NULL,
+    external_id         text NOT NULL,
+    email               text,
+    email_verified      boolean NOT NULL DEFAULT false,
+    username            text,
+    avatar_url          text,
+    whop_user_id        text,
+    stripe_customer_id  text,
+    app_created_at      timestamptz,
+    created_at          timestamptz NOT NULL,
+    CONSTRAINT users_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT users_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT users_external_uq UNIQUE (company_id, external_id),
+    CONSTRAINT users_whop_user_uq UNIQUE (company_id, whop_user_id),
+    CONSTRAINT users_stripe_customer_uq UNIQUE (company_id, stripe_customer_id)
+);
+
+CREATE TABLE codes (
+    company_id       uuid NOT NULL,
+    id               uuid NOT NULL,
+    code             text NOT NULL,
+    type             text NOT NULL,
+    user_id          uuid,
+    app_id           text,
+    campaign_id      uuid,
+    destination_url  text,
+    active           boolean NOT NULL DEFAULT true,
+    max_uses         integer,
+    uses             integer NOT NULL DEFAULT 0,
+    expires_at       timestamptz,
+    metadata         jsonb NOT NULL DEFAULT '{}',
+    created_at       timestamptz NOT NULL,
+    updated_at       timestamptz NOT NULL,
+    CONSTRAINT codes_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT codes_code_uq UNIQUE (code),
+    CONSTRAINT codes_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT codes_upper_ck CHECK (code = upper(code)),
+    CONSTRAINT codes_type_ck CHECK (type IN ('auto', 'custom', 'campaign')),
+    CONSTRAINT codes_auto_owner_ck CHECK (type <> 'auto' OR user_id IS NOT NULL),
+    CONSTRAINT codes_uses_ck CHECK (uses >= 0 AND uses <= coalesce(max_uses, uses))
+);
+CREATE UNIQUE INDEX codes_one_auto_uq ON codes (company_id, user_id) WHERE type = 'auto';
+
+-- `uses` counts only where a cap makes it matter: an unlimited code has no row that every signup would queue for.
+CREATE FUNCTION code_refusal(code codes, at timestamptz) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    RETURN CASE
+        WHEN NOT code.active THEN 'inactive'
+        WHEN code.expires_at <= at THEN 'expired'
+        WHEN code.uses >= code.max_uses THEN 'used_up'
+    END;
+
+-- Clicks live by the month of their real receive time, which the id carries too (uuid version 7), so one id finds
+-- its partition. Nothing references them by foreign key, and they reference nothing: company and code are copied
+-- from one codes row by the inserting statement, and a check on a viral code's row would make it hot.
+CREATE TABLE clicks (
+    received_at   timestamptz NOT NULL,
+    id            uuid NOT NULL,
+    company_id    uuid NOT NULL,
+    code_id       uuid NOT NULL,
+    chain_id      uuid NOT NULL,
+    occurred_at   timestamptz NOT NULL,
+    expires_at    timestamptz NOT NULL,
+    app_id        text,
+    landing_url   text,
+    referrer_url  text,
+    ip_hash       bytea,
+    agent_hash    bytea,
+    device_hash   bytea,
+    hash_key_id   smallint NOT NULL,
+    CONSTRAINT clicks_pk PRIMARY KEY (received_at, id)
+) PARTITION BY RANGE (received_at);
+CREATE INDEX clicks_code_ix ON clicks (company_id, code_id, received_at);
+CREATE INDEX clicks_chain_ix ON clicks (company_id, chain_id, received_at);
+
+-- A click outside every month is kept here rather than lost; none is expected.
+CREATE TABLE clicks_other PARTITION OF clicks DEFAULT;
+
+CREATE FUNCTION make_click_partitions(months_ahead integer) RETURNS integer
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    first_day date;
+    made integer := 0;
+BEGIN
+    FOR months IN -1 .. months_ahead LOOP
+        first_day := date_trunc('month', clock_timestamp())::date + make_interval(months => months);
+        IF to_regclass(format('goodword.%I', 'clicks_' || to_char(first_day, 'YYYY_MM'))) IS NULL THEN
+            EXECUTE format('CREATE TABLE goodword.%I PARTITION OF goodword.clicks FOR VALUES FROM (%L) TO (%L)',
+                'clicks_' || to_char(first_day, 'YYYY_MM'), first_day, first_day + interval '1 month');
+            made := made + 1;
+        END IF;
+    END LOOP;
+    RETURN made;
+END $$;
+SELECT make_click_partitions(24);
+
+-- The real receive time that a click's id carries (the first 48 bits: milliseconds since 1970).
+CREATE FUNCTION received_at_of(click_id uuid) RETURNS timestamptz
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN 'epoch'::timestamptz
+        + (('x0000' || substr(replace(click_id::text, '-', ''), 1, 12))::bit(64)::bigint) * interval '1 millisecond';
+
+-- A sliding window per subject: the times of the hits that still count. One row, one lock, exact.
+CREATE TABLE rate_windows (
+    company_id  uuid NOT NULL,
+    kind        text NOT NULL,
+    subject     bytea NOT NULL,
+    hits        timestamptz[] NOT NULL,
+    CONSTRAINT rate_windows_pk PRIMARY KEY (company_id, kind, subject),
+    CONSTRAINT rate_windows_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+) WITH (fillfactor = 70);
+
+GRANT SELECT ON program_versions TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
+GRANT INSERT ON program_versions TO :"admin";
+GRANT SELECT (company_id, id, external_id, username) ON users TO :"click";
+GRANT SELECT ON users TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
+GRANT INSERT, UPDATE ON users TO :"app", :"admin";
+GRANT SELECT ON codes TO :"click", :"webhook", :"app", :"admin", :"jobs";
+GRANT INSERT, UPDATE ON codes TO :"app", :"admin";
+GRANT SELECT, INSERT ON clicks TO :"click";
+GRANT SELECT ON clicks TO :"webhook", :"app", :"admin", :"jobs";
+GRANT SELECT, INSERT, UPDATE ON rate_windows TO :"click", :"app", :"admin";
+GRANT EXECUTE ON FUNCTION code_refusal, received_at_of TO :"click", :"webhook", :"app", :"admin", :"jobs";

@@ -1,0 +1,173 @@
+-- Who came through whom, the facts known about it, and the points these facts are due.
+
+CREATE TABLE referrals (
+    company_id       uuid NOT NULL,
+    id               uuid NOT NULL,
+    referrer_id      uuid NOT NULL,
+    referee_id       uuid NOT NULL,
+    code_id          uuid NOT NULL,
+    click_id         uuid,
+    source           text NOT NULL,
+    app_id           text,
+    campaign_id      uuid,
+    program_version  integer NOT NULL,
+    stage            text NOT NULL DEFAULT 'registered',
+    fraud_score      integer NOT NULL DEFAULT 0,
+    flagged          boolean NOT NULL DEFAULT false,
+    touched_at       timestamptz NOT NULL,
+    registered_at    timestamptz NOT NULL,
+    lapses_at        timestamptz NOT NULL,
+    activated_at     timestamptz,
+    qualified_at     timestamptz,
+    retained_at      timestamptz,
+    expired_at       timestamptz,
+    updated_at       timestamptz NOT NULL,
+    CONSTRAINT referrals_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT referrals_referee_uq UNIQUE (company_id, referee_id),
+    CONSTRAINT referrals_referrer_fk FOREIGN KEY (company_id, referrer_id) REFERENCES users (company_id, id),
+    CONSTRAINT referrals_referee_fk FOREIGN KEY (company_id, referee_id) REFERENCES users (company_id, id),
+    CONSTRAINT referrals_code_fk FOREIGN KEY (company_id, code_id) REFERENCES codes (company_id, id),
+    CONSTRAINT referrals_program_fk FOREIGN KEY (company_id, program_version)
+        REFERENCES program_versions (company_id, version),
+    CONSTRAINT referrals_self_ck CHECK (referrer_id <> referee_id),
+    CONSTRAINT referrals_source_ck CHECK (source IN ('code', 'click', 'coupon', 'invite')),
+    CONSTRAINT referrals_stage_ck CHECK (
+        stage IN ('registered', 'activated', 'qualified', 'retained', 'expired', 'cancelled'))
+);
+CREATE INDEX referrals_referrer_ix ON referrals (company_id, referrer_id, registered_at DESC, id);
+
+-- A registered referral lapses exactly at lapses_at, whether or not a job has booked it.
+CREATE FUNCTION stage_at(referral referrals, at timestamptz) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    RETURN CASE WHEN referral.stage = 'registered' AND referral.lapses_at <= at THEN 'expired' ELSE referral.stage END;
+
+-- The signup as a fact, with the decision taken on it: a second signup of the same person is answered from here.
+CREATE TABLE signups (
+    company_id    uuid NOT NULL,
+    user_id       uuid NOT NULL,
+    outcome       text NOT NULL,
+    reason        text,
+    source        text,
+    click_id      uuid,
+    app_id        text,
+    trace         jsonb NOT NULL,
+    ip_hash       bytea,
+    agent_hash    bytea,
+    device_hash   bytea,
+    hash_key_id   smallint,
+    occurred_at   timestamptz NOT NULL,
+    CONSTRAINT signups_pk PRIMARY KEY (company_id, user_id),
+    CONSTRAINT signups_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT signups_outcome_ck CHECK (outcome IN ('attributed', 'none', 'rejected')),
+    CONSTRAINT signups_reason_ck CHECK ((outcome = 'rejected') = (reason IS NOT NULL))
+);
+
+-- First use of an app by a user; an unknown app is ''. Unreferred users have activations too.
+CREATE TABLE activations (
+    company_id   uuid NOT NULL,
+    user_id      uuid NOT NULL,
+    app_id       text NOT NULL,
+    occurred_at  timestamptz NOT NULL,
+    CONSTRAINT activations_pk PRIMARY KEY (company_id, user_id, app_id),
+    CONSTRAINT activations_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id)
+);
+
+-- A payment as every provider tells it. The key is the sale's own (invoice, else payment intent, else session),
+-- so two events, two endpoints or two deliveries of one sale are one row, for ever. `objects` are the provider's ids
+-- on it (customer, subscription, invoice…) by which its person may become known later; until then it is parked.
+CREATE TABLE payments (
+    company_id        uuid NOT NULL,
+    id                uuid NOT NULL,
+    provider          text NOT NULL,
+    payment_key       text NOT NULL,
+    objects           text[] NOT NULL,
+    external_id       text,
+    click_ref         text,
+    code_ref          text,
+    user_id           uuid,
+    currency          text,
+    net_amount        bigint NOT NULL,
+    paid_at           timestamptz NOT NULL,
+    period_start      timestamptz,
+    recorded_at       timestamptz NOT NULL,
+    CONSTRAINT payments_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT payments_key_uq UNIQUE (company_id, provider, payment_key),
+    CONSTRAINT payments_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT payments_net_ck CHECK (net_amount > 0)
+);
+CREATE INDEX payments_user_ix ON payments (company_id, user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX payments_parked_person_ix ON payments (company_id, external_id) WHERE user_id IS NULL;
+CREATE INDEX payments_parked_objects_ix ON payments USING gin (objects) WHERE user_id IS NULL;
+
+-- Which person a provider's object belongs to, by the app's own id: known perhaps before the person signs up.
+CREATE TABLE identity_links (
+    company_id   uuid NOT NULL,
+    provider     text NOT NULL,
+    object_id    text NOT NULL,
+    external_id  text NOT NULL,
+    linked_at    timestamptz NOT NULL,
+    CONSTRAINT identity_links_pk PRIMARY KEY (company_id, provider, object_id),
+    CONSTRAINT identity_links_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+);
+CREATE INDEX identity_links_person_ix ON identity_links (company_id, external_id);
+
+-- Two provider objects of one sale (Stripe's invoice and payment intent), in both directions.
+CREATE TABLE object_links (
+    company_id  uuid NOT NULL,
+    provider    text NOT NULL,
+    object_id   text NOT NULL,
+    other_id    text NOT NULL,
+    CONSTRAINT object_links_pk PRIMARY KEY (company_id, provider, object_id, other_id),
+    CONSTRAINT object_links_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+);
+
+-- A signup and a payment of one person may commit at the same moment without seeing each other. Everything that
+-- joins a provider's object to a person takes these locks first: objects in order, then the person.
+-- There is no row to lock: the person may not exist yet. Locks end with the transaction.
+CREATE FUNCTION lock_identities(company uuid, identities text[]) RETURNS void
+    LANGUAGE sql SET search_path = goodword, pg_temp AS $$
+    SELECT pg_advisory_xact_lock(hashtextextended(company::text || identity, 0))
+    FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
+$$;
+
+CREATE TABLE awards (
+    company_id       uuid NOT NULL,
+    id               uuid NOT NULL,
+    referral_id      uuid NOT NULL,
+    user_id          uuid NOT NULL,
+    event            text NOT NULL,
+    app_id           text NOT NULL DEFAULT '',
+    occasion         text NOT NULL DEFAULT '',
+    period           integer,
+    base_points      bigint NOT NULL,
+    multiplier_bps   integer NOT NULL DEFAULT 10000,
+    points           bigint NOT NULL,
+    reversed_points  bigint NOT NULL DEFAULT 0,
+    tier             text,
+    status           text NOT NULL,
+    hold_until       timestamptz,
+    hold_reason      text,
+    reason           text,
+    program_version  integer NOT NULL,
+    payment_id       uuid,
+    trace            jsonb NOT NULL,
+    due_at           timestamptz NOT NULL,
+    released_at      timestamptz,
+    created_at       timestamptz NOT NULL,
+    CONSTRAINT awards_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT awards_natural_uq UNIQUE (company_id, referral_id, event, app_id, occasion),
+    CONSTRAINT awards_referral_fk FOREIGN KEY (company_id, referral_id) REFERENCES referrals (company_id, id),
+    CONSTRAINT awards_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT awards_payment_fk FOREIGN KEY (company_id, payment_id) REFERENCES payments (company_id, id),
+    CONSTRAINT awards_event_ck CHECK (event IN (
+        'registered', 'welcome', 'activated', 'qualified', 'recurring', 'l2', 'retained', 'cross_app')),
+    CONSTRAINT awards_status_ck CHECK (status IN ('pending', 'held', 'paid', 'rejected', 'reversed')),
+    CONSTRAINT awards_points_ck CHECK (points >= 0 AND reversed_points BETWEEN 0 AND points)
+);
+CREATE INDEX awards_user_ix ON awards (company_id, user_id, created_at);
+
+GRANT SELECT ON referrals, signups, activations, payments, identity_links, object_links, awards
+    TO :"webhook", :"app", :"admin", :"jobs";
+GRANT INSERT ON activations, signups TO :"app";
+GRANT INSERT, UPDATE ON referrals, payments, identity_links, object_links, awards TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION stage_at, lock_identities TO :"webhook", :"app", :"admin", :"jobs";

@@ -1,0 +1,268 @@
+-- What a user may use: plans with limits per feature, what was used, and quota bought with points. RULES.md §8.
+
+CREATE TABLE features (
+    company_id     uuid NOT NULL,
+    key            text NOT NULL,
+    name           text NOT NULL,
+    category       text NOT NULL,
+    limit_type     text NOT NULL,
+    reset          text NOT NULL,
+    default_limit  bigint,
+    active         boolean NOT NULL DEFAULT true,
+    sort_order     integer NOT NULL,
+    CONSTRAINT features_pk PRIMARY KEY (company_id, key),
+    CONSTRAINT features_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT features_category_ck CHECK (category IN ('data', 'ai', 'export', 'integration')),
+    CONSTRAINT features_limit_type_ck CHECK (limit_type IN ('count', 'boolean', 'quota')),
+    CONSTRAINT features_reset_ck CHECK (reset IN ('never', 'daily', 'monthly')),
+    CONSTRAINT features_default_limit_ck CHECK (default_limit >= 0)
+);
+
+CREATE TABLE plans (
+    company_id               uuid NOT NULL,
+    id                       text NOT NULL,
+    name                     text NOT NULL,
+    description              text,
+    price_monthly_cents      bigint NOT NULL,
+    price_yearly_cents       bigint NOT NULL,
+    currency                 text NOT NULL DEFAULT 'usd',
+    stripe_price_id_monthly  text,
+    stripe_price_id_yearly   text,
+    whop_plan_ids            text[] NOT NULL DEFAULT '{}',
+    active                   boolean NOT NULL DEFAULT true,
+    sort_order               integer NOT NULL,
+    CONSTRAINT plans_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT plans_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+);
+
+-- NULL is unlimited, 0 is off; a plan without a row for a feature falls back to the feature's default.
+CREATE TABLE plan_limits (
+    company_id   uuid NOT NULL,
+    plan_id      text NOT NULL,
+    feature      text NOT NULL,
+    limit_value  bigint,
+    CONSTRAINT plan_limits_pk PRIMARY KEY (company_id, plan_id, feature),
+    CONSTRAINT plan_limits_plan_fk FOREIGN KEY (company_id, plan_id) REFERENCES plans (company_id, id),
+    CONSTRAINT plan_limits_feature_fk FOREIGN KEY (company_id, feature) REFERENCES features (company_id, key),
+    CONSTRAINT plan_limits_value_ck CHECK (limit_value >= 0)
+);
+
+CREATE TABLE usage_counters (
+    company_id    uuid NOT NULL,
+    user_id       uuid NOT NULL,
+    feature       text NOT NULL,
+    period_start  timestamptz NOT NULL,
+    used          bigint NOT NULL,
+    used_ever     bigint NOT NULL,
+    CONSTRAINT usage_counters_pk PRIMARY KEY (company_id, user_id, feature),
+    CONSTRAINT usage_counters_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT usage_counters_feature_fk FOREIGN KEY (company_id, feature) REFERENCES features (company_id, key),
+    CONSTRAINT usage_counters_used_ck CHECK (used >= 0 AND used_ever >= used)
+) WITH (fillfactor = 70);
+
+-- Quota bought with points, one row a purchase; used after the period's own allowance, oldest first.
+CREATE TABLE quota_grants (
+    company_id     uuid NOT NULL,
+    redemption_id  uuid NOT NULL,
+    user_id        uuid NOT NULL,
+    feature        text NOT NULL,
+    quantity       bigint NOT NULL,
+    used           bigint NOT NULL DEFAULT 0,
+    created_at     timestamptz NOT NULL,
+    CONSTRAINT quota_grants_pk PRIMARY KEY (company_id, redemption_id),
+    CONSTRAINT quota_grants_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT quota_grants_feature_fk FOREIGN KEY (company_id, feature) REFERENCES features (company_id, key),
+    CONSTRAINT quota_grants_used_ck CHECK (used BETWEEN 0 AND quantity)
+) WITH (fillfactor = 70);
+CREATE INDEX quota_grants_open_ix ON quota_grants (company_id, user_id, feature, created_at, redemption_id)
+    WHERE used < quantity;
+
+CREATE TABLE usages (
+    company_id      uuid NOT NULL,
+    id              uuid NOT NULL,
+    user_id         uuid NOT NULL,
+    feature         text NOT NULL,
+    quantity        bigint NOT NULL,
+    from_allowance  bigint NOT NULL,
+    from_quota      bigint NOT NULL,
+    period_start    timestamptz NOT NULL,
+    answer          bytea NOT NULL,
+    created_at      timestamptz NOT NULL,
+    CONSTRAINT usages_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT usages_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT usages_quantity_ck CHECK (quantity > 0 AND quantity = from_allowance + from_quota)
+);
+
+-- When the running period of a feature began, and when the next one does; on the company's calendar.
+CREATE FUNCTION period_start(reset text, at timestamptz, zone text) RETURNS timestamptz
+    LANGUAGE sql STABLE
+    RETURN CASE reset
+        WHEN 'daily' THEN date_trunc('day', at, zone)
+        WHEN 'monthly' THEN date_trunc('month', at, zone)
+        ELSE '-infinity'::timestamptz
+    END;
+
+CREATE FUNCTION period_end(reset text, at timestamptz, zone text) RETURNS timestamptz
+    LANGUAGE sql STABLE
+    RETURN CASE reset
+        WHEN 'daily' THEN ((date_trunc('day', at, zone) AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone
+        WHEN 'monthly' THEN ((date_trunc('month', at, zone) AT TIME ZONE zone) + interval '1 month') AT TIME ZONE zone
+    END;
+
+-- The precedence of limits lives here alone; the read and the consumption both ask it. One row per feature of the
+-- company (or the one named). `used` is 0 once the counter's period is over, booked or not.
+CREATE FUNCTION entitlements(p_company uuid, p_user uuid, p_feature text, p_at timestamptz)
+    RETURNS TABLE (
+        feature text, limit_type text, active boolean, source text, limit_value bigint,
+        used bigint, extra bigint, period_start timestamptz, resets_at timestamptz)
+    LANGUAGE sql STABLE SET search_path = goodword, pg_temp AS $$
+    SELECT f.key, f.limit_type, f.active,
+        CASE WHEN l.feature IS NULL THEN 'default' ELSE 'plan' END,
+        CASE WHEN l.feature IS NULL THEN f.default_limit ELSE l.limit_value END,
+        coalesce(u.used, 0), coalesce(q.left_over, 0)::bigint,
+        period_start(f.reset, p_at, c.time_zone), period_end(f.reset, p_at, c.time_zone)
+    FROM companies c
+    JOIN features f ON f.company_id = c.id AND (p_feature IS NULL OR f.key = p_feature)
+    LEFT JOIN plan_limits l ON l.company_id = c.id AND l.plan_id = c.post_trial_plan AND l.feature = f.key
+    LEFT JOIN usage_counters u ON u.company_id = c.id AND u.user_id = p_user AND u.feature = f.key
+        AND u.period_start >= period_start(f.reset, p_at, c.time_zone)
+    LEFT JOIN LATERAL (
+        SELECT sum(quantity - g.used) AS left_over FROM quota_grants g
+        WHERE g.company_id = c.id AND g.user_id = p_user AND g.feature = f.key AND g.used < g.quantity
+    ) q ON true
+    WHERE c.id = p_company
+    ORDER BY f.sort_order, f.key;
+$$;
+
+-- One entitlement as API.md shows it. Bought quota opens a count feature that the plan has off.
+CREATE FUNCTION entitlement_json(
+    feature text, limit_type text, active boolean, source text, limit_value bigint, used bigint, extra bigint,
+    resets_at timestamptz
+) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE SET search_path = goodword, pg_temp AS $$
+DECLARE
+    remaining bigint := CASE
+        WHEN limit_value IS NULL OR limit_type = 'boolean' THEN NULL
+        ELSE greatest(limit_value - used, 0) + extra
+    END;
+    reason text := CASE
+        WHEN NOT active THEN 'feature_inactive'
+        WHEN limit_value IS NULL THEN 'unlimited'
+        WHEN limit_type = 'boolean' THEN CASE WHEN limit_value = 0 THEN 'disabled' ELSE 'ok' END
+        WHEN remaining > 0 THEN 'ok'
+        WHEN limit_value = 0 AND used = 0 THEN 'disabled'
+        ELSE 'limit_reached'
+    END;
+BEGIN
+    RETURN jsonb_build_object(
+        'feature', feature, 'allowed', reason IN ('ok', 'unlimited'), 'reason', reason, 'source', source,
+        'limit', limit_value, 'used', used, 'remaining', remaining, 'extra', extra,
+        'resets_at', rfc3339(resets_at));
+END $$;
+
+-- POST /v1/users/{user_id}/usage in one trip. Without an Idempotency-Key the usage id, made by the caller before its
+-- first attempt, makes a repeated attempt the same usage.
+CREATE FUNCTION consume_usage(
+    p_company uuid, p_external_id text, p_feature text, p_quantity bigint, p_usage uuid,
+    p_key text, p_hash bytea, p_request_id text, p_outbox uuid, p_activity uuid,
+    OUT status smallint, OUT body bytea, OUT replayed boolean
+) LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    claim record;
+    person uuid;
+    at timestamptz;
+    entitled record;
+    answer jsonb;
+    view jsonb;
+    from_allowance bigint;
+    from_quota bigint;
+BEGIN
+    replayed := false;
+    IF p_key IS NOT NULL THEN
+        claim := claim_idempotency_key(p_company, p_key, p_hash);
+        replayed := claim.outcome = 'replayed';
+        IF replayed THEN
+            status := claim.status; body := claim.body;
+            RETURN;
+        ELSIF claim.outcome <> 'claimed' THEN
+            status := 409; body := convert_to(key_refusal(claim.outcome, p_request_id)::text, 'UTF8');
+            RETURN;
+        END IF;
+    END IF;
+    SELECT 200, u.answer INTO status, body FROM usages u WHERE u.company_id = p_company AND u.id = p_usage;
+    IF FOUND THEN RETURN; END IF;
+
+    SELECT id INTO person FROM users WHERE company_id = p_company AND external_id = p_external_id;
+    at := company_now(p_company);
+    IF person IS NULL THEN
+        answer := problem(404, 'user_not_found', 'There is no such user.', p_request_id);
+    ELSIF NOT EXISTS (SELECT 1 FROM features WHERE company_id = p_company AND key = p_feature) THEN
+        answer := problem(422, 'feature_unknown', 'There is no such feature.', p_request_id);
+    ELSE
+        -- the counter's row is the lock of this user and feature; what is read after it is exact
+        INSERT INTO usage_counters (company_id, user_id, feature, period_start, used, used_ever)
+        VALUES (p_company, person, p_feature, '-infinity', 0, 0)
+        ON CONFLICT ON CONSTRAINT usage_counters_pk DO NOTHING;
+        PERFORM 1 FROM usage_counters c
+        WHERE c.company_id = p_company AND c.user_id = person AND c.feature = p_feature FOR NO KEY UPDATE;
+        at := company_now(p_company);
+        SELECT * INTO entitled FROM entitlements(p_company, person, p_feature, at);
+        from_allowance := CASE
+            WHEN entitled.limit_value IS NULL OR (entitled.limit_type = 'boolean' AND entitled.limit_value > 0)
+                THEN p_quantity
+            ELSE least(p_quantity, greatest(entitled.limit_value - entitled.used, 0))
+        END;
+        from_quota := p_quantity - from_allowance;
+        view := entitlement_json(entitled.feature, entitled.limit_type, entitled.active, entitled.source,
+            entitled.limit_value, entitled.used, entitled.extra, entitled.resets_at);
+        IF NOT entitled.active OR view ->> 'reason' = 'disabled' THEN
+            answer := problem(422, 'feature_disabled', 'This feature is off for the user.', p_request_id);
+        ELSIF from_quota > entitled.extra THEN
+            answer := problem(422, 'limit_reached', 'The user has used up what this feature allows.', p_request_id,
+                view - 'feature' - 'allowed' - 'reason');
+        ELSE
+            UPDATE usage_counters c SET period_start = entitled.period_start,
+                used = entitled.used + from_allowance, used_ever = c.used_ever + p_quantity
+            WHERE c.company_id = p_company AND c.user_id = person AND c.feature = p_feature;
+            IF from_quota > 0 THEN
+                WITH queue AS (
+                    SELECT g.redemption_id, g.quantity - g.used AS left_over,
+                        sum(g.quantity - g.used) OVER (ORDER BY g.created_at, g.redemption_id)
+                            - (g.quantity - g.used) AS before
+                    FROM quota_grants g WHERE g.company_id = p_company AND g.user_id = person
+                        AND g.feature = p_feature AND g.used < g.quantity
+                )
+                UPDATE quota_grants g SET used = g.used + least(queue.left_over, from_quota - queue.before)
+                FROM queue
+                WHERE g.company_id = p_company AND g.redemption_id = queue.redemption_id AND queue.before < from_quota;
+            END IF;
+            answer := entitlement_json(entitled.feature, entitled.limit_type, entitled.active, entitled.source,
+                entitled.limit_value, entitled.used + from_allowance, entitled.extra - from_quota, entitled.resets_at)
+                || jsonb_build_object('allowed', true, 'usage_id', public_id('use', p_usage));
+            INSERT INTO usages (company_id, id, user_id, feature, quantity, from_allowance, from_quota, period_start,
+                answer, created_at)
+            VALUES (p_company, p_usage, person, p_feature, p_quantity, from_allowance, from_quota,
+                entitled.period_start, convert_to(answer::text, 'UTF8'), at);
+            INSERT INTO outbox_events (company_id, id, type, data, created_at) VALUES (p_company, p_outbox,
+                'usage.recorded', answer || jsonb_build_object('user_id', p_external_id, 'quantity', p_quantity), at);
+            INSERT INTO activity (company_id, id, user_id, action, details, created_at) VALUES (p_company, p_activity,
+                person, 'used_feature', jsonb_build_object('feature', p_feature, 'quantity', p_quantity), at);
+        END IF;
+    END IF;
+    status := coalesce((answer ->> 'status')::smallint, 200);
+    body := convert_to(answer::text, 'UTF8');
+    IF p_key IS NOT NULL THEN
+        UPDATE idempotent_answers a SET status = consume_usage.status, body = consume_usage.body
+        WHERE a.company_id = p_company AND a.key = p_key;
+    END IF;
+END $$;
+
+GRANT SELECT ON features, plans, plan_limits, quota_grants, usage_counters, usages
+    TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
+GRANT INSERT, UPDATE ON features, plans, plan_limits TO :"admin";
+GRANT INSERT, UPDATE ON usage_counters TO :"app";
+GRANT INSERT ON usages TO :"app";
+GRANT UPDATE (used) ON quota_grants TO :"app";
+GRANT INSERT ON quota_grants TO :"ledger";
+GRANT EXECUTE ON FUNCTION period_start, period_end, entitlements, entitlement_json
+    TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
+GRANT EXECUTE ON FUNCTION consume_usage TO :"app";

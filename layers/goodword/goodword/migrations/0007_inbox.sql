@@ -1,0 +1,48 @@
+-- What the providers send: their endpoints here, and every event once, with its raw body and what became of it.
+
+CREATE TABLE provider_endpoints (
+    company_id  uuid NOT NULL,
+    id          uuid NOT NULL,
+    provider    text NOT NULL,
+    scope       text NOT NULL DEFAULT 'company',
+    secrets     text[] NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT provider_endpoints_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT provider_endpoints_id_uq UNIQUE (id),
+    CONSTRAINT provider_endpoints_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT provider_endpoints_provider_ck CHECK (provider IN ('stripe', 'whop')),
+    CONSTRAINT provider_endpoints_scope_ck CHECK (scope IN ('company', 'app')),
+    CONSTRAINT provider_endpoints_secrets_ck CHECK (
+        cardinality(secrets) BETWEEN 1 AND 10 AND array_position(secrets, '') IS NULL)
+);
+
+CREATE TABLE inbox_events (
+    company_id   uuid NOT NULL,
+    id           uuid NOT NULL,
+    endpoint_id  uuid NOT NULL,
+    provider     text NOT NULL,
+    event_id     text NOT NULL,
+    type         text NOT NULL,
+    livemode     boolean,
+    headers      jsonb NOT NULL,
+    body         bytea NOT NULL,
+    outcome      text NOT NULL,
+    error        text,
+    note         text,
+    attempts     integer NOT NULL DEFAULT 1,
+    received_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    handled_at   timestamptz,
+    CONSTRAINT inbox_events_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT inbox_events_event_uq UNIQUE (provider, endpoint_id, event_id),
+    CONSTRAINT inbox_events_endpoint_fk FOREIGN KEY (company_id, endpoint_id)
+        REFERENCES provider_endpoints (company_id, id),
+    CONSTRAINT inbox_events_outcome_ck CHECK (outcome IN ('applied', 'ignored', 'parked', 'failed')),
+    CONSTRAINT inbox_events_error_ck CHECK ((outcome = 'failed') = (error IS NOT NULL))
+);
+CREATE INDEX inbox_events_failed_ix ON inbox_events (company_id, received_at) WHERE outcome = 'failed';
+
+-- Signing secrets can be read by the webhook role only; who makes an endpoint cannot read its secrets back.
+GRANT SELECT ON provider_endpoints TO :"webhook";
+GRANT SELECT (company_id, id, provider, scope, created_at), INSERT ON provider_endpoints TO :"admin";
+GRANT SELECT, INSERT, UPDATE ON inbox_events TO :"webhook", :"jobs";
+GRANT SELECT ON inbox_events TO :"admin";

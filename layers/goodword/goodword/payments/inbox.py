@@ -1,0 +1,164 @@
+"""The inbox: every provider event once, with its raw body, in one transaction with what it caused.
+
+One SELECT brings the endpoint's secrets and the outcome stored for the still unverified event id, so a duplicate costs
+one trip. An event that cannot be applied is kept as failed in a second transaction, and applied again when it comes
+again. Nothing is acknowledged before it is stored.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from goodword.core.fields import AnswerModel
+from goodword.payments.bodies import EventUnreadable
+from goodword.referral import facts as facts_room
+from goodword.referral import referrals
+from goodword.referral.facts import Fact
+
+Outcome = Literal["applied", "ignored", "parked", "failed"]
+
+
+class Receipt(AnswerModel):
+    """The answer to a provider."""
+
+    received: bool = True
+    duplicate: bool
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an event came in, with the outcome stored for its id, if it came before."""
+
+    company_id: UUID
+    livemode: bool
+    secrets: Sequence[str]
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One authentic event, as it is kept. `ignored` says why it means nothing here; `error` why it cannot be read."""
+
+    id: UUID
+    endpoint_id: UUID
+    provider: Literal["stripe", "whop"]
+    event_id: str
+    type: str
+    livemode: bool | None
+    headers: Mapping[str, str]
+    body: bytes
+    ignored: str | None = None
+    error: str | None = None
+
+
+_ENDPOINT = """
+    SELECT endpoint.company_id, companies.livemode, endpoint.secrets, event.outcome
+    FROM provider_endpoints AS endpoint
+    JOIN companies ON companies.id = endpoint.company_id
+    LEFT JOIN inbox_events AS event ON event.provider = endpoint.provider AND event.endpoint_id = endpoint.id
+        AND event.event_id = %(event_id)s
+    WHERE endpoint.id = %(endpoint_id)s AND endpoint.provider = %(provider)s
+"""
+
+# Waits for a twin in flight. A failed event is taken up again; a handled one returns no row.
+_KEEP = """
+    INSERT INTO inbox_events AS kept (company_id, id, endpoint_id, provider, event_id, type, livemode, headers, body,
+        outcome, error, note, handled_at)
+    VALUES (%(company_id)s, %(id)s, %(endpoint_id)s, %(provider)s, %(event_id)s, %(type)s, %(livemode)s, %(headers)s,
+        %(body)s, %(outcome)s, %(error)s, %(note)s, CASE WHEN %(outcome)s <> 'failed' THEN clock_timestamp() END)
+    ON CONFLICT ON CONSTRAINT inbox_events_event_uq DO UPDATE
+        SET attempts = kept.attempts + 1, outcome = excluded.outcome, error = excluded.error, note = excluded.note,
+            handled_at = excluded.handled_at
+        WHERE kept.outcome = 'failed'
+    RETURNING attempts
+"""
+
+_OUTCOME = """
+    SELECT outcome FROM inbox_events
+    WHERE provider = %(provider)s AND endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s
+"""
+
+_PARK = """
+    UPDATE inbox_events SET outcome = 'parked'
+    WHERE provider = %(provider)s AND endpoint_id = %(endpoint_id)s AND event_id = %(event_id)s
+"""
+
+
+def endpoint(connection: Connection, provider: str, endpoint_id: UUID, event_id: str | None) -> Endpoint | None:
+    """The endpoint with its secrets, and the outcome stored for an event id. None for an unknown endpoint."""
+    return (
+        connection.cursor(row_factory=class_row(Endpoint))
+        .execute(_ENDPOINT, {"provider": provider, "endpoint_id": endpoint_id, "event_id": event_id})
+        .fetchone()
+    )
+
+
+def receive(
+    connection: Connection, company_id: UUID, delivery: Delivery, read: Callable[[], Sequence[Fact]]
+) -> Receipt:
+    """Keep an event and apply the facts that `read` finds in it, in the caller's one transaction.
+
+    Raises whatever applying raises; the caller then keeps the event as failed in a transaction of its own.
+    """
+    outcome: Outcome = "failed" if delivery.error else "ignored" if delivery.ignored else "applied"
+    facts: Sequence[Fact] = ()
+    if outcome == "applied":
+        facts = read()
+        outcome = "applied" if facts else "ignored"
+    if not _keep(connection, company_id, delivery, outcome):
+        return Receipt(duplicate=True, outcome=_stored_outcome(connection, delivery))
+    if facts:
+        concerned, parked = facts_room.record(connection, company_id, delivery.provider, facts)
+        for referee_id in concerned:
+            referrals.settle(connection, company_id, referee_id)
+        if parked:
+            outcome = "parked"
+            connection.execute(_PARK, _key(delivery))
+    return Receipt(duplicate=False, outcome=outcome)
+
+
+def keep_failed(connection: Connection, company_id: UUID, delivery: Delivery, fault: Exception) -> Receipt:
+    """Keep an event that could not be applied, with what stood in its way but no data of its body."""
+    error = str(fault) if isinstance(fault, EventUnreadable) else type(fault).__name__
+    kept = _keep(connection, company_id, delivery, "failed", error)
+    if kept:
+        return Receipt(duplicate=False, outcome="failed")
+    return Receipt(duplicate=True, outcome=_stored_outcome(connection, delivery))
+
+
+def _keep(
+    connection: Connection, company_id: UUID, delivery: Delivery, outcome: Outcome, error: str | None = None
+) -> bool:
+    row = connection.execute(
+        _KEEP,
+        {
+            "company_id": company_id,
+            "id": delivery.id,
+            "type": delivery.type,
+            "livemode": delivery.livemode,
+            "headers": Jsonb(delivery.headers),
+            "body": delivery.body,
+            "outcome": outcome,
+            "error": error or delivery.error,
+            "note": delivery.ignored,
+            **_key(delivery),
+        },
+    ).fetchone()
+    return row is not None
+
+
+def _stored_outcome(connection: Connection, delivery: Delivery) -> Outcome:
+    row = connection.execute(_OUTCOME, _key(delivery)).fetchone()
+    if row is None:
+        raise LookupError("an event that conflicted is there")
+    return row[0]
+
+
+def _key(delivery: Delivery) -> dict[str, object]:
+    return {"provider": delivery.provider, "endpoint_id": delivery.endpoint_id, "event_id": delivery.event_id}

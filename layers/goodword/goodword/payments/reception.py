@@ -1,0 +1,73 @@
+"""Receiving a provider's event: who sent it, was it here before, what does it cause.
+
+Provider-neutral. The order is fixed: one SELECT by endpoint and (still unverified) event id, then the signature, and
+only then is anything of the body believed. What cannot be applied is kept as failed in a second transaction, never
+lost; only when nothing could be stored does the provider hear 503 and send again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from goodword.core import database
+from goodword.core.errors import Malformed, NotFound, Unavailable
+from goodword.core.observability import logger
+from goodword.payments import inbox
+from goodword.payments.bodies import EventMalformed
+from goodword.payments.inbox import Delivery, Endpoint, Receipt
+from goodword.payments.signatures import SignatureRejected
+from goodword.referral.facts import Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request as one provider's module reads it.
+
+    `event_id` is None, and `malformed` set, when the body is no event. `verify` takes the endpoint's secrets and raises
+    SignatureRejected; `delivery` makes what is kept; `facts` finds what it means and may raise EventUnreadable.
+    """
+
+    provider: Literal["stripe", "whop"]
+    endpoint_id: UUID | None
+    event_id: str | None
+    malformed: EventMalformed | None
+    verify: Callable[[Sequence[str]], None]
+    delivery: Callable[[Endpoint], Delivery]
+    facts: Callable[[], Sequence[Fact]]
+
+
+def receive(incoming: Incoming) -> Receipt:
+    """Take one event in. Raises NotFound for an unknown endpoint, Malformed for what is no authentic event."""
+    endpoint = _endpoint(incoming)
+    try:
+        incoming.verify(endpoint.secrets)
+    except SignatureRejected as rejected:
+        raise Malformed(rejected.code, "The signature does not prove that the provider sent this just now.") from None
+    if incoming.malformed is not None:
+        raise Malformed("malformed_body", "The body is not an event.") from incoming.malformed
+    if endpoint.outcome not in {None, "failed"}:
+        return Receipt(duplicate=True, outcome=endpoint.outcome or "failed")
+    delivery = incoming.delivery(endpoint)
+    try:
+        return database.transact(
+            lambda connection: inbox.receive(connection, endpoint.company_id, delivery, incoming.facts)
+        )
+    except Unavailable:
+        raise  # nothing is stored: the provider shall send it again
+    except Exception as fault:  # whatever is wrong with applying it, an authentic event is kept
+        logger.exception("event kept as failed", extra={"provider": delivery.provider, "type": delivery.type})
+        failed = fault
+    return database.transact(
+        lambda connection: inbox.keep_failed(connection, endpoint.company_id, delivery, failed)
+    )
+
+
+def _endpoint(incoming: Incoming) -> Endpoint:
+    endpoint_id = incoming.endpoint_id
+    found = endpoint_id and database.once(
+        lambda connection: inbox.endpoint(connection, incoming.provider, endpoint_id, incoming.event_id)
+    )
+    if not found:
+        raise NotFound("endpoint_not_found", "There is no such webhook endpoint.")
+    return found

@@ -1,0 +1,1 @@
+"""The ledger and what points buy. Knows nothing of referrals."""

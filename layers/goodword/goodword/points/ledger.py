@@ -1,0 +1,208 @@
+"""The ledger from Python's side: booking what was earned, and reading what stands.
+
+The bookings themselves are the SQL functions of migration 0004: one trip, one lock, one clock reading after it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
+from pydantic import Field
+
+from goodword.core.errors import NotFound, Refused
+from goodword.core.fields import BIGGEST, AnswerModel, Instant, LongText, RequestModel
+
+EarningType = Literal[
+    "REFERRAL_REGISTERED", "REFERRAL_ACTIVATED", "REFERRAL_FIRST_PAYMENT", "REFERRAL_RECURRING", "REFERRAL_L2",
+    "REFERRAL_RETAINED", "REFERRAL_CROSS_APP", "REFERRAL_WELCOME", "MILESTONE", "CAMPAIGN_PRIZE", "IMPORT",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Points earned by one user. (type, reference, occasion) is booked once for ever."""
+
+    user_id: UUID
+    type: EarningType
+    points: int
+    reference: str
+    program_version: int
+    expiry_months: int | None
+    occasion: str = ""
+
+
+class Expiring(AnswerModel):
+    """Points that will be gone at an instant."""
+
+    points: int
+    expires_at: Instant
+
+
+class Balance(AnswerModel):
+    """A balance with what it is made of: totals of outflow are ≤ 0 and balance = the sum of the four totals."""
+
+    user_id: str
+    balance: int
+    pending: int
+    debt: int
+    total_earned: int
+    total_spent: int
+    total_expired: int
+    total_reversed: int
+    expiring: list[Expiring]
+    as_of: Instant
+
+
+class Entry(AnswerModel):
+    """One change of one balance."""
+
+    id: str
+    type: str
+    delta: int
+    balance_after: int
+    version: int
+    ref: str
+    note: str | None
+    created_at: Instant
+
+
+class EntryList(AnswerModel):
+    """A page of entries, newest first."""
+
+    data: list[Entry]
+    has_more: bool
+
+
+class EntryQuery(RequestModel):
+    """How GET …/transactions is asked."""
+
+    limit: int = Field(default=20, ge=1, le=100)
+    after: str | None = Field(default=None, pattern=r"^txn_[0-9]{1,18}$")
+    type: str | None = Field(default=None, pattern=r"^[A-Z0-9_]{1,40}$")
+    from_: Instant | None = Field(default=None, alias="from")
+    to: Instant | None = None
+
+
+class BalanceQuery(RequestModel):
+    """How GET …/balance is asked."""
+
+    as_of: Instant | None = None
+
+
+class PointsAdjustment(RequestModel):
+    """The body of POST /v1/users/{user_id}/points: points to give, or negative to take."""
+
+    points: int = Field(ge=-BIGGEST, le=BIGGEST, json_schema_extra={"not": {"const": 0}})
+    note: LongText
+    expires_at: Instant | None = None
+
+
+_CREDIT = "SELECT count(*) FROM post_credits(%(company_id)s, %(postings)s)"
+
+ADJUST = """
+    SELECT status, body, replayed FROM adjust_points(
+        %(company_id)s, %(user_id)s, %(points)s, %(note)s, %(expires_at)s,
+        %(adjustment)s, %(key)s, %(hash)s, %(request_id)s, %(outbox_id)s, %(activity_id)s)
+"""
+
+# As of an instant: what was effective by then, less what had expired by then and is not booked yet. Every operation
+# books due expiry first, so what is left in a lot past its expiry is what was left when it expired.
+_BALANCE = """
+    WITH asked AS (
+        SELECT users.id, coalesce(%(as_of)s::timestamptz, company_now(%(company_id)s)) AS at,
+            company_now(%(company_id)s) AS now
+        FROM users WHERE company_id = %(company_id)s AND external_id = %(external_id)s
+    ), booked AS (
+        SELECT
+            coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'earned'), 0)::bigint AS total_earned,
+            coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'spent'), 0)::bigint AS total_spent,
+            coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'expired'), 0)::bigint AS total_expired,
+            coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'reversed'), 0)::bigint AS total_reversed,
+            coalesce(sum(debt_delta), 0)::bigint AS debt
+        FROM entries, asked
+        WHERE company_id = %(company_id)s AND user_id = asked.id AND effective_at <= asked.at
+    ), unbooked AS (
+        SELECT coalesce(sum(remaining), 0)::bigint AS points FROM lots, asked
+        WHERE company_id = %(company_id)s AND user_id = asked.id AND remaining > 0 AND expires_at <= asked.at
+    ), expiring AS (
+        SELECT coalesce(jsonb_agg(jsonb_build_object('points', points, 'expires_at', rfc3339(expires_at))
+            ORDER BY expires_at), '[]') AS lots
+        FROM (
+            SELECT lots.expires_at, sum(remaining) AS points FROM lots, asked
+            WHERE company_id = %(company_id)s AND user_id = asked.id AND remaining > 0 AND asked.at = asked.now
+                AND lots.expires_at > asked.at AND lots.expires_at < 'infinity'
+            GROUP BY lots.expires_at
+        ) AS by_instant
+    )
+    SELECT asked.at AS as_of, asked.now, total_earned, total_spent, total_expired - unbooked.points AS total_expired,
+        total_reversed, debt, total_earned + total_spent + total_expired + total_reversed - unbooked.points AS balance,
+        expiring.lots AS expiring
+    FROM asked, booked, unbooked, expiring
+"""
+
+_ENTRIES = """
+    SELECT 'txn_' || id AS id, type, delta, balance_after, version, reference AS ref, note, created_at
+    FROM entries
+    WHERE company_id = %(company_id)s AND user_id = %(user_id)s
+        AND (%(after)s::bigint IS NULL OR version < (
+            SELECT version FROM entries WHERE company_id = %(company_id)s AND user_id = %(user_id)s AND id = %(after)s))
+        AND (%(type)s::text IS NULL OR type = %(type)s)
+        AND (%(from)s::timestamptz IS NULL OR effective_at >= %(from)s)
+        AND (%(to)s::timestamptz IS NULL OR effective_at < %(to)s)
+    ORDER BY version DESC LIMIT %(limit)s + 1
+"""
+
+
+def credit(connection: Connection, company_id: UUID, credits_: Sequence[Credit]) -> None:
+    """Book earnings of any number of people; those booked already stay as they are. Repays debt first."""
+    if credits_:
+        postings = [{**asdict(each), "user_id": str(each.user_id)} for each in credits_]
+        connection.execute(_CREDIT, {"company_id": company_id, "postings": Jsonb(postings)})
+
+
+def ask_balance(
+    connection: Connection, company_id: UUID, external_id: str, as_of: datetime | None
+) -> Callable[[], Balance]:
+    """What a user may spend now, or could have spent at a past instant; asked now, read later.
+
+    `pending` is for the referral room to fill in. Reading raises NotFound, and Refused for an instant in the future.
+    """
+    cursor = connection.cursor(row_factory=dict_row).execute(
+        _BALANCE, {"company_id": company_id, "external_id": external_id, "as_of": as_of}
+    )
+
+    def read() -> Balance:
+        row = cursor.fetchone()
+        if row is None:
+            raise NotFound("user_not_found", "There is no such user.")
+        if row["as_of"] > row.pop("now"):
+            raise Refused("as_of_in_the_future", "as_of must not lie in the future.")
+        return Balance(user_id=external_id, pending=0, **row)
+
+    return read
+
+
+def entries(connection: Connection, company_id: UUID, user_id: UUID, query: EntryQuery) -> EntryList:
+    """A page of a user's entries, newest first. Stable under writes: a page follows an entry, not a count."""
+    rows = (
+        connection.cursor(row_factory=class_row(Entry))
+        .execute(
+            _ENTRIES,
+            {
+                "company_id": company_id,
+                "user_id": user_id,
+                "limit": query.limit,
+                "after": int(query.after.removeprefix("txn_")) if query.after else None,
+                "type": query.type,
+                "from": query.from_,
+                "to": query.to,
+            },
+        )
+        .fetchall()
+    )
+    return EntryList(data=rows[: query.limit], has_more=len(rows) > query.limit)

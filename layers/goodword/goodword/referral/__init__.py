@@ -1,0 +1,1 @@
+"""Programs, codes, clicks, attribution, referrals, facts and awards."""

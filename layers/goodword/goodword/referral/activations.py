@@ -1,0 +1,61 @@
+"""Activations: the first use of an app by a user. The first of all activates a referral."""
+
+from uuid import UUID
+
+from psycopg import Connection
+
+from goodword.accounts import activity, users
+from goodword.core import clock
+from goodword.core.errors import Refused
+from goodword.core.fields import AnswerModel, AppId, ExternalId, Instant, RequestModel
+from goodword.referral import awards, facts, referrals
+from goodword.referral.awards import Award
+from goodword.referral.referrals import Referral
+
+
+class Activation(RequestModel):
+    """The body of POST /v1/activations."""
+
+    user_id: ExternalId
+    app_id: AppId | None = None
+    occurred_at: Instant | None = None
+
+
+class ActivationAnswer(AnswerModel):
+    """The referral as it stands now; null and nothing for a user nobody referred."""
+
+    referral: Referral | None
+    awards: list[Award]
+
+
+# The earliest use counts, in whatever order uses are reported.
+_RECORD = """
+    INSERT INTO activations AS known (company_id, user_id, app_id, occurred_at)
+    VALUES (%(company_id)s, %(user_id)s, %(app_id)s, %(occurred_at)s)
+    ON CONFLICT ON CONSTRAINT activations_pk DO UPDATE SET occurred_at = excluded.occurred_at
+        WHERE excluded.occurred_at < known.occurred_at
+"""
+
+
+def activate(connection: Connection, company_id: UUID, activation: Activation) -> ActivationAnswer:
+    """Record a use. Raises NotFound for an unknown user, Refused for a use in the future."""
+    facts.lock(connection, company_id, "", (), activation.user_id)
+    at = clock.company_now(connection, company_id)
+    user = users.find(connection, company_id, activation.user_id)
+    occurred_at = activation.occurred_at or at
+    if occurred_at > at:
+        raise Refused("occurred_at_in_the_future", "occurred_at must not lie in the future.")
+    connection.execute(
+        _RECORD,
+        {
+            "company_id": company_id,
+            "user_id": user.id,
+            "app_id": activation.app_id or "",
+            "occurred_at": occurred_at,
+        },
+    )
+    activity.record(connection, company_id, user.id, "activated", {"app_id": activation.app_id}, at)
+    referrals.settle(connection, company_id, user.id)
+    referral = referrals.ask(connection, company_id, user.id)
+    given = awards.ask(connection, company_id, user.id)
+    return ActivationAnswer(referral=referral(), awards=given())

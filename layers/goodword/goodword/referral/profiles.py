@@ -1,0 +1,99 @@
+"""Profiles: a user as clients see them, gathered from every room below this one in one statement."""
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+
+from goodword.core.errors import NotFound
+from goodword.core.fields import AnswerModel, Instant
+from goodword.core.ids import UserId
+from goodword.points import ledger
+from goodword.points.ledger import Balance
+from goodword.referral.program import Program
+
+
+class User(AnswerModel):
+    """A person with what they hold: plan, code, tier and spendable points."""
+
+    id: UserId
+    external_id: str
+    username: str | None
+    email: str | None
+    email_verified: bool
+    avatar_url: str | None
+    whop_user_id: str | None
+    stripe_customer_id: str | None
+    plan: str
+    trial_ends_at: Instant | None
+    referral_code: str | None
+    referral_url: str | None
+    referral_tier: str | None
+    qualified_count: int
+    balance: int
+    created_at: Instant
+
+
+_READ = """
+    SELECT users.id, users.external_id, username, email, email_verified, avatar_url, users.whop_user_id,
+        users.stripe_customer_id, companies.post_trial_plan AS plan, NULL::timestamptz AS trial_ends_at,
+        (SELECT code FROM codes WHERE codes.company_id = users.company_id AND codes.user_id = users.id
+            AND type = 'auto') AS referral_code,
+        (SELECT count(*) FROM referrals WHERE referrals.company_id = users.company_id AND referrer_id = users.id
+            AND stage IN ('qualified', 'retained') AND NOT flagged) AS qualified_count,
+        spendable(users.company_id, users.id, company_now(users.company_id)) AS balance,
+        (SELECT program FROM program_versions WHERE program_versions.company_id = users.company_id
+            ORDER BY version DESC LIMIT 1) AS program,
+        users.created_at
+    FROM users JOIN companies ON companies.id = users.company_id
+    WHERE users.company_id = %(company_id)s
+"""
+
+_WAITING = """
+    SELECT coalesce(sum(points - reversed_points), 0)::bigint
+    FROM awards JOIN users ON users.company_id = awards.company_id AND users.id = awards.user_id
+    WHERE awards.company_id = %(company_id)s AND users.external_id = %(external_id)s
+        AND awards.status IN ('pending', 'held')
+"""
+
+_BY_ID = _READ + "AND users.id = %(user_id)s"
+_BY_EXTERNAL_ID = _READ + "AND users.external_id = %(external_id)s"
+
+
+def ask(connection: Connection, company_id: UUID, user_id: UUID, base_url: str) -> Callable[[], User]:
+    """The profile of a user we know by our own id; asked now, read later, so that several reads are one trip."""
+    cursor = connection.cursor(row_factory=dict_row).execute(_BY_ID, {"company_id": company_id, "user_id": user_id})
+    return lambda: _user(cursor.fetchone(), base_url)
+
+
+def find(connection: Connection, company_id: UUID, external_id: str, base_url: str) -> User:
+    """The profile behind an external id. Raises NotFound."""
+    row = (
+        connection.cursor(row_factory=dict_row)
+        .execute(_BY_EXTERNAL_ID, {"company_id": company_id, "external_id": external_id})
+        .fetchone()
+    )
+    return _user(row, base_url)
+
+
+def _user(row: dict[str, object] | None, base_url: str) -> User:
+    if row is None:
+        raise NotFound("user_not_found", "There is no such user.")
+    program = Program.model_validate(row.pop("program"))
+    code, qualified = row["referral_code"], row["qualified_count"]
+    return User.model_validate({
+        **row,
+        "referral_url": f"{base_url}/r/{code}" if code else None,
+        "referral_tier": program.tier_of(qualified) if isinstance(qualified, int) else None,
+    })
+
+
+
+def balance(connection: Connection, company_id: UUID, external_id: str, as_of: datetime | None) -> Balance:
+    """A user's balance, with the points of awards that are still pending or held. Raises NotFound and Refused."""
+    asked = ledger.ask_balance(connection, company_id, external_id, as_of)
+    waiting = connection.execute(_WAITING, {"company_id": company_id, "external_id": external_id})
+    row = waiting.fetchone()
+    return asked().model_copy(update={"pending": row[0] if row else 0})

@@ -1,0 +1,227 @@
+"""Signups: a person becomes known, is attributed, and both sides get what the program gives for it.
+
+One signup per person, for ever: a second one is answered with the stored outcome and changes nothing. Payments that
+came before the person was known are claimed in the same transaction.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+from pydantic_core import to_jsonable_python
+
+from goodword.accounts import activity, users
+from goodword.accounts.users import NewUser
+from goodword.core import ids, outbox
+from goodword.core.errors import Refused
+from goodword.core.fields import AnswerModel, AppId, CodeText, LongText, RequestModel, Text
+from goodword.core.ids import ClickId
+from goodword.core.privacy import PrivacyKey
+from goodword.referral import attribution, awards, candidates, codes, facts, profiles, program, referrals
+from goodword.referral.attribution import Candidate, Reason, Source, Verdict
+from goodword.referral.awards import Award
+from goodword.referral.profiles import User
+from goodword.referral.referrals import NewReferral, Referral
+
+
+class Signup(RequestModel):
+    """The body of POST /v1/signups."""
+
+    user: NewUser
+    referral_code: CodeText | None = None
+    click_id: CodeText | None = None
+    coupon_code: CodeText | None = None
+    invite_code: CodeText | None = None
+    app_id: AppId | None = None
+    ip: Text | None = None
+    user_agent: LongText | None = None
+    device_fingerprint: LongText | None = None
+
+
+class Attribution(AnswerModel):
+    """How a signup was attributed; `reason` says why it was rejected."""
+
+    outcome: Literal["attributed", "none", "rejected"]
+    reason: Reason | None
+    source: Source | None
+    click_id: ClickId | None
+
+
+class SignupAnswer(AnswerModel):
+    """Everything a signup led to. `awards` are all awards of the referral, for every person."""
+
+    user: User
+    attribution: Attribution
+    referral: Referral | None
+    awards: list[Award]
+    invite: None = None
+    trial: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignupIds:
+    """The ids of what a signup makes, so that an attempt repeated after a lost connection makes the same."""
+
+    user: UUID = field(default_factory=ids.new_id)
+    referral: UUID = field(default_factory=ids.new_id)
+
+
+_STORED = """
+    SELECT users.id, signups.outcome, signups.reason, signups.source, signups.click_id
+    FROM users LEFT JOIN signups ON signups.company_id = users.company_id AND signups.user_id = users.id
+    WHERE users.company_id = %(company_id)s AND users.external_id = %(external_id)s
+"""
+
+_STORE = """
+    INSERT INTO signups (company_id, user_id, outcome, reason, source, click_id, app_id, trace, ip_hash, agent_hash,
+        device_hash, hash_key_id, occurred_at)
+    VALUES (%(company_id)s, %(user_id)s, %(outcome)s, %(reason)s, %(source)s, %(click_id)s, %(app_id)s, %(trace)s,
+        %(ip_hash)s, %(agent_hash)s, %(device_hash)s, %(hash_key_id)s, %(at)s)
+"""
+
+_AUTOMATIC_CODE = """
+    INSERT INTO codes (company_id, id, code, type, user_id, created_at, updated_at)
+    VALUES (%(company_id)s, %(id)s, %(code)s, 'auto', %(user_id)s, %(at)s, %(at)s)
+    ON CONFLICT ON CONSTRAINT codes_code_uq DO NOTHING
+    RETURNING code
+"""
+
+# A capped code is used exactly as often as it allows; an uncapped one has no counter for signups to queue at.
+_USE_CODE = """
+    UPDATE codes SET uses = uses + 1, updated_at = %(at)s
+    WHERE company_id = %(company_id)s AND id = %(code_id)s AND uses < max_uses
+    RETURNING uses
+"""
+
+
+def sign_up(
+    connection: Connection, company_id: UUID, signup: Signup, made: SignupIds, key: PrivacyKey, base_url: str
+) -> tuple[SignupAnswer, bool]:
+    """Sign a person up. Returns the answer, and whether the person is new.
+
+    A taken whop_user_id or stripe_customer_id is a violated constraint, by name.
+    """
+    user = signup.user
+    _lock(connection, company_id, user)
+    stored = (
+        connection.cursor(row_factory=dict_row)
+        .execute(_STORED, {"company_id": company_id, "external_id": user.external_id})
+    )
+    terms = program.current(connection, company_id)
+    at = terms.at
+    existing = stored.fetchone()
+    if existing is not None:
+        is_new = existing["id"] == made.user  # our own first attempt, whose answer was lost
+        return _answer(connection, company_id, existing["id"], existing, base_url), is_new
+    if user.created_at is not None and user.created_at > at:
+        raise Refused("created_at_in_the_future", "user.created_at must not lie in the future.")
+
+    found = candidates.find(connection, company_id, signup.referral_code, signup.click_id, terms)
+    users.insert(connection, company_id, made.user, user, at)
+    _give_code(connection, company_id, made.user, at)
+    verdicts = attribution.judge(found, user, terms.program, at)
+    winner, verdicts = _winner(connection, company_id, verdicts, at)
+    decision = _decision(winner, verdicts)
+    trace = attribution.trace(verdicts, winner, terms.version, terms.program)
+    connection.execute(
+        _STORE,
+        {
+            "company_id": company_id,
+            "user_id": made.user,
+            **decision,
+            "app_id": signup.app_id,
+            "trace": Jsonb(to_jsonable_python(trace)),
+            "ip_hash": key.hash("ip", signup.ip),
+            "agent_hash": key.hash("agent", signup.user_agent),
+            "device_hash": key.hash("device", signup.device_fingerprint),
+            "hash_key_id": key.id,
+            "at": at,
+        },
+    )
+    outbox.announce(connection, company_id, "user.created", {"id": ids.public("usr", made.user)}, at)
+    activity.record(connection, company_id, made.user, "signed_up", {"app_id": signup.app_id}, at)
+    if winner is not None and winner.referrer is not None and winner.code_id is not None:
+        pair = NewReferral(
+            made.referral, winner.referrer.id, made.user, winner.code_id, winner.click_id, winner.source,
+            signup.app_id, winner.touched_at, at,
+        )  # fmt: skip
+        referrals.bind(connection, company_id, pair, terms.version, terms.program)
+        referral = {"id": ids.public("ref", made.referral)}
+        outbox.announce(connection, company_id, "referral.registered", referral, at)
+    facts.claim(connection, company_id, user.external_id)
+    referrals.settle(connection, company_id, made.user)
+    return _answer(connection, company_id, made.user, decision, base_url), True
+
+
+def _lock(connection: Connection, company_id: UUID, user: NewUser) -> None:
+    stripe = [user.stripe_customer_id] if user.stripe_customer_id else []
+    facts.lock(connection, company_id, "stripe", stripe, None)
+    whop = [user.whop_user_id] if user.whop_user_id else []
+    facts.lock(connection, company_id, "whop", whop, user.external_id)
+
+
+def _give_code(connection: Connection, company_id: UUID, user_id: UUID, at: datetime) -> None:
+    """An automatic code; a taken one is drawn again."""
+    inserted = None
+    while inserted is None:
+        inserted = connection.execute(
+            _AUTOMATIC_CODE,
+            {"company_id": company_id, "id": ids.new_id(), "code": codes.random_code(), "user_id": user_id, "at": at},
+        ).fetchone()
+
+
+def _winner(
+    connection: Connection, company_id: UUID, verdicts: list[Verdict], at: datetime
+) -> tuple[Candidate | None, list[Verdict]]:
+    """The first valid candidate, its use counted where uses are capped."""
+    seen: list[Verdict] = []
+    for position, verdict in enumerate(verdicts):
+        candidate = verdict.candidate
+        if verdict.reason is not None:
+            seen.append(verdict)
+            continue
+        if candidate.max_uses is not None:
+            used = connection.execute(
+                _USE_CODE, {"company_id": company_id, "code_id": candidate.code_id, "at": at}
+            ).fetchone()
+            if used is None:
+                seen.append(Verdict(candidate, "code_used_up"))
+                continue
+        return candidate, [*seen, *verdicts[position:]]
+    return None, seen
+
+
+def _decision(winner: Candidate | None, verdicts: list[Verdict]) -> dict[str, object]:
+    if winner is not None:
+        return {"outcome": "attributed", "reason": None, "source": winner.source, "click_id": winner.click_id}
+    best = verdicts[0] if verdicts else None
+    return {
+        "outcome": "rejected" if best else "none",
+        "reason": best.reason if best else None,
+        "source": best.candidate.source if best else None,
+        "click_id": best.candidate.click_id if best else None,
+    }
+
+
+def _answer(
+    connection: Connection, company_id: UUID, user_id: UUID, decision: Mapping[str, object], base_url: str
+) -> SignupAnswer:
+    profile = profiles.ask(connection, company_id, user_id, base_url)
+    referral = referrals.ask(connection, company_id, user_id)
+    given = awards.ask(connection, company_id, user_id)
+    return SignupAnswer(
+        user=profile(),
+        attribution=Attribution.model_validate({
+            "outcome": decision["outcome"] or "none",
+            "reason": decision["reason"],
+            "source": decision["source"],
+            "click_id": decision["click_id"],
+        }),
+        referral=referral(),
+        awards=given(),
+    )

@@ -1,0 +1,139 @@
+"""Prepares a database for the bundle, as a deployment would: roles, then migrations, then a company.
+
+Roles get random passwords, kept in libpq's own password file under GOODWORD_HOME; the functions' environment names
+users but no secret, exactly as in AWS, where a token signed on the spot takes the password's place.
+"""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pydantic import ValidationError
+
+from goodword.accounts.companies import NewCompany
+from goodword.core import ids
+from goodword.migrations import MigrationError, migrate
+from goodword.migrations.roles import LOGIN, create_roles
+from goodword.payments import endpoints
+from goodword.payments.endpoints import NewEndpoint
+from goodword.referral import onboarding
+
+DATABASE = "goodword"
+
+
+class SetupError(Exception):
+    """The database cannot be prepared; the message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A migrated database: template.yaml's parameters for it, and what a process needs besides to log in."""
+
+    parameters: Mapping[str, str]
+    environment: Mapping[str, str]
+    migrator_url: str
+
+
+def prepare(admin_url: str, *, role_prefix: str, home: Path) -> Prepared:
+    """Make roles and schema where they are missing. `admin_url` may create roles. Raises SetupError."""
+    try:
+        with psycopg.connect(admin_url, autocommit=True) as admin:
+            passwords = _passwords(home / f"{role_prefix}.passwords.json")
+            create_roles(admin, role_prefix, passwords)
+            server = admin.info
+            host, port, database = server.host, server.port, server.dbname
+        passfile = _write_passfile(home / f"{role_prefix}.pgpass", role_prefix, passwords)
+        migrator_url = make_conninfo(
+            **_shared(admin_url), host=host, port=port, dbname=database, user=f"{role_prefix}_migrator",
+            passfile=str(passfile),
+        )  # fmt: skip
+        with psycopg.connect(migrator_url, autocommit=True) as migrator:
+            migrate(migrator, role_prefix)
+    except (psycopg.Error, MigrationError) as fault:
+        raise SetupError(f"the database cannot be prepared: {' '.join(str(fault).split())}") from fault
+    return Prepared(
+        parameters={
+            "DatabaseHost": host,
+            "DatabasePort": str(port),
+            "DatabaseName": database,
+            "DatabaseRolePrefix": role_prefix,
+            "DatabaseIamAuthentication": "false",
+            "DatabaseCaFile": "",
+        },
+        environment={"PGPASSFILE": str(passfile)},
+        migrator_url=migrator_url,
+    )
+
+
+def create_database(admin_url: str, name: str = DATABASE) -> None:
+    """Create the embedded server's database unless it is there."""
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        if admin.execute("SELECT 1 FROM pg_database WHERE datname = %(name)s", {"name": name}).fetchone() is None:
+            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
+def open_company(
+    prepared: Prepared, *, name: str, livemode: bool, destination_url: str, base_url: str
+) -> dict[str, str]:
+    """A new company with an endpoint for each provider: the line of API.md, "The local server".
+
+    Raises ValueError for a name or a destination that cannot be.
+    """
+    try:
+        company = NewCompany(name=name, livemode=livemode, destination_url=destination_url)
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        raise ValueError(f"{first['loc'][0]}: {first['msg']}") from None
+    stripe_secret, whop_secret = f"whsec_{secrets.token_urlsafe(24)}", f"ws_{secrets.token_hex(32)}"
+    with psycopg.connect(prepared.migrator_url, autocommit=True) as connection, connection.transaction():
+        opened = onboarding.open_company(connection, company)
+        urls = {
+            provider: endpoints.create(
+                connection, opened.id, ids.new_id(), NewEndpoint(provider=provider, secrets=[secret]), base_url
+            ).url
+            for provider, secret in (("stripe", stripe_secret), ("whop", whop_secret))
+        }
+    return {
+        "url": base_url,
+        "company": ids.public("cmp", opened.id),
+        "secret_key": opened.secret_key,
+        "publishable_key": opened.publishable_key,
+        "stripe_endpoint": urls["stripe"],
+        "stripe_secret": stripe_secret,
+        "whop_endpoint": urls["whop"],
+        "whop_secret": whop_secret,
+    }
+
+
+def _shared(admin_url: str) -> dict[str, str]:
+    """What the administrator's connection says about the way to the server, not about who is asking."""
+    return {
+        name: str(value)
+        for name, value in conninfo_to_dict(admin_url).items()
+        if name in {"sslmode", "sslrootcert", "connect_timeout"}
+    }
+
+
+def _passwords(path: Path) -> dict[str, str]:
+    if path.exists():
+        return json.loads(path.read_text())
+    passwords = {role: secrets.token_hex(24) for role in LOGIN}
+    _write_private(path, json.dumps(passwords))
+    return passwords
+
+
+def _write_passfile(path: Path, role_prefix: str, passwords: Mapping[str, str]) -> Path:
+    lines = [f"*:*:*:{role_prefix}_{role}:{password}\n" for role, password in passwords.items()]
+    _write_private(path, "".join(lines))
+    return path
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
