@@ -26,7 +26,7 @@ from goodword.referral import onboarding
 DATABASE = "goodword"
 
 
-class SetupError(Exception):
+class SetupError(OSError):
     """The database cannot be prepared; the message is one line that says why."""
 
 

@@ -126,11 +126,15 @@ class _Worker(asyncio.Protocol):
         self.kill()
         with self._process as process:
             status = process.wait()
-        said = f"exit status {status}" if status >= 0 else f"signal: {signal.strsignal(-status)}"
+        if status == 0:
+            said = "Runtime exited without providing a reason"
+        else:
+            how = f"exit status {status}" if status > 0 else f"signal: {signal.strsignal(-status)}"
+            said = f"Runtime exited with error: {how}"
         # a process that cannot even start must not be started over and over for the same invocation
         invocation = self._finish() if self.ready else self._pool.next_waiting()
         if invocation is not None:
-            invocation.fail("Runtime.ExitError", f"Runtime exited with error: {said}")
+            invocation.fail("Runtime.ExitError", said)
         self.gone.set_result(None)
         self._pool.lost(self)
 
