@@ -12,7 +12,7 @@ from goodword.migrations import migrate
 from goodword.referral import onboarding
 
 
-def lambda_handler(event: Mapping[str, object], context: object) -> dict[str, object]:  # noqa: ARG001 - Lambda's signature
+def lambda_handler(event: Mapping[str, object], context: object) -> dict[str, object]:
     """Apply what is missing."""
     role_prefix = settings().database_user.removesuffix("_migrator")
     applied = database.once(lambda connection: migrate(connection, role_prefix))

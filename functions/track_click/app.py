@@ -6,7 +6,7 @@ from goodword.core.auth import Scope
 from goodword.core.errors import NotFound
 from goodword.core.http import App, Request, Response, answer
 from goodword.referral import clicks, codes
-from goodword.referral.clicks import Click, NewClick, Visit
+from goodword.referral.clicks import Click, NewClick
 from goodword.referral.codes import CodeCheck
 
 app = App()

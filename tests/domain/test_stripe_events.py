@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodword.payments.bodies import EventMalformed
-from goodword.payments.bodies import EventUnreadable
+from goodword.payments.bodies import EventMalformed, EventUnreadable
 from goodword.payments.stripe import facts, read_event
 
 EVENT = {

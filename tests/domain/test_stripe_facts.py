@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from goodword.payments.amounts import net_of_tax
 from goodword.payments.bodies import EventUnreadable
-from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded
-)
 from goodword.payments.stripe import StripeEvent, facts
+from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded
 
 CREATED = 1_700_000_000
 FINALISED = 1_700_003_600

@@ -9,6 +9,7 @@ import base64
 import binascii
 import re
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -297,13 +298,28 @@ class App:
             return self.routes[request.route].handler(request)
         except DomainError as refusal:
             return problem(refusal, request.request_id)
-        except psycopg.IntegrityError as violation:
-            refusal = BY_CONSTRAINT.get(violation.diag.constraint_name or "")
+        except Exception as fault:
+            refusal = BY_CONSTRAINT.get(fault.diag.constraint_name or "") if isinstance(fault, psycopg.Error) else None
             if refusal is None:
-                logger.exception("fault", extra={"route": request.route, "request_id": request.request_id})
-                raise
+                # not an answer but a fault: logged with its request, then Lambda's to count
+                raise self._logged(fault, request) from None
             return problem(refusal, request.request_id)
-        except Exception:
-            # not an answer but a fault: logged with its request, then Lambda's to count
-            logger.exception("fault", extra={"route": request.route, "request_id": request.request_id})
-            raise
+
+    @staticmethod
+    def _logged(fault: Exception, request: Request) -> "Fault":
+        """Log a fault without its message: Postgres puts the values of a row into it."""
+        logger.error(
+            "fault",
+            extra={
+                "route": request.route,
+                "request_id": request.request_id,
+                "fault": type(fault).__name__,
+                "sqlstate": getattr(fault, "sqlstate", None),
+                "frames": [line.strip() for line in traceback.format_tb(fault.__traceback__)],
+            },
+        )
+        return Fault(type(fault).__name__)
+
+
+class Fault(Exception):
+    """Something that should not happen; its name is known, its message stays out of the logs."""

@@ -29,7 +29,7 @@ def for_database(configured: Settings) -> str:
     )
 
 
-def presign(  # noqa: PLR0913 - the seven things a signature is made of, all by name
+def presign(
     *, host: str, user: str, region: str, access_key: str, secret_key: str, session_token: str | None, at: datetime
 ) -> str:
     """The token as boto3's `generate_db_auth_token` writes it."""

@@ -168,6 +168,7 @@ CREATE INDEX awards_user_ix ON awards (company_id, user_id, created_at);
 
 GRANT SELECT ON referrals, signups, activations, payments, identity_links, object_links, awards
     TO :"webhook", :"app", :"admin", :"jobs";
-GRANT INSERT ON activations, signups TO :"app";
+GRANT INSERT ON signups TO :"app";
+GRANT INSERT, UPDATE ON activations TO :"app";
 GRANT INSERT, UPDATE ON referrals, payments, identity_links, object_links, awards TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION stage_at, lock_identities TO :"webhook", :"app", :"admin", :"jobs";

@@ -285,6 +285,7 @@ CREATE FUNCTION adjust_points(
 DECLARE
     claim record;
     answer jsonb;
+    refusal jsonb;
     person uuid;
     zone text;
     at timestamptz;
@@ -304,13 +305,13 @@ BEGIN
     SELECT id INTO person FROM users WHERE company_id = p_company AND external_id = p_external_id;
     SELECT time_zone INTO STRICT zone FROM companies WHERE id = p_company;
     IF person IS NULL THEN
-        answer := problem(404, 'user_not_found', 'There is no such user.', p_request_id);
+        refusal := problem(404, 'user_not_found', 'There is no such user.', p_request_id);
     ELSE
         PERFORM lock_wallets(p_company, ARRAY[person]);
         at := company_now(p_company);
         w := wallet_at(p_company, person, at);
         IF p_expires_at <= at THEN
-            answer := problem(422, 'expires_in_the_past', 'expires_at must lie in the future.', p_request_id);
+            refusal := problem(422, 'expires_in_the_past', 'expires_at must lie in the future.', p_request_id);
         ELSIF p_points > 0 THEN
             SELECT * INTO booked FROM book_credit(w, 'ADMIN_GRANT', p_points, p_adjustment, '', p_note, NULL,
                 100::smallint, coalesce(p_expires_at, months_later(at,
@@ -319,7 +320,7 @@ BEGIN
             w := booked.wallet;
             e := booked.entry;
         ELSIF w.balance + p_points < 0 THEN
-            answer := problem(422, 'insufficient_points', 'The user has fewer points than would be taken.',
+            refusal := problem(422, 'insufficient_points', 'The user has fewer points than would be taken.',
                 p_request_id, jsonb_build_object('balance', w.balance, 'required', -p_points));
         ELSE
             e := append_entry(w, 'ADMIN_GRANT', p_points, 0, p_adjustment, '', p_note, NULL, at, at);
@@ -327,7 +328,7 @@ BEGIN
             w := wallet_after(w, e);
         END IF;
         PERFORM save_wallet(w);
-        IF answer IS NULL THEN
+        IF refusal IS NULL THEN
             answer := entry_json(e);
             INSERT INTO outbox_events (company_id, id, type, data, created_at) VALUES (p_company, p_outbox,
                 'points.adjusted', answer || jsonb_build_object('user_id', p_external_id), at);
@@ -335,8 +336,8 @@ BEGIN
                 person, 'points_adjusted', jsonb_build_object('points', p_points, 'transaction_id', answer -> 'id'), at);
         END IF;
     END IF;
-    status := coalesce((answer ->> 'status')::smallint, 201);
-    body := convert_to(answer::text, 'UTF8');
+    status := coalesce((refusal ->> 'status')::smallint, 201);
+    body := convert_to(coalesce(refusal, answer)::text, 'UTF8');
     UPDATE idempotent_answers a SET status = adjust_points.status, body = adjust_points.body
     WHERE a.company_id = p_company AND a.key = p_key;
 END $$;

@@ -172,6 +172,7 @@ DECLARE
     at timestamptz;
     entitled record;
     answer jsonb;
+    refusal jsonb;
     view jsonb;
     from_allowance bigint;
     from_quota bigint;
@@ -194,9 +195,9 @@ BEGIN
     SELECT id INTO person FROM users WHERE company_id = p_company AND external_id = p_external_id;
     at := company_now(p_company);
     IF person IS NULL THEN
-        answer := problem(404, 'user_not_found', 'There is no such user.', p_request_id);
+        refusal := problem(404, 'user_not_found', 'There is no such user.', p_request_id);
     ELSIF NOT EXISTS (SELECT 1 FROM features WHERE company_id = p_company AND key = p_feature) THEN
-        answer := problem(422, 'feature_unknown', 'There is no such feature.', p_request_id);
+        refusal := problem(422, 'feature_unknown', 'There is no such feature.', p_request_id);
     ELSE
         -- the counter's row is the lock of this user and feature; what is read after it is exact
         INSERT INTO usage_counters (company_id, user_id, feature, period_start, used, used_ever)
@@ -215,9 +216,9 @@ BEGIN
         view := entitlement_json(entitled.feature, entitled.limit_type, entitled.active, entitled.source,
             entitled.limit_value, entitled.used, entitled.extra, entitled.resets_at);
         IF NOT entitled.active OR view ->> 'reason' = 'disabled' THEN
-            answer := problem(422, 'feature_disabled', 'This feature is off for the user.', p_request_id);
+            refusal := problem(422, 'feature_disabled', 'This feature is off for the user.', p_request_id);
         ELSIF from_quota > entitled.extra THEN
-            answer := problem(422, 'limit_reached', 'The user has used up what this feature allows.', p_request_id,
+            refusal := problem(422, 'limit_reached', 'The user has used up what this feature allows.', p_request_id,
                 view - 'feature' - 'allowed' - 'reason');
         ELSE
             UPDATE usage_counters c SET period_start = entitled.period_start,
@@ -248,8 +249,8 @@ BEGIN
                 person, 'used_feature', jsonb_build_object('feature', p_feature, 'quantity', p_quantity), at);
         END IF;
     END IF;
-    status := coalesce((answer ->> 'status')::smallint, 200);
-    body := convert_to(answer::text, 'UTF8');
+    status := coalesce((refusal ->> 'status')::smallint, 200);
+    body := convert_to(coalesce(refusal, answer)::text, 'UTF8');
     IF p_key IS NOT NULL THEN
         UPDATE idempotent_answers a SET status = consume_usage.status, body = consume_usage.body
         WHERE a.company_id = p_company AND a.key = p_key;

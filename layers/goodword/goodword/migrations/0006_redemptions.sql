@@ -63,6 +63,7 @@ DECLARE
     e entries;
     taken_before bigint;
     answer jsonb;
+    refusal jsonb;
 BEGIN
     claim := claim_idempotency_key(p_company, p_key, p_hash);
     replayed := claim.outcome = 'replayed';
@@ -81,13 +82,13 @@ BEGIN
     END IF;
     cost := option.cost_points::numeric * p_quantity;
     IF person IS NULL THEN
-        answer := problem(404, 'user_not_found', 'There is no such user.', p_request_id);
+        refusal := problem(404, 'user_not_found', 'There is no such user.', p_request_id);
     ELSIF option.id IS NULL THEN
-        answer := problem(404, 'option_not_found', 'There is no such redemption option.', p_request_id);
+        refusal := problem(404, 'option_not_found', 'There is no such redemption option.', p_request_id);
     ELSIF NOT option.active THEN
-        answer := problem(422, 'option_inactive', 'This redemption option is not active.', p_request_id);
+        refusal := problem(422, 'option_inactive', 'This redemption option is not active.', p_request_id);
     ELSIF option.stock < p_quantity THEN
-        answer := problem(422, 'out_of_stock', 'There is not that much left.', p_request_id);
+        refusal := problem(422, 'out_of_stock', 'There is not that much left.', p_request_id);
     ELSE
         PERFORM lock_wallets(p_company, ARRAY[person]);
         at := company_now(p_company);
@@ -95,9 +96,9 @@ BEGIN
         SELECT coalesce(sum(r.quantity), 0) INTO taken_before FROM redemptions r
         WHERE r.company_id = p_company AND r.user_id = person AND r.option_id = p_option AND r.status <> 'refunded';
         IF taken_before + p_quantity > option.per_user_limit THEN
-            answer := problem(422, 'limit_reached', 'The user has redeemed this as often as allowed.', p_request_id);
+            refusal := problem(422, 'limit_reached', 'The user has redeemed this as often as allowed.', p_request_id);
         ELSIF w.balance < cost THEN
-            answer := problem(422, 'insufficient_points', 'The user has fewer points than this costs.',
+            refusal := problem(422, 'insufficient_points', 'The user has fewer points than this costs.',
                 p_request_id, jsonb_build_object('balance', w.balance, 'required', cost));
         ELSE
             e := append_entry(w, 'REDEMPTION_' || upper(option.kind), -cost::bigint, 0, public_id('red', p_redemption),
@@ -122,8 +123,8 @@ BEGIN
         END IF;
         PERFORM save_wallet(w);
     END IF;
-    status := coalesce((answer ->> 'status')::smallint, 201);
-    body := convert_to(answer::text, 'UTF8');
+    status := coalesce((refusal ->> 'status')::smallint, 201);
+    body := convert_to(coalesce(refusal, answer)::text, 'UTF8');
     UPDATE idempotent_answers a SET status = redeem.status, body = redeem.body
     WHERE a.company_id = p_company AND a.key = p_key;
 END $$;

@@ -14,11 +14,9 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, NamedTuple, TypeAlias, cast
 
-from goodword.payments.bodies import EventMalformed, read_object
 from goodword.payments.amounts import net_of_tax
-from goodword.payments.bodies import EventUnreadable
+from goodword.payments.bodies import EventMalformed, EventUnreadable, read_object
 from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded
-)
 
 Object: TypeAlias = Mapping[str, object]
 

@@ -76,7 +76,7 @@ _OF_REFEREE = """
     FROM awards JOIN users ON users.company_id = awards.company_id AND users.id = awards.user_id
     JOIN referrals ON referrals.company_id = awards.company_id AND referrals.id = awards.referral_id
     WHERE referrals.company_id = %(company_id)s AND referrals.referee_id = %(referee_id)s
-    ORDER BY awards.due_at, awards.id
+    ORDER BY awards.due_at, awards.event, awards.id
 """
 
 

@@ -140,7 +140,8 @@ def lock(connection: Connection, company_id: UUID, provider: str, objects: Itera
 
 def record(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> tuple[list[UUID], bool]:
     """Store what one event told. Returns the users whose referrals may now stand differently, and whether a payment
-    was left parked."""
+    was left parked.
+    """
     objects = {object_id for fact in facts for object_id in fact.objects}
     named = next((fact.external_id for fact in facts if not isinstance(fact, ObjectsLinked) and fact.external_id), None)
     lock(connection, company_id, provider, objects, None)

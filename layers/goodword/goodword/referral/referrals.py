@@ -104,7 +104,7 @@ _KNOWN = """
             WHERE company_id = %(company_id)s AND user_id = %(referee_id)s) AS activations,
         ARRAY(SELECT row(id, net_amount, currency, paid_at) FROM payments
             WHERE company_id = %(company_id)s AND user_id = %(referee_id)s) AS payments,
-        ARRAY(SELECT row(event, app_id, occasion) FROM awards
+        ARRAY(SELECT row(event, awards.app_id, occasion) FROM awards
             JOIN referrals ON referrals.company_id = awards.company_id AND referrals.id = awards.referral_id
             WHERE referrals.company_id = %(company_id)s AND referrals.referee_id = %(referee_id)s) AS given
 """

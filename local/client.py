@@ -1,0 +1,53 @@
+"""A small HTTP client for the local API: JSON in and out, over one kept connection."""
+
+import http.client
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status, lower-cased headers, and the body: JSON where there is any, else None."""
+
+    status: int
+    headers: dict[str, str]
+    raw: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - whatever the API answered
+        """The body as JSON."""
+        return json.loads(self.raw) if self.raw else None
+
+
+class Client:
+    """Speaks to one server with one key; not for several threads."""
+
+    def __init__(self, base_url: str, key: str | None = None) -> None:
+        self._connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=40)
+        self._headers = {"authorization": f"Bearer {key}"} if key else {}
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """One request; `body` is sent as JSON, `raw` as it is. Redirects are not followed."""
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        sent = {
+            **self._headers,
+            **({"content-type": "application/json"} if data is not None else {}),
+            **(headers or {}),
+        }
+        self._connection.request(method, path, body=data, headers=sent)
+        response = self._connection.getresponse()
+        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()

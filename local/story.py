@@ -1,0 +1,196 @@
+"""The demo story: a click, a signup, a first use, a paid invoice, the points they earn, and a redemption.
+
+Everything goes over HTTP through the real handlers, the invoice with a real signature. Time is the test company's own
+clock, moved forward between the steps.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from goodword.payments import signatures
+from local.client import Answer, Client
+
+
+class StepFailed(Exception):
+    """A step did not give what it should."""
+
+
+class Story:
+    """The steps, in order; each one checks what it got before the next begins."""
+
+    def __init__(self, base_url: str, line: dict[str, str]) -> None:
+        self._line = line
+        self._app = Client(base_url, line["secret_key"])
+        self._browser = Client(base_url)
+        self._now = datetime.now(UTC).replace(microsecond=0)
+        self._tag = f"{int(time.time() * 1000):x}"  # a second run tells the story of other people
+        self._ada, self._ben = f"ada-{self._tag}", f"ben-{self._tag}"
+
+    def play(self) -> None:
+        """All steps. Raises StepFailed."""
+        self._clock(timedelta())
+        self._tell("Ada signs up and gets a referral code", self._ada_signs_up)
+        self._tell("somebody follows Ada's link", self._click)
+        self._tell("Ben signs up, and the click names Ada as his referrer", self._ben_signs_up)
+        self._clock(timedelta(minutes=10))
+        self._tell("ten minutes later Ben uses the app for the first time", self._activate)
+        self._clock(timedelta(days=2))
+        self._tell("two days later Ben pays his first invoice, and Stripe says so", self._pay)
+        self._tell("Stripe says it once more: nothing happens twice", self._pay_again)
+        self._tell("Ada buys 20 AI calls with 30 points", self._redeem)
+        self._tell("Ada makes one of them", self._use)
+        self._table()
+
+    def close(self) -> None:
+        """End both connections."""
+        self._app.close()
+        self._browser.close()
+
+    def _tell(self, what: str, step: Callable[[], str]) -> None:
+        _say(f"  · {what} …")
+        _say(f"      {step()}")
+
+    def _clock(self, ahead: timedelta) -> None:
+        self._now += ahead
+        _expect(self._app.send("PUT", "/v1/test-clock", {"now": self._now.isoformat()}), 200)
+
+    def _ada_signs_up(self) -> str:
+        body = {"user": {"external_id": self._ada, "username": "Ada", "email": f"{self._ada}@example.com"}}
+        user = _expect(self._app.send("POST", "/v1/signups", body), 201)["user"]
+        self._code = user["referral_code"]
+        return f"code {self._code}, {user['referral_url']}"
+
+    def _click(self) -> str:
+        answer = self._browser.send("GET", f"/r/{self._code}?utm_source=newsletter")
+        _expect(answer, 302)
+        location = answer.headers["location"]
+        self._click_id = parse_qs(urlsplit(location).query)["gw_click"][0]
+        return f"302 to {location}"
+
+    def _ben_signs_up(self) -> str:
+        user = {"external_id": self._ben, "username": "Ben", "email": f"{self._ben}@example.org"}
+        answer = _expect(self._app.send("POST", "/v1/signups", {"user": user, "click_id": self._click_id}), 201)
+        _check(answer["attribution"]["outcome"] == "attributed", answer["attribution"])
+        return _awards(answer["awards"], registered=5, welcome=25)
+
+    def _activate(self) -> str:
+        answer = _expect(self._app.send("POST", "/v1/activations", {"user_id": self._ben, "app_id": "chat"}), 200)
+        return _awards(answer["awards"], registered=5, welcome=25, activated=10)
+
+    def _pay(self) -> str:
+        answer = self._deliver()
+        _check(answer == {"received": True, "duplicate": False, "outcome": "applied"}, answer)
+        circle = _expect(self._app.send("GET", f"/v1/users/{self._ada}/referrals"), 200)["data"]
+        _check([each["stage"] for each in circle] == ["qualified"], circle)
+        return f"19.00 USD paid; Ben's referral is {circle[0]['stage']}"
+
+    def _pay_again(self) -> str:
+        answer = self._deliver()
+        _check(answer == {"received": True, "duplicate": True, "outcome": "applied"}, answer)
+        return "answered 200, duplicate"
+
+    def _deliver(self) -> dict[str, Any]:
+        invoice = {
+            "id": f"in_{self._tag}", "object": "invoice", "customer": f"cus_{self._tag}", "currency": "usd",
+            "status": "paid", "amount_paid": 1900, "total": 1900, "total_excluding_tax": 1900,
+            "billing_reason": "subscription_create", "created": int(self._now.timestamp()),
+            "status_transitions": {"paid_at": int(self._now.timestamp())},
+            "parent": {
+                "type": "subscription_details",
+                "subscription_details": {"subscription": f"sub_{self._tag}", "metadata": {"goodword_user": self._ben}},
+            },
+        }  # fmt: skip
+        event = {
+            "id": f"evt_{self._tag}", "object": "event", "type": "invoice.paid", "livemode": False,
+            "created": int(self._now.timestamp()), "api_version": "2026-10-28.endive", "data": {"object": invoice},
+        }  # fmt: skip
+        raw = json.dumps(event).encode()
+        signed = signatures.sign(raw, self._line["stripe_secret"], int(time.time()))
+        path = urlsplit(self._line["stripe_endpoint"]).path
+        return _expect(self._browser.send("POST", path, raw=raw, headers={"stripe-signature": signed}), 200)
+
+    def _redeem(self) -> str:
+        option = {"kind": "quota", "name": "20 AI calls", "feature": "ai_calls", "quantity": 20, "cost_points": 30}
+        option_id = _expect(self._app.send("POST", "/v1/redemption-options", option), 201)["id"]
+        answer = _expect(
+            self._app.send(
+                "POST",
+                f"/v1/users/{self._ada}/redemptions",
+                {"option_id": option_id},
+                headers={"idempotency-key": f"story-{self._tag}"},
+            ),
+            201,
+        )
+        _check(answer["balance_after"] == 10, answer)
+        return f"{answer['status']}, {answer['balance_after']} points left"
+
+    def _use(self) -> str:
+        usage = {"feature": "ai_calls"}
+        answer = _expect(self._app.send("POST", f"/v1/users/{self._ada}/usage", usage), 200)
+        _check(answer["allowed"] and answer["remaining"] == 19, answer)
+        return f"allowed, {answer['remaining']} left"
+
+    def _table(self) -> None:
+        rows = [("who", "what", "points", "balance")]
+        for name, user_id in (("Ada", self._ada), ("Ben", self._ben)):
+            entries = _expect(self._app.send("GET", f"/v1/users/{user_id}/transactions"), 200)["data"]
+            rows += [
+                (name, _words(entry["type"]), f"{entry['delta']:+d}", str(entry["balance_after"]))
+                for entry in reversed(entries)
+            ]
+            balance = _expect(self._app.send("GET", f"/v1/users/{user_id}/balance"), 200)
+            _check(balance["balance"] == entries[0]["balance_after"], balance)
+        _draw(rows)
+
+
+def play(base_url: str, line: dict[str, str]) -> bool:
+    """Play the story against a running server; True when every step was right."""
+    story = Story(base_url, line)
+    _say("\nThe story of a referral")
+    try:
+        story.play()
+    except StepFailed as failed:
+        _say(f"      WRONG: {failed}")
+        return False
+    finally:
+        story.close()
+    return True
+
+
+def _expect(answer: Answer, status: int) -> Any:  # noqa: ANN401 - whatever the API answered
+    _check(answer.status == status, f"{answer.status} {answer.raw.decode(errors='replace')}")
+    return answer.json
+
+
+def _check(right: bool, got: object) -> None:  # noqa: FBT001 - it reads as a sentence
+    if not right:
+        raise StepFailed(str(got))
+
+
+def _awards(given: list[dict[str, Any]], **expected: int) -> str:
+    _check({award["event"]: award["points"] for award in given} == expected, given)
+    _check(all(award["status"] == "paid" for award in given), given)
+    return ", ".join(f"{award['event']} +{award['points']}" for award in given)
+
+
+def _words(entry_type: str) -> str:
+    return entry_type.replace("_", " ").capitalize()
+
+
+def _draw(rows: list[tuple[str, str, str, str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    _say("")
+    for index, (who, what, points, balance) in enumerate(rows):
+        _say(f"  {who:<{widths[0]}}  {what:<{widths[1]}}  {points:>{widths[2]}}  {balance:>{widths[3]}}")
+        if index == 0:
+            _say("  " + "  ".join("─" * width for width in widths))
+    _say("")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
