@@ -1,0 +1,124 @@
+"""What tests share: one PostgreSQL for the run, the served bundle, and a fresh company per test.
+
+Companies cannot see each other, so tests share a database and still begin with nothing.
+"""
+
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import settings
+
+from local import setup
+from local.postgres import Cluster, installations
+from local.setup import Prepared
+from tests.support.companies import Company
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 60
+
+settings.register_profile("goodword", deadline=None)  # machines are shared: no assertion about time
+settings.load_profile("goodword")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--postgres", type=int, default=18, help="major version of the PostgreSQL to test on")
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    major = pytestconfig.getoption("postgres")
+    assert major in installations(), f"PostgreSQL {major} is not installed"
+    running = Cluster(tmp_path_factory.mktemp("cluster") / "postgres", major=major, durable=False)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def prepared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    setup.create_database(cluster.superuser_url())
+    return setup.prepare(
+        cluster.superuser_url(setup.DATABASE), role_prefix="goodword", home=tmp_path_factory.mktemp("home")
+    )
+
+
+@pytest.fixture
+def superuser(cluster: Cluster, prepared: Prepared) -> Iterator[psycopg.Connection]:  # noqa: ARG001 - the schema must be there
+    """The database as nobody in production sees it: to look at rows, and to break them."""
+    with psycopg.connect(cluster.superuser_url(setup.DATABASE), autocommit=True) as connection:
+        connection.execute("SET search_path = goodword")
+        yield connection
+
+
+@pytest.fixture
+def as_role(prepared: Prepared) -> Iterator[Callable[[str], psycopg.Connection]]:
+    """Connections as the deployment's own roles: `as_role("app")`."""
+    opened: list[psycopg.Connection] = []
+
+    def connect(role: str) -> psycopg.Connection:
+        connection = psycopg.connect(
+            host=prepared.parameters["DatabaseHost"],
+            port=prepared.parameters["DatabasePort"],
+            dbname=prepared.parameters["DatabaseName"],
+            user=f"{prepared.parameters['DatabaseRolePrefix']}_{role}",
+            passfile=prepared.environment["PGPASSFILE"],
+            autocommit=True,
+            prepare_threshold=None,
+        )
+        opened.append(connection)
+        return connection
+
+    yield connect
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def server(cluster: Cluster, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bundle, served as `make serve` serves it; the base URL."""
+    with serve(cluster.superuser_url(prepared.parameters["DatabaseName"]), tmp_path_factory.mktemp("served")) as url:
+        yield url
+
+
+class serve:  # noqa: N801 - used as a function in `with`
+    """`make serve` on a database, for as long as the block lasts; gives the base URL."""
+
+    def __init__(self, database_url: str, home: Path) -> None:
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT / "layers/goodword"),
+            "DATABASE_URL": database_url,
+            "GOODWORD_HOME": str(home),
+            "PORT": "0",
+            "LOG_LEVEL": "ERROR",
+        }
+
+    def __enter__(self) -> str:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "local", "serve"], cwd=ROOT, env=self._environment, stdout=subprocess.PIPE
+        )
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], START_SECONDS)
+        assert ready, "the server did not print its line"
+        return json.loads(self._process.stdout.readline())["url"]
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=START_SECONDS)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+@pytest.fixture
+def company(server: str) -> Iterator[Company]:
+    """A fresh test company with its keys and endpoints."""
+    fresh = Company.open(server)
+    yield fresh
+    fresh.close()

@@ -1,0 +1,93 @@
+"""A company as a test sees it: its line of keys and endpoints, and clients that hold them."""
+
+import json
+import time
+from datetime import datetime, timedelta
+from typing import Any, Self
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from goodword.payments import signatures
+from local.client import Answer, Client
+
+DESTINATION = "https://shop.example/start"
+
+
+class Company:
+    """`api` holds the secret key, `browser` none; `pub` is the publishable key."""
+
+    def __init__(self, line: dict[str, str]) -> None:
+        self.line = line
+        self.id = UUID(hex=line["company"].removeprefix("cmp_"))
+        self.url = line["url"]
+        self.pub = line["publishable_key"]
+        self.api = Client(self.url, line["secret_key"])
+        self.browser = Client(self.url)
+
+    @classmethod
+    def open(cls, base_url: str, *, livemode: bool = False) -> Self:
+        """A fresh company on a running server."""
+        client = Client(base_url)
+        body = {"name": "Test", "livemode": livemode, "destination_url": DESTINATION}
+        answer = client.send("POST", "/_local/companies", body)
+        client.close()
+        assert answer.status == 200, answer.raw
+        return cls(answer.json)
+
+    def close(self) -> None:
+        """End the connections."""
+        self.api.close()
+        self.browser.close()
+
+    def ok(self, method: str, path: str, body: object = None, *, key: str | None = None, status: int = 0) -> Any:  # noqa: ANN401
+        """A request that must succeed; its JSON. `key` is an Idempotency-Key."""
+        answer = self.api.send(method, path, body, headers={"idempotency-key": key} if key else None)
+        assert answer.status == status if status else answer.status < 300, (answer.status, answer.raw)
+        return answer.json
+
+    def sign_up(self, external_id: str, **fields: object) -> Any:  # noqa: ANN401
+        """A signup; `fields` are the body's besides the user."""
+        return self.ok("POST", "/v1/signups", {"user": {"external_id": external_id}, **fields})
+
+    def refer(self, referrer: str, referee: str) -> Any:  # noqa: ANN401
+        """Two signups, the second through the first one's code; the second's answer."""
+        code = self.sign_up(referrer)["user"]["referral_code"]
+        return self.sign_up(referee, referral_code=code)
+
+    def balance(self, external_id: str) -> int:
+        """What a user may spend."""
+        return self.ok("GET", f"/v1/users/{external_id}/balance")["balance"]
+
+    def set_clock(self, now: datetime) -> None:
+        """Set the company's clock."""
+        self.ok("PUT", "/v1/test-clock", {"now": now.isoformat()})
+
+    def deliver(
+        self, event: object, *, raw: bytes | None = None, age: timedelta = timedelta(), secret: str | None = None
+    ) -> Answer:
+        """Send a signed Stripe event; `age` makes the signature older."""
+        body = raw if raw is not None else json.dumps(event).encode()
+        at = int(time.time() - age.total_seconds())
+        signed = signatures.sign(body, secret or self.line["stripe_secret"], at)
+        path = urlsplit(self.line["stripe_endpoint"]).path
+        return self.browser.send("POST", path, raw=body, headers={"stripe-signature": signed})
+
+
+def invoice_paid(
+    event_id: str, invoice_id: str, *, user: str | None = None, customer: str = "cus_1", amount: int = 1900,
+    paid_at: datetime | None = None, livemode: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """An `invoice.paid` event in the shape of basil and later."""
+    at = int(paid_at.timestamp() if paid_at else time.time())
+    metadata = {"goodword_user": user} if user else {}
+    return {
+        "id": event_id, "object": "event", "type": "invoice.paid", "livemode": livemode, "created": at,
+        "api_version": "2026-10-28.endive",
+        "data": {"object": {
+            "id": invoice_id, "object": "invoice", "customer": customer, "currency": "usd", "status": "paid",
+            "amount_paid": amount, "total": amount, "total_excluding_tax": amount, "created": at,
+            "billing_reason": "subscription_create", "status_transitions": {"paid_at": at},
+            "parent": {"type": "subscription_details",
+                       "subscription_details": {"subscription": "sub_1", "metadata": metadata}},
+        }},
+    }  # fmt: skip
