@@ -92,20 +92,20 @@ def open_company(
     stripe_secret, whop_secret = f"whsec_{secrets.token_urlsafe(24)}", f"ws_{secrets.token_hex(32)}"
     with psycopg.connect(prepared.migrator_url, autocommit=True) as connection, connection.transaction():
         opened = onboarding.open_company(connection, company)
-        urls = {
-            provider: endpoints.create(
-                connection, opened.id, ids.new_id(), NewEndpoint(provider=provider, secrets=[secret]), base_url
-            ).url
-            for provider, secret in (("stripe", stripe_secret), ("whop", whop_secret))
-        }
+        stripe = endpoints.create(
+            connection, opened.id, ids.new_id(), NewEndpoint(provider="stripe", secrets=[stripe_secret]), base_url
+        )
+        whop = endpoints.create(
+            connection, opened.id, ids.new_id(), NewEndpoint(provider="whop", secrets=[whop_secret]), base_url
+        )
     return {
         "url": base_url,
         "company": ids.public("cmp", opened.id),
         "secret_key": opened.secret_key,
         "publishable_key": opened.publishable_key,
-        "stripe_endpoint": urls["stripe"],
+        "stripe_endpoint": stripe.url,
         "stripe_secret": stripe_secret,
-        "whop_endpoint": urls["whop"],
+        "whop_endpoint": whop.url,
         "whop_secret": whop_secret,
     }
 

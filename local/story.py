@@ -15,6 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 from goodword.payments import signatures
 from local.client import Answer, Client
 
+EARNED, COST, BOUGHT = 5 + 10 + 25, 30, 20
+"""What Ada earns with Ben, what she pays for her AI calls, and how many she gets."""
+
 
 class StepFailed(Exception):
     """A step did not give what it should."""
@@ -115,7 +118,13 @@ class Story:
         return _expect(self._browser.send("POST", path, raw=raw, headers={"stripe-signature": signed}), 200)
 
     def _redeem(self) -> str:
-        option = {"kind": "quota", "name": "20 AI calls", "feature": "ai_calls", "quantity": 20, "cost_points": 30}
+        option = {
+            "kind": "quota",
+            "name": "20 AI calls",
+            "feature": "ai_calls",
+            "quantity": BOUGHT,
+            "cost_points": COST,
+        }
         option_id = _expect(self._app.send("POST", "/v1/redemption-options", option), 201)["id"]
         answer = _expect(
             self._app.send(
@@ -126,13 +135,13 @@ class Story:
             ),
             201,
         )
-        _check(answer["balance_after"] == 10, answer)
+        _check(answer["balance_after"] == EARNED - COST, answer)
         return f"{answer['status']}, {answer['balance_after']} points left"
 
     def _use(self) -> str:
         usage = {"feature": "ai_calls"}
         answer = _expect(self._app.send("POST", f"/v1/users/{self._ada}/usage", usage), 200)
-        _check(answer["allowed"] and answer["remaining"] == 19, answer)
+        _check(answer["allowed"] and answer["remaining"] == BOUGHT - 1, answer)
         return f"allowed, {answer['remaining']} left"
 
     def _table(self) -> None:

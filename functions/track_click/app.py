@@ -17,7 +17,9 @@ app = App()
 def follow(request: Request) -> Response:
     """Record the click and lead on to the code's destination."""
     click_id = ids.new_id()
-    visit = clicks.visit_of(request.path_parameters["code"], request.method, request.headers, request.cookies, request.source_ip)
+    visit = clicks.visit_of(
+        request.path_parameters["code"], request.method, request.headers, request.cookies, request.source_ip
+    )
     found = database.once(lambda c: clicks.visit(c, click_id, visit, privacy.current_key(c)))
     if found is None:
         if "key" not in request.query:

@@ -64,5 +64,6 @@ def begin(connection: Connection, company_id: UUID) -> None:
         for feature in _FEATURES
         for plan, limit in zip(_PLANS, feature[5], strict=True)
     ]
-    for statement, rows in ((_INSERT_FEATURES, features), (_INSERT_PLANS, plans), (_INSERT_LIMITS, limits)):
-        connection.execute(statement, {"company_id": company_id, "rows": Jsonb(rows)})
+    connection.execute(_INSERT_FEATURES, {"company_id": company_id, "rows": Jsonb(features)})
+    connection.execute(_INSERT_PLANS, {"company_id": company_id, "rows": Jsonb(plans)})
+    connection.execute(_INSERT_LIMITS, {"company_id": company_id, "rows": Jsonb(limits)})

@@ -93,7 +93,7 @@ def _connection() -> Connection:
 
 
 def _hung_up(connection: Connection) -> bool:
-    """Whether the server closed an idle connection: its socket then has something to read. psycopg itself cannot tell."""
+    """Whether the server closed an idle connection: its socket then has something to read. psycopg cannot tell."""
     if connection.closed:
         return True
     poll = select.poll()
@@ -103,13 +103,14 @@ def _hung_up(connection: Connection) -> bool:
 
 def _connect() -> Connection:
     configured = settings()
-    secure = {"sslmode": "verify-full", "sslrootcert": configured.database_ca_file} if configured.database_ca_file else {}
-    password = {"password": iam_token.for_database(configured)} if configured.database_iam_authentication else {}
     return psycopg.connect(
         host=configured.database_host,
         port=configured.database_port,
         dbname=configured.database_name,
         user=configured.database_user,
+        password=iam_token.for_database(configured) if configured.database_iam_authentication else None,
+        sslmode="verify-full" if configured.database_ca_file else None,
+        sslrootcert=configured.database_ca_file or None,
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         keepalives_idle=30,
         tcp_user_timeout=5000,
@@ -118,8 +119,6 @@ def _connect() -> Connection:
         # behind RDS Proxy a prepared statement, or the DEALLOCATE after a rollback, pins the connection
         prepare_threshold=None,
         autocommit=True,
-        **secure,
-        **password,
     )
 
 

@@ -95,7 +95,8 @@ class Request:
         self.query: Mapping[str, str] = event.get("queryStringParameters") or {}
         self.raw_query = str(event.get("rawQueryString") or "")
         # sam local passes names as they were sent; the gateway itself sends them in lower case
-        self.headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+        sent: Mapping[str, str] = event.get("headers") or {}
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in sent.items()}
         self.cookies: Sequence[str] = event.get("cookies") or ()
         self.source_ip = str(context["http"]["sourceIp"])
         self.request_id = str(context["requestId"])
@@ -180,7 +181,10 @@ class Request:
 
 def _refusal(invalid: ValidationError) -> DomainError:
     problems = invalid.errors(include_url=False, include_context=False, include_input=False)
-    if any(problem["type"] in {"json_invalid", "model_type", "model_attributes_type"} and not problem["loc"] for problem in problems):
+    if any(
+        problem["type"] in {"json_invalid", "model_type", "model_attributes_type"} and not problem["loc"]
+        for problem in problems
+    ):
         return Malformed("malformed_body", "The body is not a JSON object.")
     return Refused(
         "invalid_request",
@@ -298,7 +302,7 @@ class App:
             return self.routes[request.route].handler(request)
         except DomainError as refusal:
             return problem(refusal, request.request_id)
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it is logged without its message and raised again
             refusal = BY_CONSTRAINT.get(fault.diag.constraint_name or "") if isinstance(fault, psycopg.Error) else None
             if refusal is None:
                 # not an answer but a fault: logged with its request, then Lambda's to count

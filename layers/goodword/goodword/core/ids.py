@@ -17,9 +17,7 @@ from goodword.core import clock
 def new_id(at: datetime | None = None) -> UUID:
     """A new id carrying `at` (default: real time now)."""
     milliseconds = int((at or clock.real_now()).timestamp() * 1000)
-    return UUID(
-        int=milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
-    )
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62))
 
 
 def time_of(id_: UUID) -> datetime:

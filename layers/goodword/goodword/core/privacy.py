@@ -22,7 +22,9 @@ class PrivacyKey:
 
     def hash(self, kind: str, value: str | None) -> bytes | None:
         """The 32-byte keyed hash of a value of one kind (`ip`, `agent`, `device`); None stays None."""
-        return None if not value else hmac.digest(self.key, f"{kind}:{value}".encode("utf-8", "surrogatepass"), "sha256")
+        return (
+            None if not value else hmac.digest(self.key, f"{kind}:{value}".encode("utf-8", "surrogatepass"), "sha256")
+        )
 
 
 _kept: tuple[float, PrivacyKey] | None = None

@@ -24,4 +24,6 @@ class Settings(BaseModel):
 @cache
 def settings() -> Settings:
     """The settings of this process. Raises pydantic.ValidationError naming what is missing."""
-    return Settings.model_validate({name: os.environ[name.upper()] for name in Settings.model_fields if name.upper() in os.environ})
+    return Settings.model_validate(
+        {name: os.environ[name.upper()] for name in Settings.model_fields if name.upper() in os.environ}
+    )

@@ -44,7 +44,9 @@ class Migration:
 def migrations() -> list[Migration]:
     """All migrations of this release, in order."""
     files = [file for file in resources.files(__name__).iterdir() if FILE_NAME.match(file.name)]
-    return [Migration(file.name, file.read_text(encoding="utf-8")) for file in sorted(files, key=lambda file: file.name)]
+    return [
+        Migration(file.name, file.read_text(encoding="utf-8")) for file in sorted(files, key=lambda file: file.name)
+    ]
 
 
 def migrate(connection: Connection, role_prefix: str) -> list[str]:
@@ -63,9 +65,7 @@ def migrate(connection: Connection, role_prefix: str) -> list[str]:
         with connection.transaction():
             connection.execute("SET LOCAL search_path = goodword")
             connection.execute("LOCK TABLE goodword.schema_migrations IN EXCLUSIVE MODE")
-            history = {
-                name: checksum for name, checksum in connection.execute("SELECT name, sha256 FROM schema_migrations")
-            }
+            history = dict(connection.execute("SELECT name, sha256 FROM schema_migrations").fetchall())
             unknown = sorted(set(history) - {each.name for each in known})
             if unknown:
                 raise MigrationError(f"the database is newer than this release: it has {unknown[-1]}")

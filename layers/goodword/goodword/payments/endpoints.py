@@ -38,9 +38,7 @@ _INSERT = """
 """
 
 
-def create(
-    connection: Connection, company_id: UUID, endpoint_id: UUID, new: NewEndpoint, base_url: str
-) -> Endpoint:
+def create(connection: Connection, company_id: UUID, endpoint_id: UUID, new: NewEndpoint, base_url: str) -> Endpoint:
     """Write a new endpoint."""
     connection.execute(_INSERT, {"company_id": company_id, "id": endpoint_id, **new.model_dump()})
     return Endpoint(id=endpoint_id, url=f"{base_url}/webhooks/{new.provider}/{ids.public('whe', endpoint_id)}")

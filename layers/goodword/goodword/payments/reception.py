@@ -55,12 +55,10 @@ def receive(incoming: Incoming) -> Receipt:
         )
     except Unavailable:
         raise  # nothing is stored: the provider shall send it again
-    except Exception as fault:  # whatever is wrong with applying it, an authentic event is kept
+    except Exception as fault:  # noqa: BLE001 - whatever is wrong with applying it, an authentic event is kept
         logger.exception("event kept as failed", extra={"provider": delivery.provider, "type": delivery.type})
         failed = fault
-    return database.transact(
-        lambda connection: inbox.keep_failed(connection, endpoint.company_id, delivery, failed)
-    )
+    return database.transact(lambda connection: inbox.keep_failed(connection, endpoint.company_id, delivery, failed))
 
 
 def _endpoint(incoming: Incoming) -> Endpoint:

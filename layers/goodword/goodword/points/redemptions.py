@@ -1,6 +1,6 @@
 """Redemptions: points turned into something. Prices come from the option alone, never from the request.
 
-The redemption itself is the SQL function `redeem`: key, price, stock, limit, wallet, lots, quota and answer in one trip.
+The redemption itself is the SQL function `redeem`: key, price, stock, limit, wallet, lots, quota, answer; one trip.
 """
 
 from typing import Literal

@@ -14,24 +14,17 @@ from goodword.referral.attribution import Candidate, Reason
 from goodword.referral.clicks import normal_code
 from goodword.referral.program import LONGEST_WINDOW_DAYS, Terms
 
-_OWNER = """
-    SELECT codes.id AS code_id, codes.code, code_refusal(codes, company_now(codes.company_id)) AS refusal,
-        codes.max_uses, codes.uses, users.id, users.external_id, users.email, users.whop_user_id,
-        users.stripe_customer_id
-"""
-
-_BY_CODE = (
-    _OWNER
-    + """
+_BY_CODE = """
+    SELECT codes.id AS code_id, codes.max_uses, code_refusal(codes, %(at)s) AS refusal,
+        users.id, users.external_id, users.email, users.whop_user_id, users.stripe_customer_id
     FROM codes LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
     WHERE codes.company_id = %(company_id)s AND codes.code = %(code)s
 """
-)
 
 # Any id of a chain stands for the whole of it. The bounds on received_at name the partitions to look into.
-_BY_CLICK = (
-    _OWNER
-    + """, touch.id AS click_id, touch.occurred_at
+_BY_CLICK = """
+    SELECT touch.id AS click_id, touch.occurred_at, codes.id AS code_id, codes.code, codes.max_uses, codes.uses,
+        users.id, users.external_id, users.email, users.whop_user_id, users.stripe_customer_id
     FROM clicks AS given
     JOIN clicks AS touch ON touch.company_id = given.company_id AND touch.chain_id = given.chain_id
         AND touch.received_at BETWEEN %(from)s AND %(to)s
@@ -40,7 +33,6 @@ _BY_CLICK = (
     WHERE given.company_id = %(company_id)s AND given.received_at = %(given_at)s AND given.id = %(click_id)s
     ORDER BY touch.occurred_at, touch.received_at, touch.id
 """
-)
 
 
 def find(
@@ -56,16 +48,16 @@ def find(
 
 def _ask_code(connection: Connection, company_id: UUID, text: str, terms: Terms) -> Callable[[], Candidate]:
     code = normal_code(text)
-    cursor = connection.cursor(row_factory=dict_row).execute(_BY_CODE, {"company_id": company_id, "code": code})
+    cursor = connection.cursor(row_factory=dict_row).execute(
+        _BY_CODE, {"company_id": company_id, "code": code, "at": terms.at}
+    )
 
     def read() -> Candidate:
         row = cursor.fetchone()
         if row is None:
             return Candidate("code", code, None, None, terms.at, refusal="unknown_code")
         refusal = _as_reason(row["refusal"])
-        return Candidate(
-            "code", code, row["code_id"], _owner(row), terms.at, refusal=refusal, max_uses=row["max_uses"]
-        )
+        return Candidate("code", code, row["code_id"], _owner(row), terms.at, refusal=refusal, max_uses=row["max_uses"])
 
     return read
 
@@ -121,6 +113,4 @@ def _as_reason(refusal: str | None) -> Reason | None:
 def _owner(row: Mapping[str, Any]) -> Identity | None:
     if row["id"] is None:
         return None
-    return Identity(
-        row["id"], row["external_id"], row["email"], row["whop_user_id"], row["stripe_customer_id"]
-    )
+    return Identity(row["id"], row["external_id"], row["email"], row["whop_user_id"], row["stripe_customer_id"])

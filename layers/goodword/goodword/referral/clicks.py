@@ -125,9 +125,7 @@ def is_counted(method: str, headers: Mapping[str, str]) -> bool:
     return method != "HEAD" and "prefetch" not in purpose and not _BOTS.search(headers.get("user-agent", ""))
 
 
-def visit_of(
-    code: str, method: str, headers: Mapping[str, str], cookies: Sequence[str], source_ip: str
-) -> Visit:
+def visit_of(code: str, method: str, headers: Mapping[str, str], cookies: Sequence[str], source_ip: str) -> Visit:
     """The visit that a followed link is."""
     chained = next((each.partition("=")[2] for each in cookies if each.startswith(f"{COOKIE}=")), "")
     return Visit(
@@ -191,9 +189,7 @@ def visit(
     )
 
 
-def record(
-    connection: Connection, click_id: UUID, visited: Visit, key: PrivacyKey, company_id: UUID
-) -> Click:
+def record(connection: Connection, click_id: UUID, visited: Visit, key: PrivacyKey, company_id: UUID) -> Click:
     """Record a click that a browser reports. Raises Refused with the reason a signup would be given."""
     found = visit(connection, click_id, visited, key, company_id)
     if found is None:
@@ -215,4 +211,6 @@ def destination_with(destination: str, raw_query: str, click_id: UUID | None) ->
 
 def cookie(click_id: UUID, window_days: int) -> str:
     """The cookie by which the browser's next click joins this one's chain."""
-    return f"{COOKIE}={ids.public('clk', click_id)}; Max-Age={window_days * SECONDS_PER_DAY}; Path=/; Secure; SameSite=Lax"
+    return (
+        f"{COOKIE}={ids.public('clk', click_id)}; Max-Age={window_days * SECONDS_PER_DAY}; Path=/; Secure; SameSite=Lax"
+    )

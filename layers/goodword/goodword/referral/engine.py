@@ -5,6 +5,7 @@ a fact inserts it, locks the referral, asks here what should stand, and books th
 RULES.md §3 and §4 are its source.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -52,7 +53,7 @@ class Due:
     event: Event
     points: int
     due_at: datetime
-    trace: dict[str, object]
+    trace: Mapping[str, object]
     app_id: str = ""
     occasion: str = ""
     period: int | None = None
@@ -125,7 +126,7 @@ def _activation(program: Program, facts: Facts, at: datetime) -> tuple[Activatio
     return (first, effective_at) if effective_at <= at else None
 
 
-def _fixed(program: Program, event: Event, due_at: datetime, trace: dict[str, object]) -> Due | None:
+def _fixed(program: Program, event: Event, due_at: datetime, trace: Mapping[str, object]) -> Due | None:
     terms: AwardTerms = getattr(program.awards, event)
     if terms.points is None:
         return None  # basis points of what? no money came with this event

@@ -102,7 +102,7 @@ _PERSON_OF = """
     LIMIT 1
 """
 
-# A payment that names its person belongs to that person; one that does not belongs to whoever its objects are linked to.
+# A payment that names its person is that person's; one that does not is of whoever its objects are linked to.
 _CLAIM_PARKED = """
     WITH person AS (
         SELECT id, external_id, stripe_customer_id FROM users
@@ -139,8 +139,9 @@ def lock(connection: Connection, company_id: UUID, provider: str, objects: Itera
 
 
 def record(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> tuple[list[UUID], bool]:
-    """Store what one event told. Returns the users whose referrals may now stand differently, and whether a payment
-    was left parked.
+    """Store what one event told.
+
+    Returns the users whose referrals may now stand differently, and whether a payment was left parked.
     """
     objects = {object_id for fact in facts for object_id in fact.objects}
     named = next((fact.external_id for fact in facts if not isinstance(fact, ObjectsLinked) and fact.external_id), None)

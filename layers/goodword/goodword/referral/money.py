@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from goodword.referral.program import AwardTerms, Program
 
 # Minor units per major unit are 10^exponent (ISO 4217, as Stripe and Whop count); every other currency has two.
-_NO_MINOR_UNIT = "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf"
-_THREE_DIGITS = "bhd jod kwd omr tnd"
-EXPONENT: Mapping[str, int] = dict.fromkeys(_NO_MINOR_UNIT.split(), 0) | dict.fromkeys(_THREE_DIGITS.split(), 3)
+_NO_MINOR_UNIT: tuple[str, ...] = (
+    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf",
+)  # fmt: skip
+_THREE_DIGITS: tuple[str, ...] = ("bhd", "jod", "kwd", "omr", "tnd")
+EXPONENT: Mapping[str, int] = dict.fromkeys(_NO_MINOR_UNIT, 0) | dict.fromkeys(_THREE_DIGITS, 3)
 
 
 def half_up(numerator: int, denominator: int) -> int:

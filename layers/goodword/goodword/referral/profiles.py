@@ -48,7 +48,7 @@ _READ = """
             ORDER BY version DESC LIMIT 1) AS program,
         users.created_at
     FROM users JOIN companies ON companies.id = users.company_id
-    WHERE users.company_id = %(company_id)s
+    WHERE users.company_id = %(company_id)s AND (users.id = %(user_id)s OR users.external_id = %(external_id)s)
 """
 
 _WAITING = """
@@ -58,13 +58,12 @@ _WAITING = """
         AND awards.status IN ('pending', 'held')
 """
 
-_BY_ID = _READ + "AND users.id = %(user_id)s"
-_BY_EXTERNAL_ID = _READ + "AND users.external_id = %(external_id)s"
-
 
 def ask(connection: Connection, company_id: UUID, user_id: UUID, base_url: str) -> Callable[[], User]:
     """The profile of a user we know by our own id; asked now, read later, so that several reads are one trip."""
-    cursor = connection.cursor(row_factory=dict_row).execute(_BY_ID, {"company_id": company_id, "user_id": user_id})
+    cursor = connection.cursor(row_factory=dict_row).execute(
+        _READ, {"company_id": company_id, "user_id": user_id, "external_id": None}
+    )
     return lambda: _user(cursor.fetchone(), base_url)
 
 
@@ -72,7 +71,7 @@ def find(connection: Connection, company_id: UUID, external_id: str, base_url: s
     """The profile behind an external id. Raises NotFound."""
     row = (
         connection.cursor(row_factory=dict_row)
-        .execute(_BY_EXTERNAL_ID, {"company_id": company_id, "external_id": external_id})
+        .execute(_READ, {"company_id": company_id, "user_id": None, "external_id": external_id})
         .fetchone()
     )
     return _user(row, base_url)
@@ -83,12 +82,13 @@ def _user(row: dict[str, object] | None, base_url: str) -> User:
         raise NotFound("user_not_found", "There is no such user.")
     program = Program.model_validate(row.pop("program"))
     code, qualified = row["referral_code"], row["qualified_count"]
-    return User.model_validate({
-        **row,
-        "referral_url": f"{base_url}/r/{code}" if code else None,
-        "referral_tier": program.tier_of(qualified) if isinstance(qualified, int) else None,
-    })
-
+    return User.model_validate(
+        {
+            **row,
+            "referral_url": f"{base_url}/r/{code}" if code else None,
+            "referral_tier": program.tier_of(qualified) if isinstance(qualified, int) else None,
+        }
+    )
 
 
 def balance(connection: Connection, company_id: UUID, external_id: str, as_of: datetime | None) -> Balance:

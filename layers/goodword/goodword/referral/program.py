@@ -66,7 +66,7 @@ class Tier(_Document):
     """A referral tier, held from a number of lifetime qualified referrals on."""
 
     name: Text
-    from_: Count = Field(alias="from")
+    from_: Count = Field(validation_alias="from", serialization_alias="from")
     multiplier_bps: Annotated[int, Field(ge=0, le=1_000_000)]
 
 

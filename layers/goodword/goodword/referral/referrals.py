@@ -115,7 +115,8 @@ _ADVANCE = """
     WHERE company_id = %(company_id)s AND id = %(id)s
 """
 
-_VIEW = """
+# The referral by which one user came, or those of one referrer: the planner drops what is not asked for.
+_READ = """
     SELECT referrals.id, referrer.external_id AS referrer, referee.external_id AS referee, codes.code,
         stage_at(referrals, now.at) AS stage, source, referrals.app_id, program_version,
         public_id('cam', referrals.campaign_id) AS campaign_id, fraud_score, flagged, registered_at, activated_at,
@@ -134,24 +135,16 @@ _VIEW = """
     JOIN users AS referrer ON referrer.company_id = referrals.company_id AND referrer.id = referrals.referrer_id
     JOIN users AS referee ON referee.company_id = referrals.company_id AND referee.id = referrals.referee_id
     JOIN codes ON codes.company_id = referrals.company_id AND codes.id = referrals.code_id
-"""
-
-_BY_REFEREE = _VIEW + "WHERE referrals.company_id = %(company_id)s AND referrals.referee_id = %(referee_id)s"
-
-_CIRCLE = (
-    _VIEW
-    + """
-    WHERE referrals.company_id = %(company_id)s AND referrals.referrer_id = %(referrer_id)s
+    WHERE referrals.company_id = %(company_id)s
+        AND (%(referee_id)s::uuid IS NULL OR referrals.referee_id = %(referee_id)s)
+        AND (%(referrer_id)s::uuid IS NULL OR referrals.referrer_id = %(referrer_id)s)
         AND (%(after)s::uuid IS NULL OR (referrals.registered_at, referrals.id) < (
             SELECT registered_at, id FROM referrals WHERE company_id = %(company_id)s AND id = %(after)s))
     ORDER BY referrals.registered_at DESC, referrals.id DESC LIMIT %(limit)s + 1
 """
-)
 
 
-def bind(
-    connection: Connection, company_id: UUID, new: NewReferral, program_version: int, program: Program
-) -> None:
+def bind(connection: Connection, company_id: UUID, new: NewReferral, program_version: int, program: Program) -> None:
     """Write a new referral under the given terms, which it keeps."""
     connection.execute(
         _BIND,
@@ -219,15 +212,14 @@ def _advance(connection: Connection, company_id: UUID, referral_id: UUID, should
             "at": at,
         },
     )
-    outbox.announce(
-        connection, company_id, f"referral.{should.stage}", {"id": ids.public("ref", referral_id)}, at
-    )
+    outbox.announce(connection, company_id, f"referral.{should.stage}", {"id": ids.public("ref", referral_id)}, at)
 
 
 def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Callable[[], Referral | None]:
     """The referral by which a user came, if any; asked now, read later, so that several reads are one trip."""
     cursor = connection.cursor(row_factory=class_row(Referral)).execute(
-        _BY_REFEREE, {"company_id": company_id, "referee_id": referee_id}
+        _READ,
+        {"company_id": company_id, "referee_id": referee_id, "referrer_id": None, "after": None, "limit": 1},
     )
     return cursor.fetchone
 
@@ -238,8 +230,14 @@ def circle(connection: Connection, company_id: UUID, referrer_id: UUID, query: C
     rows = (
         connection.cursor(row_factory=class_row(Referral))
         .execute(
-            _CIRCLE,
-            {"company_id": company_id, "referrer_id": referrer_id, "after": after, "limit": query.limit},
+            _READ,
+            {
+                "company_id": company_id,
+                "referee_id": None,
+                "referrer_id": referrer_id,
+                "after": after,
+                "limit": query.limit,
+            },
         )
         .fetchall()
     )

@@ -108,9 +108,8 @@ def sign_up(
     """
     user = signup.user
     _lock(connection, company_id, user)
-    stored = (
-        connection.cursor(row_factory=dict_row)
-        .execute(_STORED, {"company_id": company_id, "external_id": user.external_id})
+    stored = connection.cursor(row_factory=dict_row).execute(
+        _STORED, {"company_id": company_id, "external_id": user.external_id}
     )
     terms = program.current(connection, company_id)
     at = terms.at
@@ -216,12 +215,14 @@ def _answer(
     given = awards.ask(connection, company_id, user_id)
     return SignupAnswer(
         user=profile(),
-        attribution=Attribution.model_validate({
-            "outcome": decision["outcome"] or "none",
-            "reason": decision["reason"],
-            "source": decision["source"],
-            "click_id": decision["click_id"],
-        }),
+        attribution=Attribution.model_validate(
+            {
+                "outcome": decision["outcome"] or "none",
+                "reason": decision["reason"],
+                "source": decision["source"],
+                "click_id": decision["click_id"],
+            }
+        ),
         referral=referral(),
         awards=given(),
     )
