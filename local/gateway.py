@@ -102,9 +102,10 @@ def _is_variable(segment: str) -> bool:
 class Gateway:
     """The ASGI application."""
 
-    def __init__(self, pools: FunctionPools) -> None:
+    def __init__(self, pools: FunctionPools, *, integration_timeout: float = INTEGRATION_TIMEOUT_SECONDS) -> None:
         self._pools = pools
         self._routes = Routes(pools.functions.values())
+        self._integration_timeout = integration_timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = base64.b64encode(secrets.token_bytes(11)).decode()
@@ -120,7 +121,7 @@ class Gateway:
         body = await read_body(receive, LARGEST_BODY)
         if body is None:
             raise _RefusalError(413, "Request Entity Too Large")
-        # a question mark that was encoded ends the path nevertheless (row 6)
+        # an encoded question mark ends the path like any other (row 10)
         path = unquote(scope["raw_path"].decode("latin-1")).partition("?")[0]
         route = self._routes.find(scope["method"], path)
         if route is None:
@@ -128,7 +129,7 @@ class Gateway:
         route_key, logical_id, parameters = route
         event = event_of(scope, body, path=path, route_key=route_key, parameters=parameters, request_id=request_id)
         try:
-            result = await self._pools.invoke(logical_id, event, patience=INTEGRATION_TIMEOUT_SECONDS)
+            result = await self._pools.invoke(logical_id, event, patience=self._integration_timeout)
             return response_of(result)
         except PayloadTooLargeError as error:
             raise _RefusalError(413, "Request Entity Too Large") from error
@@ -260,8 +261,7 @@ class MalformedResultError(Exception):
 def response_of(result: object) -> Response:
     """The response that a function's result stands for. Raises MalformedResultError."""
     if not isinstance(result, dict) or "statusCode" not in result:
-        body = result if isinstance(result, str) else json.dumps(result)
-        return Response(200, [(b"content-type", b"application/json")], body.encode())
+        return Response(200, [(b"content-type", b"application/json")], json.dumps(result).encode())
     answer = cast("dict[str, Any]", result)
     status = answer["statusCode"]
     if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:  # noqa: PLR2004

@@ -149,7 +149,7 @@ class Cluster:
         if self._guard is None or server is None:
             raise ClusterError(f"the PostgreSQL server of {self.data} is not running")
         os.kill(server, signal.SIGSTOP)  # so that it starts no further process while we look
-        for pid in [server, *_children(server)]:
+        for pid in [server, *children(server)]:
             os.kill(pid, signal.SIGKILL)
         self._wait_until_gone()
 
@@ -246,7 +246,7 @@ class Cluster:
 
     def _belongs_to_us(self, pid: int) -> bool:
         """A crashed server leaves its file behind, and a running one of somebody else has one as well."""
-        return self._guard is not None and pid in _children(self._guard.pid)
+        return self._guard is not None and pid in children(self._guard.pid)
 
     def _server_pid(self) -> int | None:
         return int(lines[0]) if (lines := self._pid_file()) else None
@@ -277,7 +277,7 @@ class Cluster:
         self._guard = self._processes = None
 
 
-def _children(parent: int) -> list[int]:
+def children(parent: int) -> list[int]:
     """The process ids of the direct children of a process."""
     if Path("/proc/self/stat").exists():
         listing: list[tuple[int, int]] = []

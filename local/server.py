@@ -15,7 +15,17 @@ from typing import Any
 
 import uvicorn
 
-from local.gateway import Gateway, Headers, Receive, Response, Scope, Send, read_body, respond
+from local.gateway import (
+    INTEGRATION_TIMEOUT_SECONDS,
+    Gateway,
+    Headers,
+    Receive,
+    Response,
+    Scope,
+    Send,
+    read_body,
+    respond,
+)
 from local.workers import LARGEST_PAYLOAD, FunctionError, FunctionPools, PayloadTooLargeError, UnknownFunctionError
 
 ADDRESS = "127.0.0.1"
@@ -57,9 +67,15 @@ def listen(port: int) -> socket.socket:
 class Application:
     """The ASGI application: the local routes before the gateway."""
 
-    def __init__(self, pools: FunctionPools, open_company: OpenCompany) -> None:
+    def __init__(
+        self,
+        pools: FunctionPools,
+        open_company: OpenCompany,
+        *,
+        integration_timeout: float = INTEGRATION_TIMEOUT_SECONDS,
+    ) -> None:
         self._pools = pools
-        self._gateway = Gateway(pools)
+        self._gateway = Gateway(pools, integration_timeout=integration_timeout)
         self._open_company = open_company
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

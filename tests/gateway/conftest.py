@@ -1,3 +1,5 @@
+"""Gateways that all tests of this folder share: they keep nothing between two requests."""
+
 from collections.abc import Iterator
 
 import pytest

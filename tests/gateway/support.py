@@ -73,7 +73,7 @@ class Reply:
     body: bytes
 
     @property
-    def json(self) -> Any:
+    def json(self) -> Any:  # noqa: ANN401 - any JSON value
         return json.loads(self.body)
 
     def all(self, name: str) -> list[str]:
@@ -116,17 +116,18 @@ class Client:
         finally:
             connection.close()
 
-    def event(self, method: str, target: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b"") -> Any:
+    def event(
+        self, method: str, target: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b""
+    ) -> dict[str, Any]:
         """The event that the function received."""
         reply = self.send(method, target, headers, body)
         assert reply.status == 200, reply
         return reply.json
 
     def raw(self, request: bytes) -> bytes:
-        """Everything that comes back for these bytes."""
+        """Everything that comes back for these bytes, which must ask to close the connection."""
         with socket.create_connection((ADDRESS, self.port), timeout=20) as connection:
             connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
