@@ -36,7 +36,7 @@ JSON: Headers = [(b"content-type", b"application/json")]
 INVOCATIONS = re.compile(r"/_local/functions/(\w+)/invocations")
 
 OpenCompany = Callable[[str, bool, str], dict[str, str]]
-"""Opens a company, given its name, its livemode and its destination URL."""
+"""Opens a company, given its name, its livemode and its destination URL. Raises ValueError where they cannot be."""
 
 
 class ServerError(Exception):
@@ -94,8 +94,7 @@ class Application:
             return _json(404, {"message": "Not Found"})
         posted = await _read_json(receive)
         if invocation is None:
-            name, livemode, destination_url = _company_of(posted)
-            return _json(200, await asyncio.to_thread(self._open_company, name, livemode, destination_url))
+            return _json(200, await self._company(*_company_of(posted)))
         try:
             return _json(200, await self._pools.invoke(invocation[1], posted))
         except FunctionError as error:
@@ -104,6 +103,12 @@ class Application:
             return _json(404, {"message": f"the template has no function {error}"})
         except PayloadTooLargeError:
             return _json(413, {"message": "the event is larger than Lambda takes"})
+
+    async def _company(self, name: str, livemode: bool, destination_url: str) -> dict[str, str]:  # noqa: FBT001
+        try:
+            return await asyncio.to_thread(self._open_company, name, livemode, destination_url)
+        except ValueError as error:
+            raise BadRequestError(str(error)) from error
 
 
 def _json(status: int, content: object) -> Response:
@@ -128,12 +133,8 @@ def _company_of(posted: object) -> tuple[str, bool, str]:
     if unknown := sorted(fields.keys() - {"name", "livemode", "destination_url"}):
         raise BadRequestError(f"unknown field: {', '.join(unknown)}")
     name, livemode, destination_url = fields.get("name"), fields["livemode"], fields.get("destination_url")
-    if not isinstance(name, str) or not name:
-        raise BadRequestError("name must be a text")
-    if not isinstance(livemode, bool):
-        raise BadRequestError("livemode must be true or false")
-    if not isinstance(destination_url, str) or not re.match(r"https?://[^/]", destination_url):
-        raise BadRequestError("destination_url must be an http or https URL")
+    if not isinstance(name, str) or not isinstance(livemode, bool) or not isinstance(destination_url, str):
+        raise BadRequestError("a company needs a name, a destination_url and perhaps livemode: true or false")
     return name, livemode, destination_url
 
 
