@@ -1,15 +1,17 @@
 """Money to points: integers all the way, rounded half up once."""
 
-from collections.abc import Mapping
-
 from goodword.referral.program import AwardTerms, Program
 
-# Minor units per major unit are 10^exponent (ISO 4217, as Stripe and Whop count); every other currency has two.
-_NO_MINOR_UNIT: tuple[str, ...] = (
+# As ISO 4217, Stripe and Whop count them; every other currency has two digits.
+_NO_MINOR_UNIT = frozenset({
     "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf",
-)  # fmt: skip
-_THREE_DIGITS: tuple[str, ...] = ("bhd", "jod", "kwd", "omr", "tnd")
-EXPONENT: Mapping[str, int] = dict.fromkeys(_NO_MINOR_UNIT, 0) | dict.fromkeys(_THREE_DIGITS, 3)
+})  # fmt: skip
+_THREE_DIGITS = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
+
+
+def exponent(currency: str) -> int:
+    """How many digits the minor unit of a currency has."""
+    return 0 if currency in _NO_MINOR_UNIT else 3 if currency in _THREE_DIGITS else 2
 
 
 def half_up(numerator: int, denominator: int) -> int:
@@ -24,7 +26,7 @@ def points_due(program: Program, terms: AwardTerms, net_amount: int, currency: s
     """
     if terms.points is not None:
         return terms.points
-    worth = program.points_per_unit.get(currency or "")
-    if worth is None or terms.bps is None:
+    if currency is None or terms.bps is None or currency not in program.points_per_unit:
         return 0
-    return half_up(net_amount * terms.bps * worth, 10_000 * 10 ** EXPONENT.get(currency or "", 2))
+    worth = program.points_per_unit[currency]
+    return half_up(net_amount * terms.bps * worth, 10_000 * 10 ** exponent(currency))

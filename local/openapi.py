@@ -1,0 +1,166 @@
+"""The OpenAPI document, written from the routes that the functions declare and the models these name.
+
+`python -m local.openapi` writes docs/openapi.json; a test holds the file to what the models say.
+"""
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from goodword.core.auth import Scope
+from goodword.core.http import App, Route
+from local.template import Function, load
+
+ROOT = Path(__file__).resolve().parent.parent
+PROBLEM = {"$ref": "#/components/schemas/Problem"}
+DESCRIPTIONS = {200: "OK", 201: "Created", 204: "No content", 302: "Found"}
+# API.md, Points: a redemption, an adjustment may not go without the key; a usage and the rest may carry one.
+KEY_REQUIRED = {"POST /v1/users/{user_id}/redemptions", "POST /v1/users/{user_id}/points"}
+
+
+def routes_of(folder: Path) -> dict[str, Route]:
+    """The routes a function's folder declares."""
+    specification = importlib.util.spec_from_file_location(f"functions.{folder.name}", folder / "app.py")
+    if specification is None or specification.loader is None:
+        raise FileNotFoundError(folder / "app.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    app: App = module.app
+    return app.routes
+
+
+def served_functions() -> list[Function]:
+    """The functions that answer HTTP; parameters without a default have nothing to do with their routes."""
+    template = load(ROOT / "template.yaml")
+    unset = {name: "" for name, parameter in template.parameters.items() if "Default" not in parameter}
+    return [function for function in template.functions(unset).values() if function.routes]
+
+
+def document() -> dict[str, Any]:
+    """The whole document."""
+    routes = [route for function in served_functions() for route in routes_of(function.folder).values()]
+    served = sorted((route for route in routes if route.key != "$default"), key=_order)
+    bodies = {route.body for route in served if route.body}
+    answers = {model for route in served for model in route.answers.values() if model}
+    names, schemas = models_json_schema(
+        [
+            *((body, "validation") for body in _sorted(bodies)),
+            *((model, "serialization") for model in _sorted(answers)),
+        ],
+        ref_template="#/components/schemas/{model}",
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for route in served:
+        method, path = route.key.split(" ", 1)
+        paths.setdefault(path, {})[method.lower()] = _operation(route, names)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Goodword", "version": "1", "description": "Referrals, points and access."},
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "secretKey": {"type": "http", "scheme": "bearer", "description": "gw_live_… or gw_test_…"},
+                "publishableKey": {"type": "apiKey", "in": "query", "name": "key", "description": "gw_pub_…"},
+            },
+            "schemas": {**schemas.get("$defs", {}), "Problem": _problem()},
+        },
+    }
+
+
+def _order(route: Route) -> tuple[str, str]:
+    method, path = route.key.split(" ", 1)
+    return (path, method)
+
+
+def _sorted(models: set[type[BaseModel]]) -> list[type[BaseModel]]:
+    return sorted(models, key=lambda model: model.__name__)
+
+
+def _operation(route: Route, names: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's own map of (model, mode)
+    method, path = route.key.split(" ", 1)
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "operationId": f"{method.lower()}_{re.sub(r'[^a-z0-9]+', '_', path.lower()).strip('_')}",
+        "parameters": [*_path_parameters(path), *_query_parameters(route), *_headers(route, method)],
+        "responses": {
+            **{str(status): _response(status, model, names) for status, model in route.answers.items()},
+            "default": {
+                "description": "A refusal or a fault, RFC 9457",
+                "content": {"application/problem+json": {"schema": PROBLEM}},
+            },
+        },
+        "security": _security(route),
+    }
+    if route.body:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": names[route.body, "validation"]}},
+        }
+    return operation
+
+
+def _security(route: Route) -> list[dict[str, list[str]]]:
+    if route.scope is None:
+        return []
+    secret: list[dict[str, list[str]]] = [{"secretKey": []}]
+    return [*secret, {"publishableKey": []}] if route.scope is Scope.PUBLISHABLE else secret
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"\{(\w+)\}", path)
+    ]
+
+
+def _query_parameters(route: Route) -> list[dict[str, Any]]:
+    if route.query is None:
+        return []
+    schema = route.query.model_json_schema()
+    return [
+        {"name": name, "in": "query", "required": name in schema.get("required", []), "schema": field}
+        for name, field in schema["properties"].items()
+    ]
+
+
+def _headers(route: Route, method: str) -> list[dict[str, Any]]:
+    if method != "POST" or route.scope is None or route.scope is Scope.PUBLISHABLE:
+        return []
+    schema = {"type": "string", "minLength": 1, "maxLength": 255}
+    return [{"name": "Idempotency-Key", "in": "header", "required": route.key in KEY_REQUIRED, "schema": schema}]
+
+
+def _response(status: int, model: type[BaseModel] | None, names: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
+    response: dict[str, Any] = {"description": DESCRIPTIONS[status]}
+    if model is not None:
+        response["content"] = {"application/json": {"schema": names[model, "serialization"]}}
+    return response
+
+
+def _problem() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "required": ["type", "title", "status", "detail", "code", "request_id"],
+        "properties": {
+            "type": text,
+            "title": text,
+            "status": {"type": "integer"},
+            "detail": text,
+            "code": text,
+            "request_id": text,
+            "errors": {"type": "array", "items": {"type": "object", "properties": {"field": text, "message": text}}},
+        },
+    }
+
+
+if __name__ == "__main__":
+    target = ROOT / "docs/openapi.json"
+    target.write_text(json.dumps(document(), indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"wrote {target.relative_to(ROOT)}", file=sys.stderr)
