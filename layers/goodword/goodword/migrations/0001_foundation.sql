@@ -146,7 +146,8 @@ GRANT USAGE ON SCHEMA goodword TO :"click", :"webhook", :"app", :"admin", :"jobs
 -- The ledger's functions are made by the migrator and given to this role, which must be allowed to own them.
 GRANT CREATE ON SCHEMA goodword TO :"ledger";
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA goodword FROM PUBLIC;
-ALTER DEFAULT PRIVILEGES IN SCHEMA goodword REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+-- Without IN SCHEMA: what is granted by default everywhere cannot be revoked for one schema.
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public_id, rfc3339, company_now, months_later
     TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION claim_idempotency_key, problem, key_refusal TO :"app", :"admin", :"ledger";

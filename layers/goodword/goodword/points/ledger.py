@@ -114,9 +114,9 @@ ADJUST = """
 # books due expiry first, so what is left in a lot past its expiry is what was left when it expired.
 _BALANCE = """
     WITH asked AS (
-        SELECT users.id, coalesce(%(as_of)s::timestamptz, company_now(%(company_id)s)) AS at,
-            company_now(%(company_id)s) AS now
-        FROM users WHERE company_id = %(company_id)s AND external_id = %(external_id)s
+        SELECT users.id, coalesce(%(as_of)s::timestamptz, clock.now) AS at, clock.now
+        FROM users CROSS JOIN LATERAL (SELECT company_now(users.company_id) AS now) AS clock
+        WHERE company_id = %(company_id)s AND external_id = %(external_id)s
     ), booked AS (
         SELECT
             coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'earned'), 0)::bigint AS total_earned,
