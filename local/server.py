@@ -60,7 +60,7 @@ def listen(port: int) -> socket.socket:
         listener.close()
         in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         reason = "is in use" if in_use else f"cannot be used: {error}"
-        raise ServerError(f"port {port} {reason}; choose another one with PORT=…") from error
+        raise ServerError(f"port {port} {reason}; choose another one with PORT") from error
     return listener
 
 

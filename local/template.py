@@ -26,6 +26,9 @@ PSEUDO_PARAMETERS = {
     "AWS::URLSuffix": "amazonaws.com",
 }
 
+SCHEDULES = {"Schedule": "Schedule", "ScheduleV2": "ScheduleExpression"}
+"""Kinds of events that are schedules, and the property that holds the expression."""
+
 Node = dict[str, Any]
 
 
@@ -121,9 +124,9 @@ class Template:
             layers=tuple(self._layer(node) for node in [*self._globals.get("Layers", []), *own.get("Layers", [])]),
             routes=tuple(_routes(logical_id, own)),
             schedules=tuple(
-                resolver.text(event["Properties"]["Schedule"], f"{logical_id}: Schedule") or ""
+                resolver.text(event["Properties"][SCHEDULES[event["Type"]]], f"{logical_id}: schedule") or ""
                 for event in own.get("Events", {}).values()
-                if event["Type"] in ("Schedule", "ScheduleV2")
+                if event["Type"] in SCHEDULES
             ),
         )
 

@@ -18,7 +18,7 @@ from local.template import load
 from local.workers import FunctionPools
 
 HANDLER = '''
-import json, os, time
+import json, os, threading
 
 def lambda_handler(event, context):
     """Answer the event itself, or do what the header x-do says."""
@@ -30,7 +30,7 @@ def lambda_handler(event, context):
     if "exit" in wanted:
         os._exit(wanted["exit"])
     if "sleep" in wanted:
-        time.sleep(wanted["sleep"])
+        threading.Event().wait(wanted["sleep"])
     if "touch" in wanted:
         open(wanted["touch"], "w").close()
     return {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": json.dumps(event)}
@@ -143,6 +143,8 @@ def serving(
     servers: queue.Queue[Server] = queue.Queue()
 
     def open_company(name: str, livemode: bool, destination_url: str) -> dict[str, str]:  # noqa: FBT001
+        if name == "refused":
+            raise ValueError("name: refused")
         return {"name": name, "livemode": str(livemode), "destination_url": destination_url}
 
     async def serve() -> None:

@@ -1,0 +1,34 @@
+"""Watching processes: which ones a process has started, and that they end."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+from local.postgres import children
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that it started, and those started, and so on."""
+    return {pid}.union(*(family(child) for child in children(pid)))
+
+
+def wait_until_gone(pids: set[int], seconds: float = 15) -> set[int]:
+    """Those of the processes that still run after so many seconds: none, if all is well."""
+    patience, deadline = threading.Event(), time.monotonic() + seconds
+    while (left := {pid for pid in pids if _runs(pid)}) and time.monotonic() < deadline:
+        patience.wait(0.02)
+    return left
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        # an ended process whose parent has not looked yet is gone as well
+        return not Path("/proc/self").exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
