@@ -33,11 +33,15 @@ _INSERT = """
     VALUES (%(id)s, %(name)s, %(livemode)s, %(destination_url)s)
 """
 
-# Forward only, once set; null is forward too when real time has overtaken the set clock.
+# The first set may be anywhere; from then on time only moves forward, through null (real time) as well.
 _SET_CLOCK = """
-    UPDATE companies SET test_now = %(now)s::timestamptz
-    WHERE id = %(company_id)s AND NOT livemode
-        AND (test_now IS NULL OR coalesce(%(now)s::timestamptz, clock_timestamp()) >= test_now)
+    UPDATE companies SET test_now = %(now)s::timestamptz, test_now_used = true
+    WHERE id = %(company_id)s AND NOT livemode AND (
+        NOT test_now_used
+        OR CASE WHEN test_now IS NULL
+            THEN %(now)s::timestamptz IS NULL OR %(now)s::timestamptz >= clock_timestamp()
+            ELSE coalesce(%(now)s::timestamptz, clock_timestamp()) >= test_now
+        END)
     RETURNING test_now
 """
 

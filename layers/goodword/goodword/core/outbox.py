@@ -3,8 +3,9 @@
 The relay numbers the rows per company without gaps and publishes them; the writer only writes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -12,14 +13,23 @@ from psycopg.types.json import Jsonb
 
 from goodword.core import ids
 
+
+class Event(NamedTuple):
+    """One thing that happened: its type (`referral.registered`, `award.paid`) and what it is about."""
+
+    type: str
+    data: Mapping[str, object]
+
+
 _ANNOUNCE = """
     INSERT INTO outbox_events (company_id, id, type, data, created_at)
-    VALUES (%(company_id)s, %(id)s, %(type)s, %(data)s, %(at)s)
+    SELECT %(company_id)s, id, type, data, %(at)s
+    FROM jsonb_to_recordset(%(events)s) AS event (id uuid, type text, data jsonb)
 """
 
 
-def announce(connection: Connection, company_id: UUID, type_: str, data: Mapping[str, object], at: datetime) -> None:
-    """Write one event of the given type (`referral.registered`, `award.paid`, …)."""
-    connection.execute(
-        _ANNOUNCE, {"company_id": company_id, "id": ids.new_id(), "type": type_, "data": Jsonb(data), "at": at}
-    )
+def announce(connection: Connection, company_id: UUID, events: Sequence[Event], at: datetime) -> None:
+    """Write events, in this order."""
+    if events:
+        rows = [{"id": str(ids.new_id()), "type": event.type, "data": event.data} for event in events]
+        connection.execute(_ANNOUNCE, {"company_id": company_id, "events": Jsonb(rows), "at": at})

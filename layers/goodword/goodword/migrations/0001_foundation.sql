@@ -18,6 +18,7 @@ CREATE TABLE companies (
     post_trial_plan  text NOT NULL DEFAULT 'free',
     whop_company_id  text,
     test_now         timestamptz,
+    test_now_used    boolean NOT NULL DEFAULT false,
     created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT companies_pk PRIMARY KEY (id),
     CONSTRAINT companies_name_ck CHECK (length(name) BETWEEN 1 AND 200),
@@ -153,7 +154,7 @@ GRANT EXECUTE ON FUNCTION public_id, rfc3339, company_now, months_later
 GRANT EXECUTE ON FUNCTION claim_idempotency_key, problem, key_refusal TO :"app", :"admin", :"ledger";
 
 GRANT SELECT ON companies TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
-GRANT UPDATE (test_now) ON companies TO :"admin";
+GRANT UPDATE (test_now, test_now_used) ON companies TO :"admin";
 GRANT SELECT ON api_keys TO :"click", :"app", :"admin";
 GRANT SELECT ON privacy_keys TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT ON idempotent_answers TO :"app", :"admin", :"ledger";

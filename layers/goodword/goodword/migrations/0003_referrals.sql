@@ -1,4 +1,4 @@
--- Who came through whom, the facts known about it, and the points these facts are due.
+-- Who came through whom, and the facts known about it.
 
 CREATE TABLE referrals (
     company_id       uuid NOT NULL,
@@ -130,45 +130,9 @@ CREATE FUNCTION lock_identities(company uuid, identities text[]) RETURNS void
     FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
 $$;
 
-CREATE TABLE awards (
-    company_id       uuid NOT NULL,
-    id               uuid NOT NULL,
-    referral_id      uuid NOT NULL,
-    user_id          uuid NOT NULL,
-    event            text NOT NULL,
-    app_id           text NOT NULL DEFAULT '',
-    occasion         text NOT NULL DEFAULT '',
-    period           integer,
-    base_points      bigint NOT NULL,
-    multiplier_bps   integer NOT NULL DEFAULT 10000,
-    points           bigint NOT NULL,
-    reversed_points  bigint NOT NULL DEFAULT 0,
-    tier             text,
-    status           text NOT NULL,
-    hold_until       timestamptz,
-    hold_reason      text,
-    reason           text,
-    program_version  integer NOT NULL,
-    payment_id       uuid,
-    trace            jsonb NOT NULL,
-    due_at           timestamptz NOT NULL,
-    released_at      timestamptz,
-    created_at       timestamptz NOT NULL,
-    CONSTRAINT awards_pk PRIMARY KEY (company_id, id),
-    CONSTRAINT awards_natural_uq UNIQUE (company_id, referral_id, event, app_id, occasion),
-    CONSTRAINT awards_referral_fk FOREIGN KEY (company_id, referral_id) REFERENCES referrals (company_id, id),
-    CONSTRAINT awards_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
-    CONSTRAINT awards_payment_fk FOREIGN KEY (company_id, payment_id) REFERENCES payments (company_id, id),
-    CONSTRAINT awards_event_ck CHECK (event IN (
-        'registered', 'welcome', 'activated', 'qualified', 'recurring', 'l2', 'retained', 'cross_app')),
-    CONSTRAINT awards_status_ck CHECK (status IN ('pending', 'held', 'paid', 'rejected', 'reversed')),
-    CONSTRAINT awards_points_ck CHECK (points >= 0 AND reversed_points BETWEEN 0 AND points)
-);
-CREATE INDEX awards_user_ix ON awards (company_id, user_id, created_at);
-
-GRANT SELECT ON referrals, signups, activations, payments, identity_links, object_links, awards
+GRANT SELECT ON referrals, signups, activations, payments, identity_links, object_links
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT ON signups TO :"app";
 GRANT INSERT, UPDATE ON activations TO :"app";
-GRANT INSERT, UPDATE ON referrals, payments, identity_links, object_links, awards TO :"webhook", :"app", :"admin", :"jobs";
+GRANT INSERT, UPDATE ON referrals, payments, identity_links, object_links TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION stage_at, lock_identities TO :"webhook", :"app", :"admin", :"jobs";

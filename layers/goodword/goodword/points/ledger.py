@@ -3,15 +3,13 @@
 The bookings themselves are the SQL functions of migration 0004: one trip, one lock, one clock reading after it.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import class_row, dict_row
-from psycopg.types.json import Jsonb
 from pydantic import Field
 
 from goodword.core.errors import NotFound, Refused
@@ -21,19 +19,6 @@ EarningType = Literal[
     "REFERRAL_REGISTERED", "REFERRAL_ACTIVATED", "REFERRAL_FIRST_PAYMENT", "REFERRAL_RECURRING", "REFERRAL_L2",
     "REFERRAL_RETAINED", "REFERRAL_CROSS_APP", "REFERRAL_WELCOME", "MILESTONE", "CAMPAIGN_PRIZE", "IMPORT",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Credit:
-    """Points earned by one user. (type, reference, occasion) is booked once for ever."""
-
-    user_id: UUID
-    type: EarningType
-    points: int
-    reference: str
-    program_version: int
-    expiry_months: int | None
-    occasion: str = ""
 
 
 class Expiring(AnswerModel):
@@ -102,8 +87,6 @@ class PointsAdjustment(RequestModel):
     expires_at: Instant | None = None
 
 
-_CREDIT = "SELECT count(*) FROM post_credits(%(company_id)s, %(postings)s)"
-
 ADJUST = """
     SELECT status, body, replayed FROM adjust_points(
         %(company_id)s, %(user_id)s, %(points)s, %(note)s, %(expires_at)s,
@@ -156,13 +139,6 @@ _ENTRIES = """
         AND (%(to)s::timestamptz IS NULL OR effective_at < %(to)s)
     ORDER BY version DESC LIMIT %(limit)s + 1
 """
-
-
-def credit(connection: Connection, company_id: UUID, credits_: Sequence[Credit]) -> None:
-    """Book earnings of any number of people; those booked already stay as they are. Repays debt first."""
-    if credits_:
-        postings = [{**asdict(each), "user_id": str(each.user_id)} for each in credits_]
-        connection.execute(_CREDIT, {"company_id": company_id, "postings": Jsonb(postings)})
 
 
 def ask_balance(

@@ -7,7 +7,7 @@ ledger refers to it, so paying twice is impossible there too.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from psycopg import Connection
@@ -18,13 +18,13 @@ from pydantic_core import to_jsonable_python
 from goodword.core import ids, outbox
 from goodword.core.fields import AnswerModel, Instant
 from goodword.core.ids import AwardId, ReferralId
-from goodword.points import ledger
+from goodword.points.ledger import EarningType
 from goodword.referral.engine import Due, Event
 from goodword.referral.program import Program
 
 Status = Literal["pending", "held", "paid", "rejected", "reversed"]
 
-EARNING: Mapping[Event, ledger.EarningType] = {
+EARNING: Mapping[Event, EarningType] = {
     "registered": "REFERRAL_REGISTERED",
     "welcome": "REFERRAL_WELCOME",
     "activated": "REFERRAL_ACTIVATED",
@@ -58,21 +58,31 @@ class Award(AnswerModel):
     created_at: Instant
 
 
-_INSERT = """
+# One statement: those that wait for nothing are booked, and every award is written with its booking.
+_GIVE = """
+    WITH due AS (
+        SELECT * FROM jsonb_to_recordset(%(due)s) AS row (
+            id uuid, user_id uuid, event text, type text, app_id text, occasion text, period integer, points bigint,
+            status text, hold_until timestamptz, payment_id uuid, trace jsonb, due_at timestamptz)
+    ), booked AS (
+        SELECT id, reference FROM post_credits(%(company_id)s, (
+            SELECT coalesce(jsonb_agg(jsonb_build_object(
+                'user_id', user_id, 'type', type, 'points', points, 'reference', public_id('awd', id),
+                'program_version', %(program_version)s::integer, 'expiry_months', %(expiry_months)s::integer)), '[]')
+            FROM due WHERE status = 'paid'))
+    )
     INSERT INTO awards (company_id, id, referral_id, user_id, event, app_id, occasion, period, base_points, points,
-        status, hold_until, program_version, payment_id, trace, due_at, released_at, created_at)
-    VALUES (%(company_id)s, %(id)s, %(referral_id)s, %(user_id)s, %(event)s, %(app_id)s, %(occasion)s, %(period)s,
-        %(points)s, %(points)s, %(status)s, %(hold_until)s, %(program_version)s, %(payment_id)s, %(trace)s,
-        %(due_at)s, %(released_at)s, %(at)s)
+        status, hold_until, program_version, payment_id, trace, due_at, released_at, created_at, entry_id)
+    SELECT %(company_id)s, due.id, %(referral_id)s, user_id, event, app_id, occasion, period, points, points,
+        status, hold_until, %(program_version)s, payment_id, trace, due_at,
+        CASE WHEN status = 'paid' THEN %(at)s::timestamptz END, %(at)s, booked.id
+    FROM due LEFT JOIN booked ON booked.reference = public_id('awd', due.id)
 """
 
 _OF_REFEREE = """
     SELECT awards.id, referral_id, users.external_id AS user_id, event, nullif(awards.app_id, '') AS app_id, period,
         base_points, multiplier_bps / 10000.0::float AS multiplier, points, tier, status, hold_until, hold_reason,
-        reversed_points, released_at, awards.created_at,
-        (SELECT 'txn_' || entries.id FROM entries
-            WHERE entries.company_id = awards.company_id AND entries.reference = public_id('awd', awards.id)
-                AND entries.occasion = '' AND entries.type = ANY (%(types)s)) AS transaction_id
+        reversed_points, released_at, awards.created_at, 'txn_' || entry_id AS transaction_id
     FROM awards JOIN users ON users.company_id = awards.company_id AND users.id = awards.user_id
     JOIN referrals ON referrals.company_id = awards.company_id AND referrals.id = awards.referral_id
     WHERE referrals.company_id = %(company_id)s AND referrals.referee_id = %(referee_id)s
@@ -87,53 +97,63 @@ def give(
     due: Sequence[tuple[Due, UUID]],
     terms: tuple[int, Program],
     at: datetime,
-) -> None:
+) -> list[outbox.Event]:
     """Write awards that are due, each with its recipient, and book those that wait for nothing.
 
-    `terms` is the referral's program with its version. The referral's row is locked by the caller.
+    `terms` is the referral's program with its version. The referral's row is locked by the caller. Returns what there
+    is to announce.
     """
+    if not due:
+        return []
     version, program = terms
-    credits_: list[ledger.Credit] = []
-    for award, recipient in due:
-        id_ = ids.new_id()
-        waits = award.hold_until is not None and award.hold_until > at
-        connection.execute(
-            _INSERT,
+    rows = [_row(award, recipient, at) for award, recipient in due]
+    connection.execute(
+        _GIVE,
+        {
+            "company_id": company_id,
+            "referral_id": referral_id,
+            "due": Jsonb(to_jsonable_python(rows)),
+            "program_version": version,
+            "expiry_months": program.points_expiry_months,
+            "at": at,
+        },
+    )
+    return [
+        outbox.Event(
+            f"award.{row['status']}",
             {
-                "company_id": company_id,
-                "id": id_,
-                "referral_id": referral_id,
-                "user_id": recipient,
-                "event": award.event,
-                "app_id": award.app_id,
-                "occasion": award.occasion,
-                "period": award.period,
-                "points": award.points,
-                "status": "pending" if waits else "paid",
-                "hold_until": award.hold_until,
-                "program_version": version,
-                "payment_id": award.payment_id,
-                "trace": Jsonb(to_jsonable_python(award.trace)),
-                "due_at": award.due_at,
-                "released_at": None if waits else at,
-                "at": at,
+                "id": ids.public("awd", row["id"]),
+                "event": row["event"],
+                "points": row["points"],
+                "user_id": ids.public("usr", row["user_id"]),
             },
         )
-        reference = ids.public("awd", id_)
-        if not waits:
-            credits_.append(
-                ledger.Credit(
-                    recipient, EARNING[award.event], award.points, reference, version, program.points_expiry_months
-                )
-            )
-        data = {"id": reference, "event": award.event, "points": award.points, "user_id": ids.public("usr", recipient)}
-        outbox.announce(connection, company_id, "award.pending" if waits else "award.paid", data, at)
-    ledger.credit(connection, company_id, credits_)
+        for row in rows
+    ]
+
+
+def _row(award: Due, recipient: UUID, at: datetime) -> dict[str, Any]:
+    waits = award.hold_until is not None and award.hold_until > at
+    return {
+        "id": ids.new_id(),
+        "user_id": recipient,
+        "event": award.event,
+        "type": EARNING[award.event],
+        "app_id": award.app_id,
+        "occasion": award.occasion,
+        "period": award.period,
+        "points": award.points,
+        "status": "pending" if waits else "paid",
+        "hold_until": award.hold_until,
+        "payment_id": award.payment_id,
+        "trace": award.trace,
+        "due_at": award.due_at,
+    }
 
 
 def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Callable[[], list[Award]]:
     """All awards of the referral by which a user came, for every person, in the order they fell due; read later."""
     cursor = connection.cursor(row_factory=class_row(Award)).execute(
-        _OF_REFEREE, {"company_id": company_id, "referee_id": referee_id, "types": list(EARNING.values())}
+        _OF_REFEREE, {"company_id": company_id, "referee_id": referee_id}
     )
     return cursor.fetchall

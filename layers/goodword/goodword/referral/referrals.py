@@ -191,11 +191,15 @@ def settle(connection: Connection, company_id: UUID, referee_id: UUID) -> UUID |
         for due in should.due
         if due.key not in given
     ]
+    events: list[outbox.Event] = []
     if (should.stage, should.activated_at, should.qualified_at) != (
         referral["stage"], referral["activated_at"], referral["qualified_at"],
     ):  # fmt: skip
         _advance(connection, company_id, referral["id"], should, at)
-    awards.give(connection, company_id, referral["id"], missing, (referral["program_version"], program), at)
+        events.append(outbox.Event(f"referral.{should.stage}", {"id": ids.public("ref", referral["id"])}))
+    terms = (referral["program_version"], program)
+    events += awards.give(connection, company_id, referral["id"], missing, terms, at)
+    outbox.announce(connection, company_id, events, at)
     return referral["id"]
 
 
@@ -212,7 +216,6 @@ def _advance(connection: Connection, company_id: UUID, referral_id: UUID, should
             "at": at,
         },
     )
-    outbox.announce(connection, company_id, f"referral.{should.stage}", {"id": ids.public("ref", referral_id)}, at)
 
 
 def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Callable[[], Referral | None]:

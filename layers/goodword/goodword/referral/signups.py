@@ -142,7 +142,7 @@ def sign_up(
             "at": at,
         },
     )
-    outbox.announce(connection, company_id, "user.created", {"id": ids.public("usr", made.user)}, at)
+    events = [outbox.Event("user.created", {"id": ids.public("usr", made.user)})]
     activity.record(connection, company_id, made.user, "signed_up", {"app_id": signup.app_id}, at)
     if winner is not None and winner.referrer is not None and winner.code_id is not None:
         pair = NewReferral(
@@ -150,8 +150,8 @@ def sign_up(
             signup.app_id, winner.touched_at, at,
         )  # fmt: skip
         referrals.bind(connection, company_id, pair, terms.version, terms.program)
-        referral = {"id": ids.public("ref", made.referral)}
-        outbox.announce(connection, company_id, "referral.registered", referral, at)
+        events.append(outbox.Event("referral.registered", {"id": ids.public("ref", made.referral)}))
+    outbox.announce(connection, company_id, events, at)
     facts.claim(connection, company_id, user.external_id)
     referrals.settle(connection, company_id, made.user)
     return _answer(connection, company_id, made.user, decision, base_url), True
