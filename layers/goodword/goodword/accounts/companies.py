@@ -14,6 +14,7 @@ class NewCompany(RequestModel):
     name: Text
     livemode: bool = False
     destination_url: Url
+    whop_company_id: Text | None = None
 
 
 class TestClock(RequestModel):
@@ -29,8 +30,8 @@ class TestClockState(AnswerModel):
 
 
 _INSERT = """
-    INSERT INTO companies (id, name, livemode, destination_url)
-    VALUES (%(id)s, %(name)s, %(livemode)s, %(destination_url)s)
+    INSERT INTO companies (id, name, livemode, destination_url, whop_company_id)
+    VALUES (%(id)s, %(name)s, %(livemode)s, %(destination_url)s, %(whop_company_id)s)
 """
 
 # The first set may be anywhere; from then on time only moves forward, through null (real time) as well.

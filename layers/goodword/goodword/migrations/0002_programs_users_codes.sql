@@ -29,6 +29,9 @@ CREATE TABLE users (
     CONSTRAINT users_stripe_customer_uq UNIQUE (company_id, stripe_customer_id)
 );
 
+ALTER TABLE activity ADD CONSTRAINT activity_user_fk FOREIGN KEY (company_id, user_id)
+    REFERENCES users (company_id, id);
+
 CREATE TABLE codes (
     company_id       uuid NOT NULL,
     id               uuid NOT NULL,

@@ -16,25 +16,28 @@ CREATE TABLE provider_endpoints (
         cardinality(secrets) BETWEEN 1 AND 10 AND array_position(secrets, '') IS NULL)
 );
 
+-- An event belongs to the company it is about, which for an app's endpoint need not be the endpoint's own.
 CREATE TABLE inbox_events (
-    company_id   uuid NOT NULL,
-    id           uuid NOT NULL,
-    endpoint_id  uuid NOT NULL,
-    provider     text NOT NULL,
-    event_id     text NOT NULL,
-    type         text NOT NULL,
-    livemode     boolean,
-    headers      jsonb NOT NULL,
-    body         bytea NOT NULL,
-    outcome      text NOT NULL,
-    error        text,
-    note         text,
-    attempts     integer NOT NULL DEFAULT 1,
-    received_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    handled_at   timestamptz,
+    company_id           uuid NOT NULL,
+    id                   uuid NOT NULL,
+    endpoint_company_id  uuid NOT NULL,
+    endpoint_id          uuid NOT NULL,
+    provider             text NOT NULL,
+    event_id             text NOT NULL,
+    type                 text NOT NULL,
+    livemode             boolean,
+    headers              jsonb NOT NULL,
+    body                 bytea NOT NULL,
+    outcome              text NOT NULL,
+    error                text,
+    note                 text,
+    attempts             integer NOT NULL DEFAULT 1,
+    received_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    handled_at           timestamptz,
     CONSTRAINT inbox_events_pk PRIMARY KEY (company_id, id),
     CONSTRAINT inbox_events_event_uq UNIQUE (provider, endpoint_id, event_id),
-    CONSTRAINT inbox_events_endpoint_fk FOREIGN KEY (company_id, endpoint_id)
+    CONSTRAINT inbox_events_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT inbox_events_endpoint_fk FOREIGN KEY (endpoint_company_id, endpoint_id)
         REFERENCES provider_endpoints (company_id, id),
     CONSTRAINT inbox_events_outcome_ck CHECK (outcome IN ('applied', 'ignored', 'parked', 'failed')),
     CONSTRAINT inbox_events_error_ck CHECK ((outcome = 'failed') = (error IS NOT NULL))

@@ -3,11 +3,11 @@
 Secrets are written by the admin role and can be read by the webhook role alone.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from psycopg import Connection
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from goodword.core import ids
 from goodword.core.fields import AnswerModel, RequestModel
@@ -17,11 +17,20 @@ Secret = Annotated[str, StringConstraints(min_length=8, max_length=512, pattern=
 
 
 class NewEndpoint(RequestModel):
-    """The body of POST /v1/provider-endpoints. Several secrets sign while one is being replaced by the next."""
+    """The body of POST /v1/provider-endpoints. Several secrets sign while one is being replaced by the next.
+
+    An app's endpoint (Whop) takes events of every company that installed the app.
+    """
 
     provider: Literal["stripe", "whop"]
     secrets: list[Secret] = Field(min_length=1, max_length=10)
     scope: Literal["company", "app"] = "company"
+
+    @model_validator(mode="after")
+    def _only_whop_has_apps(self) -> Self:
+        if self.scope == "app" and self.provider != "whop":
+            raise ValueError("only a Whop endpoint can be an app's")
+        return self
 
 
 class Endpoint(AnswerModel):

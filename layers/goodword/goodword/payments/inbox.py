@@ -33,9 +33,13 @@ class Receipt(AnswerModel):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an event came in, with the outcome stored for its id, if it came before."""
+    """Where an event came in, with the outcome stored for its id, if it came before.
 
-    company_id: UUID
+    `company_id` is the company the event is about; None when an app's endpoint names one that we do not know.
+    """
+
+    own_company_id: UUID
+    company_id: UUID | None
     livemode: bool
     secrets: Sequence[str]
     outcome: Outcome | None
@@ -46,6 +50,8 @@ class Delivery:
     """One authentic event, as it is kept. `ignored` says why it means nothing here; `error` why it cannot be read."""
 
     id: UUID
+    company_id: UUID
+    endpoint_company_id: UUID
     endpoint_id: UUID
     provider: Literal["stripe", "whop"]
     event_id: str
@@ -58,9 +64,12 @@ class Delivery:
 
 
 _ENDPOINT = """
-    SELECT endpoint.company_id, companies.livemode, endpoint.secrets, event.outcome
+    SELECT own.id AS own_company_id, CASE endpoint.scope WHEN 'app' THEN named.id ELSE own.id END AS company_id,
+        own.livemode, endpoint.secrets, event.outcome
     FROM provider_endpoints AS endpoint
-    JOIN companies ON companies.id = endpoint.company_id
+    JOIN companies AS own ON own.id = endpoint.company_id
+    LEFT JOIN companies AS named ON endpoint.scope = 'app' AND named.livemode = own.livemode
+        AND named.whop_company_id = %(provider_company)s::text
     LEFT JOIN inbox_events AS event ON event.provider = endpoint.provider AND event.endpoint_id = endpoint.id
         AND event.event_id = %(event_id)s
     WHERE endpoint.id = %(endpoint_id)s AND endpoint.provider = %(provider)s
@@ -68,10 +77,10 @@ _ENDPOINT = """
 
 # Waits for a twin in flight. A failed event is taken up again; a handled one returns no row.
 _KEEP = """
-    INSERT INTO inbox_events AS kept (company_id, id, endpoint_id, provider, event_id, type, livemode, headers, body,
-        outcome, error, note, handled_at)
-    VALUES (%(company_id)s, %(id)s, %(endpoint_id)s, %(provider)s, %(event_id)s, %(type)s, %(livemode)s, %(headers)s,
-        %(body)s, %(outcome)s, %(error)s, %(note)s, CASE WHEN %(outcome)s <> 'failed' THEN clock_timestamp() END)
+    INSERT INTO inbox_events AS kept (company_id, id, endpoint_company_id, endpoint_id, provider, event_id, type,
+        livemode, headers, body, outcome, error, note, handled_at)
+    VALUES (%(company_id)s, %(id)s, %(endpoint_company_id)s, %(endpoint_id)s, %(provider)s, %(event_id)s, %(type)s,
+        %(livemode)s, %(headers)s, %(body)s, %(outcome)s, %(error)s, %(note)s, CASE WHEN %(outcome)s <> 'failed' THEN clock_timestamp() END)
     ON CONFLICT ON CONSTRAINT inbox_events_event_uq DO UPDATE
         SET attempts = kept.attempts + 1, outcome = excluded.outcome, error = excluded.error, note = excluded.note,
             handled_at = excluded.handled_at
@@ -90,18 +99,29 @@ _PARK = """
 """
 
 
-def endpoint(connection: Connection, provider: str, endpoint_id: UUID, event_id: str | None) -> Endpoint | None:
-    """The endpoint with its secrets, and the outcome stored for an event id. None for an unknown endpoint."""
+def endpoint(
+    connection: Connection, provider: str, endpoint_id: UUID, event_id: str | None, provider_company: str | None
+) -> Endpoint | None:
+    """The endpoint with its secrets, and the outcome stored for an event id. None for an unknown endpoint.
+
+    `provider_company` is the provider's own id of the company that the event is about, where it says so.
+    """
     return (
         connection.cursor(row_factory=class_row(Endpoint))
-        .execute(_ENDPOINT, {"provider": provider, "endpoint_id": endpoint_id, "event_id": event_id})
+        .execute(
+            _ENDPOINT,
+            {
+                "provider": provider,
+                "endpoint_id": endpoint_id,
+                "event_id": event_id,
+                "provider_company": provider_company,
+            },
+        )
         .fetchone()
     )
 
 
-def receive(
-    connection: Connection, company_id: UUID, delivery: Delivery, read: Callable[[], Sequence[Fact]]
-) -> Receipt:
+def receive(connection: Connection, delivery: Delivery, read: Callable[[], Sequence[Fact]]) -> Receipt:
     """Keep an event and apply the facts that `read` finds in it, in the caller's one transaction.
 
     Raises whatever applying raises; the caller then keeps the event as failed in a transaction of its own.
@@ -111,34 +131,33 @@ def receive(
     if outcome == "applied":
         facts = read()
         outcome = "applied" if facts else "ignored"
-    if not _keep(connection, company_id, delivery, outcome):
+    if not _keep(connection, delivery, outcome):
         return Receipt(duplicate=True, outcome=_stored_outcome(connection, delivery))
     if facts:
-        concerned, parked = facts_room.record(connection, company_id, delivery.provider, facts)
+        concerned, parked = facts_room.record(connection, delivery.company_id, delivery.provider, facts)
         for referee_id in concerned:
-            referrals.settle(connection, company_id, referee_id)
+            referrals.settle(connection, delivery.company_id, referee_id)
         if parked:
             outcome = "parked"
             connection.execute(_PARK, _key(delivery))
     return Receipt(duplicate=False, outcome=outcome)
 
 
-def keep_failed(connection: Connection, company_id: UUID, delivery: Delivery, fault: Exception) -> Receipt:
+def keep_failed(connection: Connection, delivery: Delivery, fault: Exception) -> Receipt:
     """Keep an event that could not be applied, with what stood in its way but no data of its body."""
     error = str(fault) if isinstance(fault, EventUnreadable) else type(fault).__name__
-    kept = _keep(connection, company_id, delivery, "failed", error)
+    kept = _keep(connection, delivery, "failed", error)
     if kept:
         return Receipt(duplicate=False, outcome="failed")
     return Receipt(duplicate=True, outcome=_stored_outcome(connection, delivery))
 
 
-def _keep(
-    connection: Connection, company_id: UUID, delivery: Delivery, outcome: Outcome, error: str | None = None
-) -> bool:
+def _keep(connection: Connection, delivery: Delivery, outcome: Outcome, error: str | None = None) -> bool:
     row = connection.execute(
         _KEEP,
         {
-            "company_id": company_id,
+            "company_id": delivery.company_id,
+            "endpoint_company_id": delivery.endpoint_company_id,
             "id": delivery.id,
             "type": delivery.type,
             "livemode": delivery.livemode,

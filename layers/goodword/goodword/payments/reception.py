@@ -24,13 +24,15 @@ from goodword.referral.facts import Fact
 class Incoming:
     """A request as one provider's module reads it.
 
-    `event_id` is None, and `malformed` set, when the body is no event. `verify` takes the endpoint's secrets and raises
+    `event_id` is None, and `malformed` set, when the body is no event. `provider_company` is the provider's own id of
+    the company that the event is about, by which an app's endpoint finds ours. `verify` takes the endpoint's secrets and raises
     SignatureRejected; `delivery` makes what is kept; `facts` finds what it means and may raise EventUnreadable.
     """
 
     provider: Literal["stripe", "whop"]
     endpoint_id: UUID | None
     event_id: str | None
+    provider_company: str | None
     malformed: EventMalformed | None
     verify: Callable[[Sequence[str]], None]
     delivery: Callable[[Endpoint], Delivery]
@@ -50,21 +52,21 @@ def receive(incoming: Incoming) -> Receipt:
         return Receipt(duplicate=True, outcome=endpoint.outcome or "failed")
     delivery = incoming.delivery(endpoint)
     try:
-        return database.transact(
-            lambda connection: inbox.receive(connection, endpoint.company_id, delivery, incoming.facts)
-        )
+        return database.transact(lambda connection: inbox.receive(connection, delivery, incoming.facts))
     except Unavailable:
         raise  # nothing is stored: the provider shall send it again
     except Exception as fault:  # noqa: BLE001 - whatever is wrong with applying it, an authentic event is kept
         logger.exception("event kept as failed", extra={"provider": delivery.provider, "type": delivery.type})
         failed = fault
-    return database.transact(lambda connection: inbox.keep_failed(connection, endpoint.company_id, delivery, failed))
+    return database.transact(lambda connection: inbox.keep_failed(connection, delivery, failed))
 
 
 def _endpoint(incoming: Incoming) -> Endpoint:
     endpoint_id = incoming.endpoint_id
     found = endpoint_id and database.once(
-        lambda connection: inbox.endpoint(connection, incoming.provider, endpoint_id, incoming.event_id)
+        lambda connection: inbox.endpoint(
+            connection, incoming.provider, endpoint_id, incoming.event_id, incoming.provider_company
+        )
     )
     if not found:
         raise NotFound("endpoint_not_found", "There is no such webhook endpoint.")

@@ -30,6 +30,8 @@ def incoming(raw: bytes, headers: Mapping[str, str], endpoint_id: UUID | None, n
         read = _authentic(event)
         return Delivery(
             id=delivery_id,
+            company_id=endpoint.own_company_id,
+            endpoint_company_id=endpoint.own_company_id,
             endpoint_id=_authentic(endpoint_id),
             provider="stripe",
             event_id=read.id,
@@ -45,6 +47,7 @@ def incoming(raw: bytes, headers: Mapping[str, str], endpoint_id: UUID | None, n
         provider="stripe",
         endpoint_id=endpoint_id,
         event_id=event.id if event else None,
+        provider_company=None,
         malformed=malformed,
         verify=lambda secrets: signatures.verify(raw, headers.get("stripe-signature"), secrets, now),
         delivery=delivery,

@@ -98,20 +98,24 @@ _PERSON_OF = """
     WHERE company_id = %(company_id)s AND provider = %(provider)s
     UNION ALL
     SELECT external_id FROM users
-    WHERE company_id = %(company_id)s AND %(provider)s = 'stripe' AND stripe_customer_id = ANY (%(objects)s)
+    WHERE company_id = %(company_id)s AND (
+        (%(provider)s = 'stripe' AND stripe_customer_id = ANY (%(objects)s))
+        OR (%(provider)s = 'whop' AND whop_user_id = ANY (%(objects)s)))
     LIMIT 1
 """
 
 # A payment that names its person is that person's; one that does not is of whoever its objects are linked to.
 _CLAIM_PARKED = """
     WITH person AS (
-        SELECT id, external_id, stripe_customer_id FROM users
+        SELECT id, external_id, stripe_customer_id, whop_user_id FROM users
         WHERE company_id = %(company_id)s AND external_id = %(external_id)s
     ), linked AS (
         SELECT provider, object_id FROM identity_links
         WHERE company_id = %(company_id)s AND external_id = %(external_id)s
         UNION
         SELECT 'stripe', stripe_customer_id FROM person WHERE stripe_customer_id IS NOT NULL
+        UNION
+        SELECT 'whop', whop_user_id FROM person WHERE whop_user_id IS NOT NULL
     ), related AS (
         SELECT provider, object_id FROM linked
         UNION
