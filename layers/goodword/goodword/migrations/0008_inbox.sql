@@ -47,5 +47,6 @@ CREATE INDEX inbox_events_failed_ix ON inbox_events (company_id, received_at) WH
 -- Signing secrets can be read by the webhook role only; who makes an endpoint cannot read its secrets back.
 GRANT SELECT ON provider_endpoints TO :"webhook";
 GRANT SELECT (company_id, id, provider, scope, created_at), INSERT ON provider_endpoints TO :"admin";
+GRANT UPDATE (username, email, avatar_url, whop_user_id) ON users TO :"webhook";
 GRANT SELECT, INSERT, UPDATE ON inbox_events TO :"webhook", :"jobs";
 GRANT SELECT ON inbox_events TO :"admin";

@@ -80,7 +80,8 @@ _KEEP = """
     INSERT INTO inbox_events AS kept (company_id, id, endpoint_company_id, endpoint_id, provider, event_id, type,
         livemode, headers, body, outcome, error, note, handled_at)
     VALUES (%(company_id)s, %(id)s, %(endpoint_company_id)s, %(endpoint_id)s, %(provider)s, %(event_id)s, %(type)s,
-        %(livemode)s, %(headers)s, %(body)s, %(outcome)s, %(error)s, %(note)s, CASE WHEN %(outcome)s <> 'failed' THEN clock_timestamp() END)
+        %(livemode)s, %(headers)s, %(body)s, %(outcome)s, %(error)s, %(note)s,
+        CASE WHEN %(outcome)s <> 'failed' THEN clock_timestamp() END)
     ON CONFLICT ON CONSTRAINT inbox_events_event_uq DO UPDATE
         SET attempts = kept.attempts + 1, outcome = excluded.outcome, error = excluded.error, note = excluded.note,
             handled_at = excluded.handled_at

@@ -25,8 +25,9 @@ class Incoming:
     """A request as one provider's module reads it.
 
     `event_id` is None, and `malformed` set, when the body is no event. `provider_company` is the provider's own id of
-    the company that the event is about, by which an app's endpoint finds ours. `verify` takes the endpoint's secrets and raises
-    SignatureRejected; `delivery` makes what is kept; `facts` finds what it means and may raise EventUnreadable.
+    the company that the event is about, by which an app's endpoint finds ours. `verify` takes the endpoint's secrets
+    and raises SignatureRejected; `delivery` makes what is kept; `facts` finds what it means and may raise
+    EventUnreadable.
     """
 
     provider: Literal["stripe", "whop"]

@@ -58,7 +58,23 @@ class ObjectsLinked:
     objects: tuple[str, ...]
 
 
-Fact: TypeAlias = IdentityLinked | PaymentSucceeded | ObjectsLinked
+@dataclass(frozen=True, slots=True)
+class ProfileSeen:
+    """What a provider knows of a person: fills in what the app has not told, and never overwrites it.
+
+    `whop_user_id` becomes the user's where neither has another.
+    """
+
+    objects: tuple[str, ...]
+    whop_user_id: str
+    username: str | None
+    email: str | None
+    avatar_url: str | None
+
+
+Fact: TypeAlias = IdentityLinked | PaymentSucceeded | ObjectsLinked | ProfileSeen
+
+NAMING = (IdentityLinked, PaymentSucceeded)
 
 _LOCK = "SELECT lock_identities(%(company_id)s, %(identities)s)"
 
@@ -134,6 +150,17 @@ _CLAIM_PARKED = """
 """
 
 
+# The identity is locked, so nobody else can take it between the look and the write.
+_FILL_IN = """
+    UPDATE users SET username = coalesce(username, %(username)s), email = coalesce(email, %(email)s),
+        avatar_url = coalesce(avatar_url, %(avatar_url)s), whop_user_id = %(whop_user_id)s
+    WHERE company_id = %(company_id)s AND external_id = %(external_id)s
+        AND coalesce(whop_user_id, %(whop_user_id)s) = %(whop_user_id)s
+        AND NOT EXISTS (SELECT 1 FROM users AS other WHERE other.company_id = %(company_id)s
+            AND other.whop_user_id = %(whop_user_id)s AND other.external_id <> %(external_id)s)
+"""
+
+
 def lock(connection: Connection, company_id: UUID, provider: str, objects: Iterable[str], person: str | None) -> None:
     """Serialise with everything else about these objects, then this person. Always in this order."""
     if identities := [f"{provider}:{object_id}" for object_id in objects]:
@@ -148,7 +175,7 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
     Returns the users whose referrals may now stand differently, and whether a payment was left parked.
     """
     objects = {object_id for fact in facts for object_id in fact.objects}
-    named = next((fact.external_id for fact in facts if not isinstance(fact, ObjectsLinked) and fact.external_id), None)
+    named = next((fact.external_id for fact in facts if isinstance(fact, NAMING) and fact.external_id), None)
     lock(connection, company_id, provider, objects, None)
     for fact in facts:
         _store(connection, company_id, provider, fact)
@@ -158,6 +185,9 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
         return [], has_payment
     lock(connection, company_id, provider, (), person)
     claimed = _claimed(connection, company_id, person)
+    for fact in facts:
+        if isinstance(fact, ProfileSeen):
+            _fill_in(connection, company_id, person, fact)
     known = bool(claimed) or _is_known(connection, company_id, person)
     return claimed, has_payment and not known
 
@@ -197,6 +227,20 @@ def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) 
             )
         case _:
             pass
+
+
+def _fill_in(connection: Connection, company_id: UUID, person: str, seen: ProfileSeen) -> None:
+    connection.execute(
+        _FILL_IN,
+        {
+            "company_id": company_id,
+            "external_id": person,
+            "whop_user_id": seen.whop_user_id,
+            "username": seen.username,
+            "email": seen.email,
+            "avatar_url": seen.avatar_url,
+        },
+    )
 
 
 def _person_of(connection: Connection, company_id: UUID, provider: str, objects: set[str]) -> str | None:
