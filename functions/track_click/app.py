@@ -1,7 +1,7 @@
 """Clicks: following a referral link, reporting a click from a browser, checking a code."""
 
 from goodword.accounts import companies
-from goodword.core import database, ids, privacy
+from goodword.core import auth, database, ids, privacy
 from goodword.core.auth import Scope
 from goodword.core.errors import NotFound
 from goodword.core.http import App, Request, Response, answer
@@ -22,10 +22,10 @@ def follow(request: Request) -> Response:
     )
     found = database.once(lambda c: clicks.visit(c, click_id, visit, privacy.current_key(c)))
     if found is None:
-        if "key" not in request.query:
+        named = auth.publishable_company(request.query.get("key", ""))
+        if named is None:
             raise NotFound("unknown_code", "There is no such referral code.")
-        request.authenticate(Scope.PUBLISHABLE)
-        home = database.once(lambda c: companies.destination(c, request.company_id))
+        home = database.once(lambda c: companies.destination(c, named))
         return Response(302, headers={"location": clicks.destination_with(home, request.raw_query, None)})
     if found.refusal or not visit.counted:
         home = found.company_destination if found.refusal else found.destination

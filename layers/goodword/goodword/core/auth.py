@@ -87,6 +87,12 @@ def known_caller(key: str) -> Caller | None:
     return caller
 
 
+def publishable_company(key: str) -> UUID | None:
+    """The company that a publishable key names; None for every other text."""
+    caller = known_caller(key) if key.startswith("gw_pub_") else None
+    return caller.company_id if caller else None
+
+
 def _bearer(authorization: str) -> str | None:
     kind, _, key = authorization.partition(" ")
     return key.strip() if kind.lower() == "bearer" else None
