@@ -1,0 +1,42 @@
+"""The rows of one company, as the superuser sees them: what a request stored, and that it stored nothing."""
+
+from collections import Counter
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from psycopg import Connection, sql
+from psycopg.rows import dict_row
+
+_TABLES = """
+    SELECT DISTINCT relname FROM pg_class
+    JOIN pg_attribute ON attrelid = pg_class.oid AND attname = 'company_id' AND NOT attisdropped
+    WHERE relnamespace = 'goodword'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+    ORDER BY relname
+"""
+
+
+@cache
+def _counting(tables: tuple[str, ...]) -> sql.Composed:
+    one = sql.SQL("SELECT {name} AS name, count(*) AS rows FROM {table} WHERE company_id = %(company_id)s")
+    return sql.SQL(" UNION ALL ").join(
+        one.format(name=sql.Literal(table), table=sql.Identifier(table)) for table in tables
+    )
+
+
+def count(superuser: Connection, company_id: UUID) -> Counter[str]:
+    """How many rows each table holds for a company; tables without any are left out."""
+    tables = tuple(name for (name,) in superuser.execute(_TABLES))
+    counted = superuser.execute(_counting(tables), {"company_id": company_id}).fetchall()
+    return Counter({name: rows for name, rows in counted if rows})
+
+
+def find(superuser: Connection, statement: str, **parameters: object) -> list[dict[str, Any]]:
+    """The rows of a query, by column name."""
+    return superuser.cursor(row_factory=dict_row).execute(statement.encode(), parameters).fetchall()
+
+
+def find_one(superuser: Connection, statement: str, **parameters: object) -> dict[str, Any]:
+    """The only row of a query."""
+    (row,) = find(superuser, statement, **parameters)
+    return row
