@@ -46,6 +46,9 @@ CREATE TABLE redemptions (
 );
 CREATE INDEX redemptions_user_ix ON redemptions (company_id, user_id, option_id);
 
+ALTER TABLE quota_grants ADD CONSTRAINT quota_grants_redemption_fk FOREIGN KEY (company_id, redemption_id)
+    REFERENCES redemptions (company_id, id);
+
 -- POST /v1/users/{user_id}/redemptions in one trip: key, price, stock, limit, wallet, lots, quota, answer.
 -- Lock order: option (where its stock counts), then wallet, then lots. A refusal is stored like a yes.
 CREATE FUNCTION redeem(
