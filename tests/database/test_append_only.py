@@ -1,0 +1,59 @@
+"""Entries and allocations stay as they were written, whoever asks."""
+
+from typing import LiteralString
+
+import psycopg
+import pytest
+
+from tests.support.everything import fill
+from tests.support.tenants import Tenant
+
+CHANGES: list[tuple[str, LiteralString]] = [
+    ("entries", "UPDATE entries SET delta = delta + 1 WHERE company_id = %(company_id)s"),
+    ("entries", "UPDATE entries SET note = NULL WHERE company_id = %(company_id)s"),
+    ("entries", "DELETE FROM entries WHERE company_id = %(company_id)s"),
+    ("allocations", "UPDATE allocations SET amount = amount WHERE company_id = %(company_id)s"),
+    ("allocations", "DELETE FROM allocations WHERE company_id = %(company_id)s"),
+]
+EMPTYINGS: list[tuple[str, LiteralString]] = [
+    ("entries", "TRUNCATE entries CASCADE"),
+    ("allocations", "TRUNCATE allocations"),
+    ("entries", "TRUNCATE wallets CASCADE"),
+    ("entries", "TRUNCATE companies CASCADE"),
+]
+ROLES = ("click", "webhook", "app", "admin", "jobs")
+
+
+@pytest.mark.parametrize(("table", "statement"), CHANGES + EMPTYINGS, ids=lambda value: value)
+@pytest.mark.parametrize("role", ["superuser", "migrator"])
+def test_nothing_booked_is_changed_even_by_its_owner(
+    tenant: Tenant, role: str, table: str, statement: LiteralString
+) -> None:
+    fill(tenant)
+    connection = tenant.superuser if role == "superuser" else tenant.connection("migrator")
+    with pytest.raises(psycopg.errors.RestrictViolation) as refused:
+        connection.execute(statement, {"company_id": tenant.id})
+    # which of the two tables refuses a cascade first is the server's choice
+    tables = {table} if "CASCADE" not in statement else {"entries", "allocations"}
+    assert refused.value.diag.table_name in tables
+    assert refused.value.diag.constraint_name == f"{refused.value.diag.table_name}_append_only"
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(("table", "statement"), CHANGES + EMPTYINGS, ids=lambda value: value)
+def test_no_function_may_even_try(tenant: Tenant, role: str, table: str, statement: LiteralString) -> None:  # noqa: ARG001 - both kinds of changes come with their table
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        tenant.connection(role).execute(statement, {"company_id": tenant.id})
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_only_the_postings_write_the_ledger(tenant: Tenant, role: str) -> None:
+    for table in ("wallets", "entries", "lots", "allocations", "redemptions", "quota_grants"):
+        granted = tenant.superuser.execute(
+            """
+            SELECT p FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS p
+            WHERE has_table_privilege('goodword_' || %(role)s, 'goodword.' || %(table)s, p)
+            """,
+            {"role": role, "table": table},
+        ).fetchall()
+        assert granted == [], table

@@ -1,0 +1,208 @@
+"""What each role may do, in full: a grant that is wider, or missing, is a difference here.
+
+The grants are read back from the server, so it does not matter which statement of which migration gave them.
+"""
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests.support.everything import fill
+from tests.support.tenants import Tenant
+
+# Tables by what the role may do to them: S select, I insert, U update. Nobody deletes, truncates or references.
+TABLES = {
+    "click": {
+        "S": "api_keys codes companies privacy_keys program_versions",
+        "SI": "clicks",
+        "SIU": "rate_windows",
+    },
+    "webhook": {
+        "S": (
+            "activations allocations clicks codes companies entries features lots plan_limits plans privacy_keys"
+            " program_versions provider_endpoints quota_grants signups usage_counters usages users wallets"
+        ),
+        "I": "activity outbox_events",
+        "SIU": "awards identity_links inbox_events object_links payments referrals",
+    },
+    "app": {
+        "S": (
+            "allocations api_keys clicks companies entries features lots plan_limits plans privacy_keys"
+            " program_versions quota_grants redemption_options redemptions wallets"
+        ),
+        "I": "activity outbox_events",
+        "SI": "idempotent_answers signups usages",
+        "SIU": (
+            "activations awards codes identity_links object_links payments rate_windows referrals usage_counters users"
+        ),
+    },
+    "admin": {
+        "S": (
+            "activations allocations api_keys clicks companies entries inbox_events lots privacy_keys quota_grants"
+            " redemptions signups usage_counters usages wallets"
+        ),
+        "I": "activity outbox_events provider_endpoints",
+        "SI": "idempotent_answers program_versions",
+        "SIU": (
+            "awards codes features identity_links object_links payments plan_limits plans rate_windows"
+            " redemption_options referrals users"
+        ),
+    },
+    "jobs": {
+        "S": (
+            "activations allocations clicks codes companies entries features lots plan_limits plans privacy_keys"
+            " program_versions quota_grants redemption_options redemptions signups usage_counters usages users wallets"
+        ),
+        "I": "activity outbox_events",
+        "SIU": "awards identity_links inbox_events object_links payments referrals",
+    },
+    "ledger": {
+        "S": "companies features plan_limits plans program_versions redemption_options usage_counters usages users",
+        "I": "activity outbox_events",
+        "SI": "allocations entries idempotent_answers quota_grants redemptions",
+        "SIU": "lots wallets",
+    },
+}
+
+# Columns where the role may not have the whole table.
+COLUMNS = {
+    "click": {("users", "SELECT", "company_id external_id id username")},
+    "webhook": {("users", "UPDATE", "avatar_url email username whop_user_id")},
+    "app": {("idempotent_answers", "UPDATE", "body status"), ("quota_grants", "UPDATE", "used")},
+    "admin": {
+        ("companies", "UPDATE", "test_now test_now_used"),
+        ("idempotent_answers", "UPDATE", "body status"),
+        ("provider_endpoints", "SELECT", "company_id created_at id provider scope"),
+    },
+    "jobs": set[tuple[str, str, str]](),
+    "ledger": {("idempotent_answers", "UPDATE", "body status"), ("redemption_options", "UPDATE", "stock")},
+}
+
+_EVERYBODY = "company_now months_later public_id rfc3339"
+_READING = "entitlement_json entitlements entry_json entry_total period_end period_start spendable"
+_REFERRING = "code_refusal received_at_of lock_identities stage_at"
+_ANSWERING = "claim_idempotency_key key_refusal problem"
+FUNCTIONS = {
+    "click": f"{_EVERYBODY} code_refusal received_at_of",
+    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} post_credits",
+    "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} post_credits redeem consume_usage",
+    "admin": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} post_credits adjust_points",
+    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} post_credits",
+    "ledger": (
+        f"{_EVERYBODY} {_READING} {_ANSWERING} post_credits redeem adjust_points append_entry book_credit"
+        " book_due_expiry burn_lots lock_wallets save_wallet wallet_after wallet_at"
+    ),
+}
+ROLES = sorted(TABLES)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_tables(superuser: psycopg.Connection, role: str) -> None:
+    granted = superuser.execute(
+        """
+        SELECT relname, string_agg(left(privilege, 1), '' ORDER BY position)
+        FROM pg_class, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'])
+            WITH ORDINALITY AS p (privilege, position)
+        WHERE relnamespace = 'goodword'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
+            AND has_table_privilege('goodword_' || %(role)s, pg_class.oid, privilege)
+        GROUP BY relname
+        """,
+        {"role": role},
+    ).fetchall()
+    expected = {table: privileges for privileges, tables in TABLES[role].items() for table in tables.split()}
+    assert dict(granted) == expected
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_columns(superuser: psycopg.Connection, role: str) -> None:
+    granted = superuser.execute(
+        """
+        SELECT relname, privilege_type, string_agg(attname, ' ' ORDER BY attname COLLATE "C")
+        FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid, aclexplode(attacl) AS acl
+        WHERE relnamespace = 'goodword'::regnamespace AND acl.grantee = ('goodword_' || %(role)s)::regrole
+        GROUP BY relname, privilege_type
+        """,
+        {"role": role},
+    ).fetchall()
+    assert set(granted) == COLUMNS[role]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_functions(superuser: psycopg.Connection, role: str) -> None:
+    granted = superuser.execute(
+        """
+        SELECT proname FROM pg_proc
+        WHERE pronamespace = 'goodword'::regnamespace
+            AND has_function_privilege('goodword_' || %(role)s, oid, 'EXECUTE')
+        """,
+        {"role": role},
+    ).fetchall()
+    assert {name for (name,) in granted} == set(FUNCTIONS[role].split())
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_sequences(superuser: psycopg.Connection, role: str) -> None:
+    """Identity columns need no right to their sequence, so nobody has one."""
+    granted = superuser.execute(
+        """
+        SELECT relname FROM pg_class
+        WHERE relnamespace = 'goodword'::regnamespace AND CASE relkind
+            WHEN 'S' THEN has_sequence_privilege('goodword_' || %(role)s, oid, 'USAGE, SELECT, UPDATE') END
+        """,
+        {"role": role},
+    ).fetchall()
+    assert granted == []
+
+
+def test_the_public_has_nothing(superuser: psycopg.Connection) -> None:
+    """What is granted to PUBLIC is granted to the role that the whole internet reaches."""
+    granted = superuser.execute(
+        """
+        SELECT 'schema ' || nspname FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner))) AS acl
+        WHERE nspname = 'goodword' AND acl.grantee = 0
+        UNION ALL
+        SELECT 'relation ' || relname FROM pg_class, aclexplode(coalesce(
+            relacl, acldefault(CASE relkind WHEN 'S' THEN 's'::"char" ELSE 'r'::"char" END, relowner))) AS acl
+        WHERE relnamespace = 'goodword'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S') AND acl.grantee = 0
+        UNION ALL
+        SELECT 'function ' || proname FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS acl
+        WHERE pronamespace = 'goodword'::regnamespace AND acl.grantee = 0
+        """
+    ).fetchall()
+    assert granted == []
+
+
+def test_a_function_made_tomorrow_is_not_the_publics_either(tenant: Tenant) -> None:
+    migrator = tenant.connection("migrator")
+    with migrator.transaction(force_rollback=True):
+        migrator.execute("CREATE FUNCTION goodword.of_tomorrow() RETURNS integer LANGUAGE sql RETURN 1")
+        may = migrator.execute("SELECT has_function_privilege('goodword_click', 'goodword.of_tomorrow()', 'EXECUTE')")
+        assert may.fetchone() == (False,)
+
+
+@pytest.mark.parametrize("role", ["click", "app", "admin", "jobs"])
+def test_signing_secrets_are_read_by_the_webhook_role_alone(tenant: Tenant, role: str) -> None:
+    fill(tenant)
+    secret = tenant.line["stripe_secret"]
+    select = "SELECT secrets FROM provider_endpoints WHERE company_id = %(company_id)s AND provider = 'stripe'"
+    assert tenant.connection("webhook").execute(select, {"company_id": tenant.id}).fetchall() == [([secret],)]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        tenant.connection(role).execute(select, {"company_id": tenant.id})
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        tenant.connection(role).execute("SELECT provider_endpoints FROM provider_endpoints")
+
+
+@pytest.mark.parametrize("column", ["email", "avatar_url", "stripe_customer_id", "whop_user_id", "created_at"])
+def test_the_click_role_reads_a_referrers_name_and_nothing_more(tenant: Tenant, column: str) -> None:
+    fill(tenant)
+    click = tenant.connection("click")
+    assert click.execute("SELECT company_id, id, external_id, username FROM users LIMIT 1").fetchone()
+    select = sql.SQL("SELECT {} FROM users").format(sql.Identifier(column))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        click.execute(select)
+
+
+def test_the_click_role_cannot_mint_points(tenant: Tenant) -> None:
+    user_id = tenant.add_user("mallory")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        tenant.post({"user_id": user_id, "points": 1_000_000}, role="click")

@@ -1,0 +1,132 @@
+"""What must hold of a company's books at any instant, whoever was killed in the middle of what.
+
+`faults` names every contradiction between wallets, entries, lots, allocations and what they were booked for; right
+books have none. It reads rows and shares no code with the postings it judges.
+"""
+
+from uuid import UUID
+
+from psycopg import Connection
+
+EARNED_BY_AWARDS = (
+    "REFERRAL_REGISTERED", "REFERRAL_ACTIVATED", "REFERRAL_FIRST_PAYMENT", "REFERRAL_RECURRING", "REFERRAL_L2",
+    "REFERRAL_RETAINED", "REFERRAL_CROSS_APP", "REFERRAL_WELCOME",
+)  # fmt: skip
+
+_WALLETS = """
+    SELECT 'wallet ' || w.user_id || ' is not the sum of its entries'
+    FROM wallets w
+    LEFT JOIN LATERAL (
+        SELECT coalesce(sum(delta), 0) AS balance, coalesce(sum(debt_delta), 0) AS debt, count(*) AS entries,
+            coalesce(sum(delta) FILTER (WHERE type LIKE 'REFERRAL%%' OR type = 'ADMIN_GRANT' AND delta > 0
+                OR type IN ('MILESTONE', 'CAMPAIGN_PRIZE', 'IMPORT')), 0) AS earned,
+            coalesce(sum(delta) FILTER (
+                WHERE type LIKE 'REDEMPTION%%' OR type = 'ADMIN_GRANT' AND delta < 0), 0) AS spent,
+            coalesce(sum(delta) FILTER (WHERE type = 'EXPIRY'), 0) AS expired,
+            coalesce(sum(delta) FILTER (
+                WHERE type IN ('REVERSAL', 'REINSTATEMENT', 'DEBT_REPAYMENT')), 0) AS reversed
+        FROM entries e WHERE e.company_id = w.company_id AND e.user_id = w.user_id
+    ) e ON true
+    WHERE w.company_id = %(company_id)s
+        AND (w.balance, w.debt, w.version, w.total_earned, w.total_spent, w.total_expired, w.total_reversed)
+            IS DISTINCT FROM (e.balance, e.debt, e.entries, e.earned, e.spent, e.expired, e.reversed)
+"""
+
+_LOTS_OF_WALLETS = """
+    SELECT 'wallet ' || w.user_id || ' is not the sum of its lots'
+    FROM wallets w
+    WHERE w.company_id = %(company_id)s AND w.balance <> (
+        SELECT coalesce(sum(remaining), 0) FROM lots l WHERE l.company_id = w.company_id AND l.user_id = w.user_id)
+"""
+
+_RUNNING = """
+    SELECT 'entry ' || id || ' does not follow the one before it'
+    FROM (
+        SELECT id, version, balance_after, debt_after, row_number() OVER versions AS position,
+            sum(delta) OVER versions AS balance, sum(debt_delta) OVER versions AS debt
+        FROM entries WHERE company_id = %(company_id)s
+        WINDOW versions AS (PARTITION BY user_id ORDER BY version)
+    ) AS running
+    WHERE (version, balance_after, debt_after) IS DISTINCT FROM (position, balance, debt)
+"""
+
+_EARNINGS = """
+    SELECT 'entry ' || e.id || ' has not its one lot'
+    FROM entries e LEFT JOIN lots l ON l.company_id = e.company_id AND l.entry_id = e.id
+    WHERE e.company_id = %(company_id)s AND CASE
+        WHEN e.delta > 0 THEN (l.amount, l.user_id) IS DISTINCT FROM (e.delta, e.user_id)
+        ELSE l.id IS NOT NULL
+    END
+"""
+
+_OUTFLOWS = """
+    SELECT 'entry ' || e.id || ' is not what was taken from lots'
+    FROM entries e
+    WHERE e.company_id = %(company_id)s AND e.delta < 0 AND -e.delta <> (
+        SELECT coalesce(sum(amount), 0) FROM allocations a WHERE a.company_id = e.company_id AND a.entry_id = e.id)
+"""
+
+_REMAINING = """
+    SELECT 'lot ' || l.id || ' has not what its allocations left'
+    FROM lots l
+    WHERE l.company_id = %(company_id)s AND l.amount - l.remaining <> (
+        SELECT coalesce(sum(amount), 0) FROM allocations a WHERE a.company_id = l.company_id AND a.lot_id = l.id)
+"""
+
+_AWARDS = """
+    SELECT coalesce('award ' || a.id, 'entry ' || e.id) || ': a paid award and its one entry do not agree'
+    FROM (SELECT * FROM awards WHERE company_id = %(company_id)s AND status = 'paid') a
+    FULL JOIN (
+        SELECT * FROM entries WHERE company_id = %(company_id)s AND type = ANY (%(award_types)s)
+    ) e ON e.reference = public_id('awd', a.id)
+    WHERE (a.user_id, a.points) IS DISTINCT FROM (e.user_id, e.delta)
+"""
+
+_REDEMPTIONS = """
+    SELECT coalesce('redemption ' || r.id, 'entry ' || e.id) || ': a redemption and its one entry do not agree'
+    FROM (SELECT * FROM redemptions WHERE company_id = %(company_id)s) r
+    FULL JOIN (
+        SELECT * FROM entries
+        WHERE company_id = %(company_id)s AND type IN ('REDEMPTION_QUOTA', 'REDEMPTION_UNLOCK', 'REDEMPTION_REWARD')
+    ) e ON e.id = r.entry_id
+    WHERE (r.user_id, -r.cost_points, public_id('red', r.id)) IS DISTINCT FROM (e.user_id, e.delta, e.reference)
+"""
+
+_QUOTA = """
+    SELECT coalesce('redemption ' || r.id, 'quota ' || q.redemption_id) || ': a redemption and its quota do not agree'
+    FROM (
+        SELECT r.*, o.quantity * r.quantity AS bought FROM redemptions r
+        JOIN redemption_options o ON o.company_id = r.company_id AND o.id = r.option_id
+        WHERE r.company_id = %(company_id)s AND r.kind = 'quota'
+    ) r
+    FULL JOIN (SELECT * FROM quota_grants WHERE company_id = %(company_id)s) q ON q.redemption_id = r.id
+    WHERE (r.user_id, r.bought) IS DISTINCT FROM (q.user_id, q.quantity)
+"""
+
+_USAGES = """
+    SELECT 'user ' || coalesce(c.user_id, u.user_id) || ' has not used what the counter says'
+    FROM (SELECT * FROM usage_counters WHERE company_id = %(company_id)s) c
+    FULL JOIN (
+        SELECT user_id, feature, sum(quantity) AS used_ever FROM usages WHERE company_id = %(company_id)s GROUP BY 1, 2
+    ) u USING (user_id, feature)
+    WHERE coalesce(c.used_ever, 0) <> coalesce(u.used_ever, 0)
+    UNION ALL
+    SELECT 'user ' || coalesce(q.user_id, u.user_id) || ' has not used the quota that the usages say'
+    FROM (
+        SELECT user_id, feature, sum(used) AS used FROM quota_grants WHERE company_id = %(company_id)s GROUP BY 1, 2
+    ) q
+    FULL JOIN (
+        SELECT user_id, feature, sum(from_quota) AS used FROM usages WHERE company_id = %(company_id)s GROUP BY 1, 2
+    ) u USING (user_id, feature)
+    WHERE coalesce(q.used, 0) <> coalesce(u.used, 0)
+"""
+
+_CHECKS = (
+    _WALLETS, _LOTS_OF_WALLETS, _RUNNING, _EARNINGS, _OUTFLOWS, _REMAINING, _AWARDS, _REDEMPTIONS, _QUOTA, _USAGES,
+)  # fmt: skip
+
+
+def faults(superuser: Connection, company_id: UUID) -> list[str]:
+    """Every contradiction in a company's books; none in right ones."""
+    scope = {"company_id": company_id, "award_types": list(EARNED_BY_AWARDS)}
+    return [fault for check in _CHECKS for (fault,) in superuser.execute(check, scope)]

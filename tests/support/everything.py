@@ -1,0 +1,70 @@
+"""One of everything: a company whose every table has a row, made by the use cases as the functions' own roles."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from goodword.core import ids, privacy
+from goodword.payments import inbox
+from goodword.payments.inbox import Delivery
+from goodword.referral import activations, clicks, codes, signups
+from goodword.referral.activations import Activation
+from goodword.referral.clicks import Visit
+from goodword.referral.facts import IdentityLinked, ObjectsLinked, PaymentSucceeded
+from goodword.referral.signups import Signup, SignupAnswer, SignupIds
+from tests.support.tenants import Tenant
+
+REFERRER, REFEREE = "ada", "ben"
+BASE_URL = "http://localhost"
+
+
+def sign_up(tenant: Tenant, external_id: str, **fields: object) -> SignupAnswer:
+    """A signup as its function runs it; `fields` are the body's besides the user."""
+    signup = Signup.model_validate({"user": {"external_id": external_id}, **fields})
+    with tenant.transaction("app") as connection:
+        key = privacy.current_key(connection)
+        return signups.sign_up(connection, tenant.id, signup, SignupIds(), key, BASE_URL)[0]
+
+
+def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_id: UUID | None = None) -> UUID:
+    """A visit through a code; its id."""
+    click_id = click_id or ids.new_id()
+    connection = tenant.connection("click")
+    visit = Visit(code, previous_id=previous_id, ip="203.0.113.7")
+    assert clicks.visit(connection, click_id, visit, privacy.current_key(connection), tenant.id)
+    return click_id
+
+
+def fill(tenant: Tenant) -> None:
+    """Play the first story, with a click, a payment, a purchase and a use."""
+    code = sign_up(tenant, REFERRER).user.referral_code
+    assert code is not None
+    click_id = click(tenant, code)
+    key = privacy.current_key(tenant.connection("click"))
+    codes.check(tenant.connection("click"), tenant.id, code, "203.0.113.7", key)
+    sign_up(tenant, REFEREE, click_id=ids.public("clk", click_id), ip="203.0.113.7")
+    with tenant.transaction("app") as connection:
+        activations.activate(connection, tenant.id, Activation(user_id=REFEREE, app_id="chat"))
+    _pay(tenant)
+    option = tenant.add_option(cost=10, quantity=5)
+    assert tenant.adjust(REFEREE, 100).status == 201
+    assert tenant.redeem(REFEREE, option).status == 201
+    assert tenant.consume(REFEREE, "ai_calls").status == 200
+
+
+def _pay(tenant: Tenant) -> None:
+    at = datetime.now(UTC) - timedelta(minutes=1)
+    endpoint_id = ids.parse("whe", tenant.line["stripe_endpoint"].rpartition("/")[2])
+    assert endpoint_id is not None
+    delivery = Delivery(
+        id=ids.new_id(), company_id=tenant.id, endpoint_company_id=tenant.id, endpoint_id=endpoint_id,
+        provider="stripe", event_id="evt_1", type="invoice.paid", livemode=False, headers={}, body=b"{}",
+    )  # fmt: skip
+    objects = ("cus_1", "in_1", "pi_1")
+    facts = (
+        IdentityLinked(objects, REFEREE, None, None, at),
+        PaymentSucceeded("in_1", objects, REFEREE, None, None, "usd", 1900, at, None),
+        ObjectsLinked(objects),
+    )
+    with tenant.transaction("webhook") as connection:
+        receipt = inbox.receive(connection, delivery, lambda: facts)
+    assert receipt.outcome == "applied"

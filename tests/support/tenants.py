@@ -1,0 +1,191 @@
+"""A company as the database sees it: opened by the migrator, used by the deployment's own roles, with no HTTP between.
+
+What the functions send is sent here in the same statements, over connections of the same roles; `superuser` is there to
+look at rows, and to arrange what no role may.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, LiteralString, NamedTuple
+from uuid import UUID, uuid4
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from goodword.access import entitlements
+from goodword.core import ids
+from goodword.points import ledger, redemptions
+from local import setup
+from local.setup import Prepared
+
+AsRole = Callable[[str], Connection]
+
+_ADD_USER = """
+    INSERT INTO users (company_id, id, external_id, created_at)
+    VALUES (%(company_id)s, %(id)s, %(external_id)s, clock_timestamp())
+"""
+
+_ADD_OPTION = """
+    INSERT INTO redemption_options (company_id, id, kind, name, feature, quantity, cost_points, stock, per_user_limit,
+        created_at)
+    VALUES (%(company_id)s, %(id)s, 'quota', 'More', %(feature)s, %(quantity)s, %(cost)s, %(stock)s,
+        %(per_user_limit)s, clock_timestamp())
+"""
+
+_POST = """
+    SELECT user_id, type, delta, debt_delta, balance_after, debt_after, version, reference, occasion, effective_at
+    FROM post_credits(%(company_id)s, %(postings)s)
+"""
+
+
+class Answer(NamedTuple):
+    """What a one-trip use case answered."""
+
+    status: int
+    raw: bytes
+    replayed: bool
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - whatever was answered
+        return json.loads(self.raw)
+
+
+class Tenant:
+    """One company. Users are named by external ids and known by uuids."""
+
+    def __init__(self, prepared: Prepared, as_role: AsRole, superuser: Connection, *, livemode: bool = False) -> None:
+        line = setup.open_company(
+            prepared,
+            name="Test",
+            livemode=livemode,
+            destination_url="https://shop.example",
+            base_url="http://localhost",
+        )
+        self.line = line
+        self.id = UUID(hex=line["company"].removeprefix("cmp_"))
+        self.superuser = superuser
+        self._as_role = as_role
+        self._connections: dict[str, Connection] = {}
+
+    def connection(self, role: str) -> Connection:
+        """The kept connection of a role, in autocommit."""
+        if role not in self._connections:
+            self._connections[role] = self._as_role(role)
+        return self._connections[role]
+
+    @contextmanager
+    def transaction(self, role: str) -> Iterator[Connection]:
+        """One transaction of a role, as `database.transact` runs it."""
+        connection = self.connection(role)
+        with connection.pipeline(), connection.transaction():
+            yield connection
+
+    def set_clock(self, now: datetime | None) -> None:
+        """Set the company's clock, backwards too."""
+        self.superuser.execute("UPDATE companies SET test_now = %s WHERE id = %s", (now, self.id))
+
+    def set_time_zone(self, zone: str) -> None:
+        """Move the company."""
+        self.superuser.execute("UPDATE companies SET time_zone = %s WHERE id = %s", (zone, self.id))
+
+    def add_user(self, external_id: str) -> UUID:
+        """A user who came by themselves."""
+        user_id = ids.new_id()
+        self.superuser.execute(_ADD_USER, {"company_id": self.id, "id": user_id, "external_id": external_id})
+        return user_id
+
+    def add_option(
+        self, *, cost: int, feature: str = "ai_calls", quantity: int = 1, stock: int | None = None,
+        per_user_limit: int | None = None,
+    ) -> UUID:  # fmt: skip
+        """Something points can buy."""
+        option_id = ids.new_id()
+        self.superuser.execute(
+            _ADD_OPTION,
+            {
+                "company_id": self.id, "id": option_id, "feature": feature, "quantity": quantity, "cost": cost,
+                "stock": stock, "per_user_limit": per_user_limit,
+            },
+        )  # fmt: skip
+        return option_id
+
+    def post(self, *postings: dict[str, object], role: str = "app") -> list[dict[str, Any]]:
+        """Book earnings in one call. A posting gives user_id and points; the rest has defaults. The entries."""
+        full = [
+            {"type": "REFERRAL_WELCOME", "reference": f"awd_{uuid4().hex}", **each, "user_id": str(each["user_id"])}
+            for each in postings
+        ]
+        cursor = self.connection(role).cursor(row_factory=dict_row)
+        return cursor.execute(_POST, {"company_id": self.id, "postings": Jsonb(full)}).fetchall()
+
+    def adjust(
+        self, external_id: str, points: int, *, expires_at: datetime | None = None, key: str | None = None
+    ) -> Answer:
+        """Give points to a user, or take some."""
+        own = {"user_id": external_id, "points": points, "note": "by hand", "expires_at": expires_at}
+        return self._one_trip("admin", ledger.ADJUST, {**own, "adjustment": f"adj_{uuid4().hex}"}, own, key or _key())
+
+    def redeem(self, external_id: str, option_id: UUID, quantity: int = 1, *, key: str | None = None) -> Answer:
+        """Spend points."""
+        own = {"user_id": external_id, "option": option_id, "quantity": quantity}
+        made = {**own, "redemption": ids.new_id()}
+        return self._one_trip("app", redemptions.REDEEM, made, own, key or _key())
+
+    def consume(self, external_id: str, feature: str, quantity: int = 1, *, key: str | None = None) -> Answer:
+        """Use a feature."""
+        own = {"user_id": external_id, "feature": feature, "quantity": quantity}
+        return self._one_trip("app", entitlements.CONSUME, {**own, "usage": ids.new_id()}, own, key)
+
+    def rows(self, query: LiteralString, **parameters: object) -> list[dict[str, Any]]:
+        """Rows as nobody in production sees them; `%(company_id)s` is given."""
+        cursor = self.superuser.cursor(row_factory=dict_row)
+        return cursor.execute(query, {"company_id": self.id, **parameters}).fetchall()
+
+    def wallet(self, user_id: UUID) -> dict[str, Any]:
+        """The wallet's row."""
+        (row,) = self.rows(
+            "SELECT * FROM wallets WHERE company_id = %(company_id)s AND user_id = %(user_id)s", user_id=user_id
+        )
+        return row
+
+    def entries(self, user_id: UUID) -> list[dict[str, Any]]:
+        """The entries, oldest first."""
+        return self.rows(
+            "SELECT * FROM entries WHERE company_id = %(company_id)s AND user_id = %(user_id)s ORDER BY version",
+            user_id=user_id,
+        )
+
+    def remaining(self, user_id: UUID) -> list[int]:
+        """What is left in each lot, oldest lot first."""
+        lots = self.rows(
+            "SELECT remaining FROM lots WHERE company_id = %(company_id)s AND user_id = %(user_id)s ORDER BY id",
+            user_id=user_id,
+        )
+        return [lot["remaining"] for lot in lots]
+
+    def spendable(self, user_id: UUID) -> int:
+        """What a user may spend now, by the function that reads use."""
+        row = self.connection("app").execute("SELECT spendable(%s, %s, company_now(%s))", (self.id, user_id, self.id))
+        return _only(row.fetchall())[0]
+
+    def _one_trip(
+        self, role: str, statement: LiteralString, made: dict[str, object], own: Sequence[object] | dict[str, object],
+        key: str | None,
+    ) -> Answer:  # fmt: skip
+        common = {
+            "company_id": self.id, "key": key, "hash": repr(own).encode() if key else None, "request_id": "req",
+            "outbox_id": ids.new_id(), "activity_id": ids.new_id(),
+        }  # fmt: skip
+        return Answer(*_only(self.connection(role).execute(statement, {**common, **made}).fetchall()))
+
+
+def _key() -> str:
+    return uuid4().hex
+
+
+def _only(rows: Sequence[Any]) -> Any:  # noqa: ANN401 - whatever a row holds
+    (row,) = rows
+    return row
