@@ -5,7 +5,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from goodword.core.errors import Forbidden, Refused
-from goodword.core.fields import AnswerModel, Instant, RequestModel, Text, Url
+from goodword.core.fields import AnswerModel, GivenInstant, Instant, RequestModel, Text, Url
 
 
 class NewCompany(RequestModel):
@@ -20,7 +20,7 @@ class NewCompany(RequestModel):
 class TestClock(RequestModel):
     """The body of PUT /v1/test-clock; null returns to real time."""
 
-    now: Instant | None
+    now: GivenInstant | None
 
 
 class TestClockState(AnswerModel):

@@ -8,7 +8,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 
 from goodword.core.errors import NotFound
-from goodword.core.fields import Email, ExternalId, Instant, RequestModel, Text, Url
+from goodword.core.fields import Email, ExternalId, GivenInstant, RequestModel, Text, Url
 
 
 class NewUser(RequestModel):
@@ -21,7 +21,7 @@ class NewUser(RequestModel):
     avatar_url: Url | None = None
     whop_user_id: Text | None = None
     stripe_customer_id: Text | None = None
-    created_at: Instant | None = None
+    created_at: GivenInstant | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 No text holds NUL (Postgres cannot store it); no integer leaves the range of a bigint.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -13,29 +14,45 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    PlainValidator,
     StringConstraints,
     WithJsonSchema,
 )
 
 EXTERNAL_ID = r"^[A-Za-z0-9._:@|~-]{1,128}$"
 BIGGEST = 2**53 - 1  # what every JSON reader holds exactly
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})", re.IGNORECASE
+)
 
 
 def rfc3339(at: datetime) -> str:
     """A time as API.md writes it: UTC, microseconds, `Z`. The SQL function of this name writes the same."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
-Instant = Annotated[
-    AwareDatetime,
-    AfterValidator(_utc),
+def _given(value: object) -> datetime:
+    """Pydantic alone would also take digits for Unix seconds, and times at whose ends arithmetic overflows."""
+    if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
+        raise ValueError("must be a time of RFC 3339 with an offset, as 2026-01-31T12:00:00Z")
+    at = datetime.fromisoformat(value.upper())
+    if not EARLIEST <= at < LATEST:
+        raise ValueError("must lie in the years 1970 to 8999")
+    return at.astimezone(UTC)
+
+
+_AS_TEXT = (
     PlainSerializer(rfc3339, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
-]
+)
+Instant = Annotated[AwareDatetime, AfterValidator(_utc), *_AS_TEXT]
+GivenInstant = Annotated[datetime, PlainValidator(_given), *_AS_TEXT]  # by a client
 ExternalId = Annotated[str, StringConstraints(pattern=EXTERNAL_ID)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 LongText = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]

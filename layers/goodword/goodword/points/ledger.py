@@ -13,7 +13,7 @@ from psycopg.rows import class_row, dict_row
 from pydantic import Field
 
 from goodword.core.errors import NotFound, Refused
-from goodword.core.fields import BIGGEST, AnswerModel, Instant, LongText, RequestModel
+from goodword.core.fields import BIGGEST, AnswerModel, GivenInstant, Instant, LongText, RequestModel
 
 EarningType = Literal[
     "REFERRAL_REGISTERED", "REFERRAL_ACTIVATED", "REFERRAL_FIRST_PAYMENT", "REFERRAL_RECURRING", "REFERRAL_L2",
@@ -69,14 +69,14 @@ class EntryQuery(RequestModel):
     limit: int = Field(default=20, ge=1, le=100)
     after: str | None = Field(default=None, pattern=r"^txn_[0-9]{1,18}$")
     type: str | None = Field(default=None, pattern=r"^[A-Z0-9_]{1,40}$")
-    from_: Instant | None = Field(default=None, alias="from")
-    to: Instant | None = None
+    from_: GivenInstant | None = Field(default=None, alias="from")
+    to: GivenInstant | None = None
 
 
 class BalanceQuery(RequestModel):
     """How GET …/balance is asked."""
 
-    as_of: Instant | None = None
+    as_of: GivenInstant | None = None
 
 
 class PointsAdjustment(RequestModel):
@@ -84,7 +84,7 @@ class PointsAdjustment(RequestModel):
 
     points: int = Field(ge=-BIGGEST, le=BIGGEST, json_schema_extra={"not": {"const": 0}})
     note: LongText
-    expires_at: Instant | None = None
+    expires_at: GivenInstant | None = None
 
 
 ADJUST = """

@@ -7,7 +7,7 @@ from psycopg import Connection
 from goodword.accounts import activity, users
 from goodword.core import clock
 from goodword.core.errors import Refused
-from goodword.core.fields import AnswerModel, AppId, ExternalId, Instant, RequestModel
+from goodword.core.fields import AnswerModel, AppId, ExternalId, GivenInstant, RequestModel
 from goodword.referral import awards, facts, referrals
 from goodword.referral.awards import Award
 from goodword.referral.referrals import Referral
@@ -18,7 +18,7 @@ class Activation(RequestModel):
 
     user_id: ExternalId
     app_id: AppId | None = None
-    occurred_at: Instant | None = None
+    occurred_at: GivenInstant | None = None
 
 
 class ActivationAnswer(AnswerModel):
