@@ -36,7 +36,8 @@ _INSERT = """
 
 # The first set may be anywhere; from then on time only moves forward, through null (real time) as well.
 _SET_CLOCK = """
-    UPDATE companies SET test_now = %(now)s::timestamptz, test_now_used = true
+    UPDATE companies SET test_now = %(now)s::timestamptz,
+        test_now_used = test_now_used OR %(now)s::timestamptz IS NOT NULL
     WHERE id = %(company_id)s AND NOT livemode AND (
         NOT test_now_used
         OR CASE WHEN test_now IS NULL
