@@ -4,6 +4,7 @@ An id is made before the first attempt at a write, so that an attempt repeated a
 row. The first 48 bits are the milliseconds since 1970 (RFC 9562, version 7).
 """
 
+import re
 import secrets
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,6 +13,9 @@ from uuid import UUID
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from goodword.core import clock
+
+# UUID() by itself takes other spellings of the same id, and digits of other alphabets
+_DIGITS = re.compile(r"[0-9a-f]{32}")
 
 
 def new_id(at: datetime | None = None) -> UUID:
@@ -38,12 +42,7 @@ def public(prefix: str, id_: UUID) -> str:
 def parse(prefix: str, text: str) -> UUID | None:
     """The id behind a client's text, or None when it is not one of this kind."""
     kind, _, digits = text.partition("_")
-    if kind != prefix or len(digits) != 32:  # noqa: PLR2004 - 128 bits in hexadecimal
-        return None
-    try:
-        return UUID(hex=digits)
-    except ValueError:
-        return None
+    return UUID(hex=digits) if kind == prefix and _DIGITS.fullmatch(digits) else None
 
 
 def _public_id(prefix: str) -> tuple[PlainValidator, PlainSerializer, WithJsonSchema]:
