@@ -53,6 +53,8 @@ STATUS: Mapping[type[DomainError], int] = {
     Unavailable: 503,
 }
 
+# What the gateway puts in the place of bytes that were no UTF-8, before we can see them.
+_REPLACEMENT = "\ufffd".encode()
 _EXTERNAL_ID = re.compile(EXTERNAL_ID)
 _IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
 
@@ -140,7 +142,7 @@ class Request:
     def user_id(self) -> str:
         """The external id in the path. Raises Refused when it cannot be one."""
         external_id = self.path_parameters["user_id"]
-        if not _EXTERNAL_ID.match(external_id):
+        if not _EXTERNAL_ID.fullmatch(external_id):
             raise Refused("user_id_invalid", "A user id has 1 to 128 characters of A-Z a-z 0-9 . _ : @ | ~ -")
         return external_id
 
@@ -153,7 +155,7 @@ class Request:
     def idempotency_key(self) -> str | None:
         """The Idempotency-Key, when there is one. Raises Malformed for one that cannot be."""
         key = self.headers.get("idempotency-key")
-        if key is not None and not _IDEMPOTENCY_KEY.match(key):
+        if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
             raise Malformed("idempotency_key_invalid", "An Idempotency-Key has 1 to 255 visible ASCII characters.")
         return key
 
@@ -166,6 +168,8 @@ class Request:
 
     def parse(self, model: type[M]) -> M:
         """The body as a model. Raises Malformed when it is no JSON object, Refused naming every wrong field."""
+        if _REPLACEMENT in self.body:
+            raise Malformed("malformed_body", "The body is not UTF-8.")
         try:
             return model.model_validate_json(self.body)
         except ValidationError as invalid:
