@@ -4,6 +4,7 @@ The precedence of limits is the SQL function `entitlements` alone; reading and c
 statement on the writer: the period's own allowance first, then quota bought with points.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 from uuid import UUID
@@ -12,9 +13,9 @@ from psycopg import Connection
 from pydantic import Field
 
 from goodword.core.errors import NotFound
-from goodword.core.fields import BIGGEST, AnswerModel, Instant, RequestModel
+from goodword.core.fields import MOST_AT_ONCE, AnswerModel, Instant, RequestModel
 
-FeatureKey = Field(pattern=r"^[a-z0-9_]{1,64}$")
+FEATURE_KEY = r"^[a-z0-9_]{1,64}$"
 
 
 class Entitlement(AnswerModel):
@@ -41,8 +42,8 @@ class EntitlementList(AnswerModel):
 class Usage(RequestModel):
     """The body of POST /v1/users/{user_id}/usage."""
 
-    feature: str = FeatureKey
-    quantity: int = Field(default=1, ge=1, le=BIGGEST)
+    feature: str = Field(pattern=FEATURE_KEY)
+    quantity: int = Field(default=1, ge=1, le=MOST_AT_ONCE)
 
 
 class UsageAnswer(Entitlement):
@@ -73,7 +74,8 @@ def of_user(connection: Connection, company_id: UUID, external_id: str) -> Entit
 
 def of_feature(connection: Connection, company_id: UUID, external_id: str, feature: str) -> Entitlement:
     """One feature for a user; an unknown one is not allowed, but no error. Raises NotFound for an unknown user."""
-    found = _read(connection, company_id, external_id, feature)
+    key = feature if re.fullmatch(FEATURE_KEY, feature) else ""  # Postgres would refuse a NUL
+    found = _read(connection, company_id, external_id, key)
     if found:
         return Entitlement.model_validate(found[0])
     return Entitlement(

@@ -21,6 +21,7 @@ from pydantic import (
 
 EXTERNAL_ID = r"^[A-Za-z0-9._:@|~-]{1,128}$"
 BIGGEST = 2**53 - 1  # what every JSON reader holds exactly
+MOST_AT_ONCE = 10**12  # points or uses in one request: no number of requests then leaves a bigint
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 _RFC_3339 = re.compile(

@@ -5,15 +5,15 @@ The bookings themselves are the SQL functions of migration 0004: one trip, one l
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import class_row, dict_row
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from goodword.core.errors import NotFound, Refused
-from goodword.core.fields import BIGGEST, AnswerModel, GivenInstant, Instant, LongText, RequestModel
+from goodword.core.fields import MOST_AT_ONCE, AnswerModel, GivenInstant, Instant, LongText, RequestModel
 
 EarningType = Literal[
     "REFERRAL_REGISTERED", "REFERRAL_ACTIVATED", "REFERRAL_FIRST_PAYMENT", "REFERRAL_RECURRING", "REFERRAL_L2",
@@ -82,9 +82,16 @@ class BalanceQuery(RequestModel):
 class PointsAdjustment(RequestModel):
     """The body of POST /v1/users/{user_id}/points: points to give, or negative to take."""
 
-    points: int = Field(ge=-BIGGEST, le=BIGGEST, json_schema_extra={"not": {"const": 0}})
+    points: Annotated[int, Field(ge=-MOST_AT_ONCE, le=MOST_AT_ONCE, json_schema_extra={"not": {"const": 0}})]
     note: LongText
     expires_at: GivenInstant | None = None
+
+    @field_validator("points")
+    @classmethod
+    def _some(cls, points: int) -> int:
+        if points == 0:
+            raise ValueError("must not be 0")
+        return points
 
 
 ADJUST = """
