@@ -26,6 +26,7 @@ ROLES = {
     "AdministerAccountFunction": "admin",
     "AnswerUnknownRouteFunction": None,
     "MigrateDatabaseFunction": "migrator",
+    "ExpirePointsFunction": "jobs",
 }
 
 each_function = pytest.mark.parametrize("logical_id", FUNCTIONS)

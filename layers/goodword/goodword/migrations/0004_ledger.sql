@@ -78,7 +78,7 @@ CREATE TABLE lots (
     CONSTRAINT lots_remaining_ck CHECK (remaining BETWEEN 0 AND amount)
 ) WITH (fillfactor = 60);
 CREATE INDEX lots_open_ix ON lots (company_id, user_id, priority, expires_at, id) WHERE remaining > 0;
-CREATE INDEX lots_due_ix ON lots (expires_at) WHERE remaining > 0 AND expires_at < 'infinity';
+CREATE INDEX lots_due_ix ON lots (company_id, expires_at) WHERE remaining > 0 AND expires_at < 'infinity';
 
 CREATE TABLE allocations (
     company_id  uuid NOT NULL,

@@ -1,0 +1,159 @@
+"""The frame of scheduled work: lease, batches, deadline, summary.
+
+A job is a function that does one batch in one transaction and tells what became of it. The frame calls it until there
+is nothing left or the time is nearly up, commits each batch, sets aside what cannot be done, and writes one row about
+the run. A run that is killed, late, doubled or concurrent changes nothing: what a batch has committed is done, and the
+next run finds what is left.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.types.json import Jsonb
+
+from goodword.core import clock, database, ids
+from goodword.core.observability import logger
+
+MARGIN_SECONDS = 15
+"""How long before the function's end no further batch is begun."""
+
+LEASE_SECONDS = 90
+"""How long a run keeps others out after its latest batch; longer than any one batch may take."""
+
+
+class Context(Protocol):
+    """What a job needs of Lambda's context."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until the function is stopped."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """An item that could not be done, and why (a code, never data)."""
+
+    company_id: UUID
+    item: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one batch did: counts by name, what was set aside, and whether there may be more."""
+
+    counts: Mapping[str, int]
+    more: bool
+    setbacks: Sequence[Setback] = ()
+
+
+@dataclass
+class Summary:
+    """What a run did. `complete` is false when time ran out first."""
+
+    job: str
+    batches: int = 0
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+    set_aside: list[str] = field(default_factory=list[str])
+    complete: bool = True
+    skipped: str | None = None
+
+    def add(self, batch: Batch) -> None:
+        """Count a batch in."""
+        self.batches += 1
+        for name, count in batch.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + count
+        self.set_aside += [f"{setback.item}: {setback.error}" for setback in batch.setbacks]
+
+    def as_answer(self) -> dict[str, object]:
+        """The function's result."""
+        return {
+            "job": self.job,
+            "batches": self.batches,
+            **self.counts,
+            "set_aside": self.set_aside,
+            "complete": self.complete,
+            "skipped": self.skipped,
+        }
+
+
+_TAKE_LEASE = """
+    INSERT INTO job_leases AS lease (job, holder, held_until)
+    VALUES (%(job)s, %(holder)s, clock_timestamp() + %(length)s)
+    ON CONFLICT ON CONSTRAINT job_leases_pk DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until
+        WHERE lease.held_until < clock_timestamp() OR lease.holder = excluded.holder
+    RETURNING holder
+"""
+_GIVE_LEASE_BACK = "DELETE FROM job_leases WHERE job = %(job)s AND holder = %(holder)s"
+_RECORD_RUN = """
+    INSERT INTO job_runs (job, id, started_at, finished_at, summary)
+    VALUES (%(job)s, %(id)s, %(started_at)s, clock_timestamp(), %(summary)s)
+    ON CONFLICT ON CONSTRAINT job_runs_pk DO NOTHING
+"""
+# a minute, then ever more rarely, up to a day
+_SET_ASIDE = """
+    INSERT INTO job_setbacks AS known (company_id, job, item, error, next_attempt_at)
+    VALUES (%(company_id)s, %(job)s, %(item)s, %(error)s, clock_timestamp() + interval '1 minute')
+    ON CONFLICT ON CONSTRAINT job_setbacks_pk DO UPDATE SET error = excluded.error, attempts = known.attempts + 1,
+        next_attempt_at = clock_timestamp()
+            + least(interval '1 minute' * 2 ^ least(known.attempts, 12), interval '1 day')
+"""
+
+
+def run(job: str, context: Context, batch: Callable[[Connection], Batch]) -> dict[str, object]:
+    """Run a job to its end or to its deadline; the function's result. Raises Unavailable when the database is away."""
+    run_id, started_at = ids.new_id(), clock.real_now()
+    summary = Summary(job)
+    lease = {"job": job, "holder": run_id, "length": timedelta(seconds=LEASE_SECONDS)}
+    if database.once(lambda c: c.execute(_TAKE_LEASE, lease).fetchone()) is None:
+        summary.skipped = "another run holds the lease"
+        return summary.as_answer()
+    try:
+        _work(summary, context, batch, lease)
+    finally:
+        database.once(lambda c: c.execute(_GIVE_LEASE_BACK, lease))
+    database.once(lambda c: _record(c, run_id, started_at, summary))
+    logger.info("job finished", extra=summary.as_answer())
+    return summary.as_answer()
+
+
+def _work(
+    summary: Summary, context: Context, batch: Callable[[Connection], Batch], lease: Mapping[str, object]
+) -> None:
+    more = True
+    while more:
+        if context.get_remaining_time_in_millis() < MARGIN_SECONDS * 1000:
+            summary.complete = False
+            return
+        began = time.perf_counter()
+        done = database.transact(lambda c: _one(c, summary.job, batch, lease))
+        summary.add(done)
+        more = done.more
+        logger.info(
+            "batch done",
+            extra={"job": summary.job, "batch": summary.batches, "seconds": round(time.perf_counter() - began, 3)}
+            | dict(done.counts),
+        )
+
+
+def _one(connection: Connection, job: str, batch: Callable[[Connection], Batch], lease: Mapping[str, object]) -> Batch:
+    connection.execute(_TAKE_LEASE, lease)
+    done = batch(connection)
+    for setback in done.setbacks:
+        connection.execute(
+            _SET_ASIDE,
+            {"company_id": setback.company_id, "job": job, "item": setback.item, "error": setback.error},
+        )
+    return done
+
+
+def _record(connection: Connection, run_id: UUID, started_at: datetime, summary: Summary) -> None:
+    connection.execute(
+        _RECORD_RUN,
+        {"job": summary.job, "id": run_id, "started_at": started_at, "summary": Jsonb(summary.as_answer())},
+    )

@@ -1,0 +1,93 @@
+-- What scheduled work leaves behind: who is running, what each run did, what was set aside. And the expiry of points.
+
+-- One run at a time per job. Correctness does not rest on it (items are claimed with SKIP LOCKED): it saves work.
+CREATE TABLE job_leases (
+    job         text NOT NULL,
+    holder      uuid NOT NULL,
+    held_until  timestamptz NOT NULL,
+    CONSTRAINT job_leases_pk PRIMARY KEY (job)
+);
+
+CREATE TABLE job_runs (
+    job          text NOT NULL,
+    id           uuid NOT NULL,
+    started_at   timestamptz NOT NULL,
+    finished_at  timestamptz NOT NULL,
+    summary      jsonb NOT NULL,
+    CONSTRAINT job_runs_pk PRIMARY KEY (job, id)
+);
+
+-- An item that cannot be done is named here and tried again later, ever more rarely, while the others go on.
+CREATE TABLE job_setbacks (
+    company_id       uuid NOT NULL,
+    job              text NOT NULL,
+    item             text NOT NULL,
+    error            text NOT NULL,
+    attempts         integer NOT NULL DEFAULT 1,
+    next_attempt_at  timestamptz NOT NULL,
+    CONSTRAINT job_setbacks_pk PRIMARY KEY (company_id, job, item),
+    CONSTRAINT job_setbacks_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+);
+
+CREATE FUNCTION is_set_aside(p_company uuid, p_job text, p_item text) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN EXISTS (SELECT 1 FROM job_setbacks WHERE company_id = p_company AND job = p_job AND item = p_item
+        AND next_attempt_at > clock_timestamp());
+
+-- Books what has expired, for at most `p_wallets` wallets that nobody else is using. One row per wallet: the points
+-- that expired, or why they could not be booked. Wallets are locked without waiting, so the order cannot deadlock.
+CREATE FUNCTION expire_due_lots(p_wallets integer) RETURNS TABLE (company_id uuid, user_id uuid, points bigint, error text)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+DECLARE
+    due record;
+    at timestamptz;
+    before wallets;
+    after wallets;
+BEGIN
+    FOR due IN
+        SELECT w.company_id, w.user_id
+        FROM wallets w
+        JOIN (
+            SELECT DISTINCT c.id AS company_id, expired.user_id
+            FROM companies c
+            CROSS JOIN LATERAL (
+                SELECT l.user_id FROM lots l
+                WHERE l.company_id = c.id AND l.remaining > 0 AND l.expires_at < 'infinity'
+                    AND l.expires_at <= coalesce(c.test_now, clock_timestamp())
+                    AND NOT is_set_aside(c.id, 'expire_points', public_id('usr', l.user_id))
+                ORDER BY l.expires_at LIMIT p_wallets
+            ) AS expired
+            LIMIT p_wallets
+        ) AS chosen ON chosen.company_id = w.company_id AND chosen.user_id = w.user_id
+        FOR NO KEY UPDATE OF w SKIP LOCKED
+    LOOP
+        company_id := due.company_id;
+        user_id := due.user_id;
+        points := 0;
+        error := NULL;
+        BEGIN
+            at := company_now(due.company_id);
+            SELECT * INTO STRICT before FROM wallets w WHERE w.company_id = due.company_id AND w.user_id = due.user_id;
+            after := book_due_expiry(before, at);
+            PERFORM save_wallet(after);
+            points := before.balance - after.balance;
+            IF points > 0 THEN
+                INSERT INTO outbox_events (company_id, id, type, data, created_at)
+                VALUES (due.company_id, gen_random_uuid(), 'points.expired', jsonb_build_object(
+                    'user_id', public_id('usr', due.user_id), 'points', points, 'balance', after.balance), at);
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            error := SQLSTATE;
+        END;
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON job_leases TO :"jobs";
+GRANT SELECT, INSERT ON job_runs TO :"jobs";
+GRANT SELECT, INSERT, UPDATE, DELETE ON job_setbacks TO :"jobs";
+GRANT SELECT ON job_runs, job_setbacks TO :"admin";
+GRANT SELECT ON job_setbacks TO :"ledger";
+GRANT EXECUTE ON FUNCTION is_set_aside TO :"jobs", :"ledger";
+GRANT EXECUTE ON FUNCTION expire_due_lots TO :"jobs";
+ALTER FUNCTION expire_due_lots OWNER TO :"ledger";
