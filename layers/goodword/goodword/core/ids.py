@@ -6,7 +6,7 @@ row. The first 48 bits are the milliseconds since 1970 (RFC 9562, version 7).
 
 import re
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -14,19 +14,21 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from goodword.core import clock
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 # UUID() by itself takes other spellings of the same id, and digits of other alphabets
 _DIGITS = re.compile(r"[0-9a-f]{32}")
 
 
 def new_id(at: datetime | None = None) -> UUID:
     """A new id carrying `at` (default: real time now)."""
-    milliseconds = int((at or clock.real_now()).timestamp() * 1000)
+    milliseconds = ((at or clock.real_now()) - _EPOCH) // timedelta(milliseconds=1)
     return UUID(int=milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62))
 
 
 def time_of(id_: UUID) -> datetime:
     """The instant an id carries, to the millisecond."""
-    return datetime.fromtimestamp((id_.int >> 80) / 1000, UTC)
+    return _EPOCH + timedelta(milliseconds=id_.int >> 80)
 
 
 def is_in_time(id_: UUID) -> bool:

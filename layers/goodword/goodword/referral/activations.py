@@ -4,8 +4,8 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from goodword.accounts import activity, users
-from goodword.core import clock
+from goodword.accounts import users
+from goodword.core import clock, ids
 from goodword.core.errors import Refused
 from goodword.core.fields import AnswerModel, AppId, ExternalId, GivenInstant, RequestModel
 from goodword.referral import awards, facts, referrals
@@ -28,12 +28,18 @@ class ActivationAnswer(AnswerModel):
     awards: list[Award]
 
 
-# The earliest use counts, in whatever order uses are reported.
+# The earliest use counts, in whatever order uses are reported; one that tells nothing new leaves no trace.
 _RECORD = """
-    INSERT INTO activations AS known (company_id, user_id, app_id, occurred_at)
-    VALUES (%(company_id)s, %(user_id)s, %(app_id)s, %(occurred_at)s)
-    ON CONFLICT ON CONSTRAINT activations_pk DO UPDATE SET occurred_at = excluded.occurred_at
-        WHERE excluded.occurred_at < known.occurred_at
+    WITH used AS (
+        INSERT INTO activations AS known (company_id, user_id, app_id, occurred_at)
+        VALUES (%(company_id)s, %(user_id)s, %(app_id)s, %(occurred_at)s)
+        ON CONFLICT ON CONSTRAINT activations_pk DO UPDATE SET occurred_at = excluded.occurred_at
+            WHERE excluded.occurred_at < known.occurred_at
+        RETURNING company_id, user_id, app_id
+    )
+    INSERT INTO activity (company_id, id, user_id, action, details, created_at)
+    SELECT company_id, %(activity_id)s, user_id, 'activated', jsonb_build_object('app_id', nullif(app_id, '')), %(at)s
+    FROM used
 """
 
 
@@ -52,9 +58,10 @@ def activate(connection: Connection, company_id: UUID, activation: Activation) -
             "user_id": user.id,
             "app_id": activation.app_id or "",
             "occurred_at": occurred_at,
+            "activity_id": ids.new_id(),
+            "at": at,
         },
     )
-    activity.record(connection, company_id, user.id, "activated", {"app_id": activation.app_id}, at)
     referrals.settle(connection, company_id, user.id)
     referral = referrals.ask(connection, company_id, user.id)
     given = awards.ask(connection, company_id, user.id)

@@ -95,11 +95,19 @@ _LINK_OBJECTS = """
 """
 
 _RECORD_PAYMENT = """
-    INSERT INTO payments (company_id, id, provider, payment_key, objects, external_id, click_ref, code_ref, currency,
-        net_amount, paid_at, period_start, recorded_at)
-    VALUES (%(company_id)s, %(id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(click_id)s, %(code)s,
-        %(currency)s, %(net_amount)s, %(paid_at)s, %(period_start)s, company_now(%(company_id)s))
-    ON CONFLICT ON CONSTRAINT payments_key_uq DO NOTHING
+    WITH recorded AS (
+        INSERT INTO payments (company_id, id, provider, payment_key, objects, external_id, click_ref, code_ref,
+            currency, net_amount, paid_at, period_start, recorded_at)
+        VALUES (%(company_id)s, %(id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(click_id)s, %(code)s,
+            %(currency)s, %(net_amount)s, %(paid_at)s, %(period_start)s, company_now(%(company_id)s))
+        ON CONFLICT ON CONSTRAINT payments_key_uq DO NOTHING
+        RETURNING *
+    )
+    INSERT INTO outbox_events (company_id, id, type, data, created_at)
+    SELECT company_id, %(outbox_id)s, 'payment.succeeded', jsonb_build_object(
+        'id', public_id('pay', id), 'provider', provider, 'currency', currency, 'net_amount', net_amount,
+        'paid_at', rfc3339(paid_at)), recorded_at
+    FROM recorded
 """
 
 # Who is meant by these objects: a link of one of them, or of one that stands on the same sale.
@@ -215,6 +223,7 @@ def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) 
                 {
                     **scope,
                     "id": ids.new_id(),
+                    "outbox_id": ids.new_id(),
                     "key": fact.key,
                     "external_id": fact.external_id,
                     "click_id": fact.click_id,
