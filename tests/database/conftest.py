@@ -19,13 +19,13 @@ _numbers = count(1)
 @pytest.fixture
 def tenant(prepared: Prepared, as_role: AsRole, superuser: psycopg.Connection) -> Tenant:
     """A fresh test company."""
-    return Tenant(prepared, as_role, superuser)
+    return Tenant.open(prepared, as_role, superuser)
 
 
 @pytest.fixture
 def other_tenant(prepared: Prepared, as_role: AsRole, superuser: psycopg.Connection) -> Tenant:
     """A second company in the same database."""
-    return Tenant(prepared, as_role, superuser)
+    return Tenant.open(prepared, as_role, superuser)
 
 
 @pytest.fixture

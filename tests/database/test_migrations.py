@@ -140,7 +140,9 @@ def test_everything_belongs_to_the_migrator_except_what_posts_points(superuser: 
         if owner != ("goodword_ledger" if definer else "goodword_migrator")
     ]
     assert strangers == []
-    assert {name for _, name, _, definer in owners if definer} == {"post_credits", "adjust_points", "redeem"}
+    assert {name for _, name, _, definer in owners if definer} == {
+        "post_credits", "adjust_points", "redeem", "expire_due_lots",
+    }  # fmt: skip
 
 
 def test_functions_with_their_owners_rights_choose_their_own_search_path(superuser: psycopg.Connection) -> None:

@@ -10,7 +10,7 @@ from psycopg import sql
 from tests.support.everything import fill
 from tests.support.tenants import Tenant
 
-# Tables by what the role may do to them: S select, I insert, U update. Nobody deletes, truncates or references.
+# Tables by what the role may do to them: S select, I insert, U update, D delete. Nobody truncates or references.
 TABLES = {
     "click": {
         "S": "api_keys codes companies privacy_keys program_versions",
@@ -39,7 +39,7 @@ TABLES = {
     "admin": {
         "S": (
             "activations allocations api_keys clicks companies entries inbox_events lots privacy_keys quota_grants"
-            " redemptions signups usage_counters usages wallets"
+            " redemptions signups usage_counters usages wallets job_runs job_setbacks"
         ),
         "I": "activity outbox_events provider_endpoints",
         "SI": "idempotent_answers program_versions",
@@ -54,10 +54,15 @@ TABLES = {
             " program_versions quota_grants redemption_options redemptions signups usage_counters usages users wallets"
         ),
         "I": "activity outbox_events",
+        "SI": "job_runs",
         "SIU": "awards identity_links inbox_events object_links payments referrals",
+        "SIUD": "job_leases job_setbacks",
     },
     "ledger": {
-        "S": "companies features plan_limits plans program_versions redemption_options usage_counters usages users",
+        "S": (
+            "companies features job_setbacks plan_limits plans program_versions redemption_options usage_counters"
+            " usages users"
+        ),
         "I": "activity outbox_events",
         "SI": "allocations entries idempotent_answers quota_grants redemptions",
         "SIU": "lots wallets",
@@ -87,10 +92,10 @@ FUNCTIONS = {
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} post_credits",
     "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} post_credits redeem consume_usage",
     "admin": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} post_credits adjust_points",
-    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} post_credits",
+    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} post_credits expire_due_lots is_set_aside",
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} post_credits redeem adjust_points append_entry book_credit"
-        " book_due_expiry burn_lots lock_wallets save_wallet wallet_after wallet_at"
+        " book_due_expiry burn_lots lock_wallets save_wallet wallet_after wallet_at expire_due_lots is_set_aside"
     ),
 }
 ROLES = sorted(TABLES)

@@ -12,6 +12,8 @@ from tests.support.tenants import Tenant
 OF_NO_COMPANY = {
     "companies": "it is the company: its id is the company_id of all others",
     "privacy_keys": "hashes of all companies are made with one key per deployment",
+    "job_leases": "a job runs for all companies of the deployment",
+    "job_runs": "a job runs for all companies of the deployment",
     "schema_migrations": "the schema belongs to the deployment",
 }
 

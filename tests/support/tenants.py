@@ -5,10 +5,10 @@ look at rows, and to arrange what no role may.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, LiteralString, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from psycopg import Connection
@@ -56,19 +56,24 @@ class Answer(NamedTuple):
 class Tenant:
     """One company. Users are named by external ids and known by uuids."""
 
-    def __init__(self, prepared: Prepared, as_role: AsRole, superuser: Connection, *, livemode: bool = False) -> None:
-        line = setup.open_company(
-            prepared,
-            name="Test",
-            livemode=livemode,
-            destination_url="https://shop.example",
-            base_url="http://localhost",
-        )
+    def __init__(self, line: Mapping[str, str], as_role: AsRole, superuser: Connection) -> None:
         self.line = line
         self.id = UUID(hex=line["company"].removeprefix("cmp_"))
         self.superuser = superuser
         self._as_role = as_role
         self._connections: dict[str, Connection] = {}
+
+    @classmethod
+    def open(cls, prepared: Prepared, as_role: AsRole, superuser: Connection) -> Self:
+        """A fresh test company."""
+        line = setup.open_company(
+            prepared, name="Test", livemode=False, destination_url="https://shop.example", base_url="http://localhost"
+        )
+        return cls(line, as_role, superuser)
+
+    def twin(self) -> "Tenant":
+        """The same company over connections of its own, for a client at the same time."""
+        return Tenant(self.line, self._as_role, self.superuser)
 
     def connection(self, role: str) -> Connection:
         """The kept connection of a role, in autocommit."""
@@ -172,7 +177,7 @@ class Tenant:
         return _only(row.fetchall())[0]
 
     def _one_trip(
-        self, role: str, statement: LiteralString, made: dict[str, object], own: Sequence[object] | dict[str, object],
+        self, role: str, statement: LiteralString, made: dict[str, object], own: Mapping[str, object],
         key: str | None,
     ) -> Answer:  # fmt: skip
         common = {

@@ -1,0 +1,112 @@
+"""Idempotency-Keys: the first request with a key decides, and its twins wait for it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from tests.support.tenants import Answer, AsRole, Tenant
+from tests.support.waiting import wait_until_blocked
+
+FIRST, OTHER = b"first request", b"other request"
+
+
+def claim(connection: psycopg.Connection, company_id: UUID, key: str, hashed: bytes) -> tuple[str, int, bytes]:
+    row = connection.execute(
+        "SELECT outcome, status, body FROM claim_idempotency_key(%s, %s, %s)", (company_id, key, hashed)
+    ).fetchone()
+    assert row is not None
+    return row
+
+
+def store(connection: psycopg.Connection, company_id: UUID, key: str, body: bytes) -> None:
+    connection.execute(
+        "UPDATE idempotent_answers SET status = 201, body = %s WHERE company_id = %s AND key = %s",
+        (body, company_id, key),
+    )
+
+
+@contextmanager
+def meanwhile(work: Callable[[], tuple[str, int, bytes]]) -> Iterator[Future[tuple[str, int, bytes]]]:
+    """Run something in a thread of its own while the block runs; its result is there afterwards."""
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(work)
+
+
+def test_a_key_is_claimed_once_and_replayed_ever_after(tenant: Tenant) -> None:
+    connection = tenant.connection("app")
+    assert claim(connection, tenant.id, "k", FIRST) == ("claimed", None, None)
+    store(connection, tenant.id, "k", b"answer")
+    for _ in range(2):
+        assert claim(connection, tenant.id, "k", FIRST) == ("replayed", 201, b"answer")
+
+
+def test_another_request_under_the_key_is_told_so(tenant: Tenant) -> None:
+    connection = tenant.connection("app")
+    claim(connection, tenant.id, "k", FIRST)
+    store(connection, tenant.id, "k", b"answer")
+    assert claim(connection, tenant.id, "k", OTHER) == ("reused", None, None)
+
+
+def test_an_answer_past_its_retention_is_not_done_again(tenant: Tenant) -> None:
+    connection = tenant.connection("app")
+    claim(connection, tenant.id, "k", FIRST)
+    tenant.superuser.execute("UPDATE idempotent_answers SET status = NULL, body = NULL WHERE key = 'k'")
+    assert claim(connection, tenant.id, "k", FIRST) == ("expired", None, None)
+    assert claim(connection, tenant.id, "k", OTHER) == ("reused", None, None)
+
+
+def test_companies_have_keys_of_their_own(tenant: Tenant, other_tenant: Tenant) -> None:
+    assert claim(tenant.connection("app"), tenant.id, "k", FIRST)[0] == "claimed"
+    assert claim(other_tenant.connection("app"), other_tenant.id, "k", OTHER)[0] == "claimed"
+
+
+@pytest.mark.parametrize(("hashed", "expected"), [
+    (FIRST, ("replayed", 201, b"answer")),
+    (OTHER, ("reused", None, None)),
+])  # fmt: skip
+def test_a_twin_in_flight_waits_for_the_answer(
+    tenant: Tenant, as_role: AsRole, hashed: bytes, expected: tuple[str, int, bytes]
+) -> None:
+    first, twin = tenant.connection("app"), as_role("app")
+    first.execute("BEGIN")
+    assert claim(first, tenant.id, "k", FIRST)[0] == "claimed"
+    with meanwhile(lambda: claim(twin, tenant.id, "k", hashed)) as answer:
+        wait_until_blocked(tenant.superuser)
+        store(first, tenant.id, "k", b"answer")
+        first.execute("COMMIT")
+        assert answer.result() == expected
+
+
+def test_a_twin_takes_over_when_the_first_fails(tenant: Tenant, as_role: AsRole) -> None:
+    first, twin = tenant.connection("app"), as_role("app")
+    first.execute("BEGIN")
+    assert claim(first, tenant.id, "k", FIRST)[0] == "claimed"
+    with meanwhile(lambda: claim(twin, tenant.id, "k", FIRST)) as answer:
+        wait_until_blocked(tenant.superuser)
+        first.execute("ROLLBACK")
+        assert answer.result() == ("claimed", None, None)
+
+
+def test_many_twins_do_it_once(tenant: Tenant) -> None:
+    """One redemption; the same bytes for everyone."""
+    user_id = tenant.add_user("ada")
+    tenant.post({"user_id": user_id, "points": 100})
+    option = tenant.add_option(cost=10)
+    twins = 8
+    others = [tenant.twin() for _ in range(twins)]
+    start = threading.Barrier(twins)
+
+    def redeem(other: Tenant) -> Answer:
+        start.wait()
+        return other.redeem("ada", option, key="once")
+
+    with ThreadPoolExecutor(twins) as threads:
+        answers = list(threads.map(redeem, others))
+    assert {(status, raw) for status, raw, _ in answers} == {(201, answers[0].raw)}
+    assert sorted(replayed for *_, replayed in answers) == [False] + [True] * (twins - 1)
+    assert tenant.wallet(user_id)["balance"] == 90

@@ -1,0 +1,37 @@
+"""Waiting for something to become true, without guessing how long it takes."""
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from psycopg import Connection
+
+T = TypeVar("T")
+
+LONGEST_SECONDS = 20.0
+_PAUSE_SECONDS = 0.002
+
+
+def wait_until(holds: Callable[[], T], what: str, *, seconds: float = LONGEST_SECONDS) -> T:
+    """The first true answer of `holds`, asked again and again. Fails when there is none in time."""
+    pause = threading.Event()
+    for _ in range(int(seconds / _PAUSE_SECONDS)):
+        answer = holds()
+        if answer:
+            return answer
+        pause.wait(_PAUSE_SECONDS)
+    raise AssertionError(f"it did not happen within {seconds} s: {what}")
+
+
+def wait_until_blocked(superuser: Connection, *, clients: int = 1) -> None:
+    """Return once so many of the deployment's connections wait for a lock that somebody else holds."""
+    statement = """
+        SELECT count(*) = %(clients)s FROM pg_stat_activity
+        WHERE usename LIKE 'goodword\\_%%' AND datname = current_database() AND wait_event_type = 'Lock'
+    """
+
+    def blocked() -> bool:
+        row = superuser.execute(statement, {"clients": clients}).fetchone()
+        return row == (True,)
+
+    wait_until(blocked, f"{clients} clients wait for a lock")
