@@ -8,20 +8,17 @@ Nothing here knows a database, HTTP or Stripe's own library.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Final, NamedTuple, TypeAlias, cast
+from typing import Final, cast
 
 from goodword.payments.amounts import net_of_tax
 from goodword.payments.bodies import EventMalformed, EventUnreadable, read_object
+from goodword.payments.reading import Object, Person, distinct, elements, identifier, inside, named, text
 from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded
 
-Object: TypeAlias = Mapping[str, object]
-
-_IDENTIFIER: Final = re.compile(r"[!-~]{1,255}")
-_EXTERNAL_ID: Final = re.compile(r"[A-Za-z0-9._:@|~-]{1,128}")
 _CURRENCY: Final = re.compile(r"[A-Za-z]{3}")
 _LARGEST_AMOUNT: Final = 2**63 - 1
 _YEAR_10000: Final = 253_402_300_800
@@ -55,10 +52,10 @@ def read_event(raw: bytes) -> StripeEvent:
     if body.get("object") == "v2.core.event":
         return _thin(raw, body, type_=body.get("type"), livemode=body.get("livemode"))
     if "detail-type" in body and "detail" in body:
-        return _thin(raw, body, type_=body.get("detail-type"), livemode=_inside(body, "detail").get("livemode"))
-    event_id = _text(body.get("id"))
-    event_type = _text(body.get("type"))
-    data_object = _inside(body, "data").get("object")
+        return _thin(raw, body, type_=body.get("detail-type"), livemode=inside(body, "detail").get("livemode"))
+    event_id = text(body.get("id"))
+    event_type = text(body.get("type"))
+    data_object = inside(body, "data").get("object")
     if event_id is None or event_type is None or not isinstance(data_object, dict):
         raise EventMalformed("an event has an id, a type and a data.object")
     try:
@@ -70,8 +67,8 @@ def read_event(raw: bytes) -> StripeEvent:
         type=event_type,
         created=created,
         livemode=body.get("livemode") is True,
-        account=_identifier(body.get("account")),
-        api_version=_text(body.get("api_version")),
+        account=identifier(body.get("account")),
+        api_version=text(body.get("api_version")),
         object=cast("Object", data_object),
     )
 
@@ -94,8 +91,8 @@ def _thin(raw: bytes, body: Object, *, type_: object, livemode: object) -> Strip
     `account` stays None: an EventBridge envelope uses that word for the AWS account.
     """
     return StripeEvent(
-        id=_text(body.get("id")) or f"thin:{sha256(raw).hexdigest()}",
-        type=_text(type_) or "unknown",
+        id=text(body.get("id")) or f"thin:{sha256(raw).hexdigest()}",
+        type=text(type_) or "unknown",
         created=None,
         livemode=livemode is True,
         account=None,
@@ -115,50 +112,50 @@ def _read_session(event: StripeEvent) -> tuple[Fact, ...]:
     mode = session.get("mode")
     if mode == "setup":
         return ()
-    objects = _distinct(
-        _identifier(session.get("id")),
+    objects = distinct(
+        identifier(session.get("id")),
         *_customers(session),
-        _identifier(session.get("subscription")),
-        _identifier(session.get("invoice")),
-        _identifier(session.get("payment_intent")),
+        identifier(session.get("subscription")),
+        identifier(session.get("invoice")),
+        identifier(session.get("payment_intent")),
     )
-    person = _person(
-        _inside(session, "metadata"),
-        _inside(session, "subscription", "metadata"),
-        _inside(session, "payment_intent", "metadata"),
+    person = named(
+        inside(session, "metadata"),
+        inside(session, "subscription", "metadata"),
+        inside(session, "payment_intent", "metadata"),
         reference=session.get("client_reference_id"),
     )
     at = _created(event)
     linked = _linked(session, person, objects, at)
-    invoiced = session.get("invoice") is not None or _inside(session, "invoice_creation").get("enabled") is True
+    invoiced = session.get("invoice") is not None or inside(session, "invoice_creation").get("enabled") is True
     if mode != "payment" or session.get("payment_status") != "paid" or invoiced:
         return linked
     # Shipping is part of what was paid. Amounts are in the currency that was charged, never a converted one.
     total = _required_amount(session, "amount_total")
-    tax = _amount(_inside(session, "total_details"), "amount_tax") or 0
+    tax = _amount(inside(session, "total_details"), "amount_tax") or 0
     net = net_of_tax(total, total, tax)
-    key = _identifier(session.get("payment_intent")) or _identifier(session.get("id"))
+    key = identifier(session.get("payment_intent")) or identifier(session.get("id"))
     return linked + _payment(event, key, person, objects, net=net, paid_at=at)
 
 
 def _read_invoice(event: StripeEvent) -> tuple[Fact, ...]:
     """A paid invoice: who paid, and the money that came through Stripe."""
     invoice = event.object
-    subscription = _inside(invoice, "parent", "subscription_details")
-    payments = [_inside(payment, "payment") for payment in _elements(_inside(invoice, "payments"), "data")]
-    key = _identifier(invoice.get("id")) or _identifier(invoice.get("payment_intent"))
-    objects = _distinct(
-        _identifier(invoice.get("id")),
+    subscription = inside(invoice, "parent", "subscription_details")
+    payments = [inside(payment, "payment") for payment in elements(inside(invoice, "payments"), "data")]
+    key = identifier(invoice.get("id")) or identifier(invoice.get("payment_intent"))
+    objects = distinct(
+        identifier(invoice.get("id")),
         *_customers(invoice),
-        _identifier(invoice.get("subscription")) or _identifier(subscription.get("subscription")),
-        *(_identifier(source.get(name)) for source in (invoice, *payments) for name in ("payment_intent", "charge")),
+        identifier(invoice.get("subscription")) or identifier(subscription.get("subscription")),
+        *(identifier(source.get(name)) for source in (invoice, *payments) for name in ("payment_intent", "charge")),
     )
-    person = _person(
-        _inside(invoice, "metadata"),
-        _inside(subscription, "metadata"),
-        _inside(invoice, "subscription_details", "metadata"),
-        _inside(invoice, "subscription", "metadata"),
-        _inside(invoice, "payment_intent", "metadata"),
+    person = named(
+        inside(invoice, "metadata"),
+        inside(subscription, "metadata"),
+        inside(invoice, "subscription_details", "metadata"),
+        inside(invoice, "subscription", "metadata"),
+        inside(invoice, "payment_intent", "metadata"),
     )
     created = _created(event)
     linked = _linked(invoice, person, objects, created)
@@ -170,7 +167,7 @@ def _read_invoice(event: StripeEvent) -> tuple[Fact, ...]:
         person,
         objects,
         net=_invoice_net(invoice),
-        paid_at=_time(_inside(invoice, "status_transitions"), "paid_at") or created,
+        paid_at=_time(inside(invoice, "status_transitions"), "paid_at") or created,
         period_start=_period_start(invoice),
     )
 
@@ -193,7 +190,7 @@ def _invoice_tax(invoice: Object) -> int:
     tax = _amount(invoice, "tax")
     if tax is not None:
         return tax
-    taxes = (*_elements(invoice, "total_taxes"),) or (*_elements(invoice, "total_tax_amounts"),)
+    taxes = (*elements(invoice, "total_taxes"),) or (*elements(invoice, "total_tax_amounts"),)
     return sum(_amount(entry, "amount") or 0 for entry in taxes)
 
 
@@ -204,30 +201,30 @@ def _period_start(invoice: Object) -> datetime | None:
     under the start of the old one, hence the latest.
     """
     starts = (
-        _time(_inside(line, "period"), "start")
-        for line in _elements(_inside(invoice, "lines"), "data")
+        _time(inside(line, "period"), "start")
+        for line in elements(inside(invoice, "lines"), "data")
         if _is_of_subscription(line)
     )
     return max((start for start in starts if start is not None), default=None)
 
 
 def _is_of_subscription(line: Object) -> bool:
-    parent = _inside(line, "parent")
+    parent = inside(line, "parent")
     return (
         line.get("type") != "invoiceitem"
         and parent.get("type") != "invoice_item_details"
         and line.get("proration") is not True
-        and _inside(parent, "subscription_item_details").get("proration") is not True
+        and inside(parent, "subscription_item_details").get("proration") is not True
     )
 
 
 def _read_invoice_payment(event: StripeEvent) -> tuple[Fact, ...]:
     """The one event that ties invoice and payment intent since API version basil, where neither names the other."""
-    payment = _inside(event.object, "payment")
-    objects = _distinct(
-        _identifier(event.object.get("invoice")),
-        _identifier(payment.get("payment_intent")),
-        _identifier(payment.get("charge")),
+    payment = inside(event.object, "payment")
+    objects = distinct(
+        identifier(event.object.get("invoice")),
+        identifier(payment.get("payment_intent")),
+        identifier(payment.get("charge")),
     )
     return (ObjectsLinked(objects),) if len(objects) > 1 else ()
 
@@ -241,31 +238,9 @@ _READERS: Final[Mapping[str, Callable[[StripeEvent], tuple[Fact, ...]]]] = {
 }
 
 
-class _Person(NamedTuple):
-    external_id: str | None
-    click_id: str | None
-    code: str | None
-
-
-def _person(*metadata: Object, reference: object = None) -> _Person:
-    """Who is named, by the first source that names it.
-
-    Our own key comes before `client_reference_id`, which an app may use for something else.
-    """
-
-    def first(key: str, fits: re.Pattern[str]) -> str | None:
-        return next((text for source in metadata if (text := _text(source.get(key), fits))), None)
-
-    return _Person(
-        external_id=first("goodword_user", _EXTERNAL_ID) or _text(reference, _EXTERNAL_ID),
-        click_id=first("goodword_click", _IDENTIFIER),
-        code=first("goodword_code", _IDENTIFIER),
-    )
-
-
-def _linked(source: Object, person: _Person, objects: tuple[str, ...], at: datetime) -> tuple[Fact, ...]:
+def _linked(source: Object, person: Person, objects: tuple[str, ...], at: datetime) -> tuple[Fact, ...]:
     """Worth saying where somebody is named, or where a customer may have been named elsewhere."""
-    if not any(person) and not _distinct(*_customers(source)):
+    if not any(person) and not distinct(*_customers(source)):
         return ()
     return (IdentityLinked(objects, person.external_id, person.click_id, person.code, at),)
 
@@ -273,7 +248,7 @@ def _linked(source: Object, person: _Person, objects: tuple[str, ...], at: datet
 def _payment(
     event: StripeEvent,
     key: str | None,
-    person: _Person,
+    person: Person,
     objects: tuple[str, ...],
     *,
     net: int,
@@ -284,7 +259,7 @@ def _payment(
         return ()  # a trial, a full discount, a credit: it happened, but nothing was paid
     if key is None:
         raise EventUnreadable("the payment has no id")
-    currency = _text(event.object.get("currency"), _CURRENCY)
+    currency = text(event.object.get("currency"), _CURRENCY)
     return (
         PaymentSucceeded(
             key=key,
@@ -301,7 +276,7 @@ def _payment(
 
 
 def _customers(source: Object) -> tuple[str | None, str | None]:
-    return _identifier(source.get("customer")), _identifier(source.get("customer_account"))
+    return identifier(source.get("customer")), identifier(source.get("customer_account"))
 
 
 def _created(event: StripeEvent) -> datetime:
@@ -310,36 +285,6 @@ def _created(event: StripeEvent) -> datetime:
     if created is None:
         raise EventUnreadable("neither the object nor the event says when it was created")
     return created
-
-
-def _inside(source: Object, *path: str) -> Object:
-    """The object at the end of `path`; an empty one where anything on the way is not an object."""
-    for name in path:
-        value = source.get(name)
-        source = cast("Object", value) if isinstance(value, dict) else {}
-    return source
-
-
-def _elements(source: Object, name: str) -> Iterator[Object]:
-    """The objects in the list at `name`."""
-    value = source.get(name)
-    if isinstance(value, list):
-        for element in cast("list[object]", value):
-            if isinstance(element, dict):
-                yield cast("Object", element)
-
-
-def _text(value: object, fits: re.Pattern[str] = _IDENTIFIER) -> str | None:
-    return value if isinstance(value, str) and fits.fullmatch(value) else None
-
-
-def _identifier(value: object) -> str | None:
-    """An object's id, given plain or expanded."""
-    return _text(cast("Object", value).get("id") if isinstance(value, dict) else value)
-
-
-def _distinct(*identifiers: str | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(identifier for identifier in identifiers if identifier is not None))
 
 
 def _amount(source: Object, name: str) -> int | None:
