@@ -1,6 +1,7 @@
 """Clicks: following a link, reporting a click, checking a code."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import psycopg
@@ -38,7 +39,7 @@ def location(answer: Answer) -> tuple[str, dict[str, str]]:
     return parts._replace(query="").geturl(), dict(parse_qsl(parts.query, keep_blank_values=True))
 
 
-def clicks(superuser: psycopg.Connection, company: Company) -> list[dict[str, object]]:
+def clicks(superuser: psycopg.Connection, company: Company) -> list[dict[str, Any]]:
     return rows.find(
         superuser, "SELECT * FROM clicks WHERE company_id = %(company_id)s ORDER BY id", company_id=company.id
     )
