@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,16 @@ def test_a_failing_function_answers_its_error(client: Client) -> None:
     assert status == 500
     assert isinstance(error, dict)
     assert (error["errorType"], error["errorMessage"]) == ("ValueError", "no")
+
+
+def test_only_its_own_timeout_ends_a_function_that_is_run_by_hand(tmp_path: Path) -> None:
+    with serving(tmp_path / "impatient", TEMPLATE, integration_timeout=0.1) as client:
+        slow = {"headers": {"x-do": '{"sleep": 0.3}'}}
+        assert client.send("GET", "/long", [("x-do", '{"sleep": 0.3}')]).status == 503
+        assert invoke(client, "EchoFunction", slow)[0] == 200
+        status, error = invoke(client, "HurriedFunction", {"headers": {"x-do": '{"sleep": 9}'}})
+        assert isinstance(error, dict)
+        assert (status, error["errorType"]) == (500, "Sandbox.Timedout")
 
 
 def test_a_function_that_is_not_there_is_not_found(client: Client) -> None:
