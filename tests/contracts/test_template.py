@@ -19,6 +19,7 @@ ROLES = {
     "TrackClickFunction": "click",
     "AttributeSignupFunction": "app",
     "ReceiveStripeWebhookFunction": "webhook",
+    "ReceiveWhopWebhookFunction": "webhook",
     "RedeemPointsFunction": "app",
     "CheckAccessFunction": "app",
     "ServeUsersFunction": "app",

@@ -7,6 +7,8 @@ Reading is linear in the body's length, because it happens before anybody knows 
 
 import json
 import math
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from itertools import chain
 from typing import Final, Never, cast
 
@@ -23,10 +25,13 @@ class EventMalformed(ValueError):
     code: Final = "malformed_body"
 
 
-def read_object(raw: bytes) -> dict[str, object]:
-    """The JSON object in `raw`. Raises EventMalformed, and nothing else, for every other body."""
+def read_object(raw: bytes, *, exact: bool = False) -> dict[str, object]:
+    """The JSON object in `raw`. Raises EventMalformed, and nothing else, for every other body.
+
+    Where fractions may be money they are read `exact`, as Decimal: a float is another number than the one written.
+    """
     try:
-        body: object = _DECODER.decode(raw.decode())
+        body: object = (_EXACT_DECODER if exact else _DECODER).decode(raw.decode())
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise EventMalformed("the body is not strict JSON") from error
     if not isinstance(body, dict):
@@ -49,13 +54,24 @@ def _finite(text: str) -> float:
     return number
 
 
+def _exact(text: str) -> Decimal:
+    _finite(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:  # an exponent of more than eighteen digits
+        raise ValueError("a number is too small") from error
+
+
 def _no_constant(name: str) -> Never:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER: Final = json.JSONDecoder(
-    object_pairs_hook=_without_duplicates, parse_float=_finite, parse_constant=_no_constant
-)
+def _decoder(fraction: Callable[[str], object]) -> json.JSONDecoder:
+    return json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_float=fraction, parse_constant=_no_constant)
+
+
+_DECODER: Final = _decoder(_finite)
+_EXACT_DECODER: Final = _decoder(_exact)
 
 
 def _refuse_what_cannot_be_stored(body: dict[str, object]) -> None:

@@ -1,0 +1,25 @@
+"""What Whop tells us, at the URL that the company, or the app it installed, gave to Whop."""
+
+from goodword.core import clock, ids
+from goodword.core.http import LARGEST_WEBHOOK, App, Request, Response, answer
+from goodword.payments import reception, whop_webhooks
+from goodword.payments.inbox import Receipt
+
+app = App(largest_body=LARGEST_WEBHOOK)
+
+
+@app.route("POST /webhooks/whop/{endpoint_id}", scope=None, answers={200: Receipt})
+def receive(request: Request) -> Response:
+    """Verify an event, keep it, and apply it once."""
+    endpoint_id = ids.parse("whe", request.path_parameters["endpoint_id"])
+    now = clock.real_now().timestamp()
+    return answer(200, reception.receive(whop_webhooks.incoming(request.body, request.headers, endpoint_id, now)))
+
+
+@app.route("GET /webhooks/whop/{endpoint_id}", scope=None, answers={200: None})
+def show(_: Request) -> Response:
+    """Show that the URL answers."""
+    return Response(200)
+
+
+lambda_handler = app.handle
