@@ -1,0 +1,38 @@
+"""A scene: the people and things of a company that the example events are about, made over HTTP."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from local.client import Client
+
+
+class SceneError(Exception):
+    """The scene cannot be set; the message is one line that says what was refused."""
+
+
+def prepare(line: Mapping[str, str]) -> dict[str, object]:
+    """Ada, Ben whom she brought, points, an option and a click of hers; the values of the events' placeholders.
+
+    `line` is that of a company nobody has used yet, on a running server. Raises SceneError.
+    """
+    client = Client(line["url"], line["secret_key"])
+
+    def make(path: str, body: dict[str, object], headers: dict[str, str] | None = None) -> Any:  # noqa: ANN401
+        answer = client.send("POST", path, body, headers=headers)
+        if answer.status not in (200, 201):
+            raise SceneError(f"POST {path} answered {answer.status}: {answer.raw.decode()}")
+        return answer.json
+
+    code = make("/v1/signups", {"user": {"external_id": "ada", "username": "Ada"}})["user"]["referral_code"]
+    make("/v1/signups", {"user": {"external_id": "ben"}, "referral_code": code})
+    make("/v1/users/ada/points", {"points": 100, "note": "for a start"}, {"idempotency-key": "start"})
+    option = {"kind": "quota", "name": "20 AI calls", "feature": "ai_calls", "quantity": 20, "cost_points": 30}
+    values = {
+        **line,
+        "code": code,
+        "click_id": make("/v1/clicks", {"code": code})["id"],
+        "option_id": make("/v1/redemption-options", option)["id"],
+        "endpoint_id": line["stripe_endpoint"].rpartition("/")[2],
+    }
+    client.close()
+    return values

@@ -1,0 +1,163 @@
+"""What each example event leads to, wherever its function runs: what it answers, and which rows it stores."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+
+from local import events, scene
+from tests.support import rows
+from tests.support.companies import Company
+
+Invoke = Callable[[str, dict[str, Any]], Any]
+"""Runs a function, named by its logical id, on an event and answers its result."""
+
+SIGNED_UP = {"users": 1, "codes": 1, "signups": 1, "outbox_events": 1, "activity": 1}
+REFERRED = {"referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1, "outbox_events": 3}
+QUALIFIED = {"payments": 1, "awards": 1, "entries": 1, "lots": 1, "outbox_events": 3}
+DONE_ONCE = {"idempotent_answers": 1}
+KEPT = {"inbox_events": 1}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What an event leads to: the status, a part of the body, where a redirect leads, and how many rows are new."""
+
+    status: int | None
+    shows: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    stores: Mapping[str, int] = field(default_factory=dict[str, int])
+    leads_to: str = ""
+
+
+def receipt(outcome: str) -> dict[str, Any]:
+    return {"received": True, "duplicate": False, "outcome": outcome}
+
+
+def together(*parts: Mapping[str, int]) -> dict[str, int]:
+    """The sum of several sets of rows."""
+    return {table: sum(part.get(table, 0) for part in parts) for table in set().union(*parts)}
+
+
+TABLE: dict[str, Row] = {
+    "administer_account__clock": Row(200, {"now": "2027-02-01T00:00:00.000000Z"}),
+    "administer_account__endpoint": Row(201, stores=together({"provider_endpoints": 1}, DONE_ONCE)),
+    "administer_account__read_clock": Row(200, {"now": None}),
+    "administer_program__give_points": Row(
+        201,
+        {"type": "ADMIN_GRANT", "delta": 50, "balance_after": 155, "note": "for her talk at the meetup"},
+        together({"entries": 1, "lots": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
+    ),
+    "administer_program__offer": Row(
+        201,
+        {"kind": "quota", "feature": "ai_calls", "quantity": 20, "cost_points": 30, "stock": 1000, "active": True},
+        together({"redemption_options": 1}, DONE_ONCE),
+    ),
+    "administer_program__read": Row(200, {"version": 1, "program": {"schema_version": 1, "timezone": "UTC"}}),
+    "administer_program__take_points": Row(
+        201,
+        {"type": "ADMIN_GRANT", "delta": -40, "balance_after": 65, "note": "given twice"},
+        # out of two lots: the referral's 5 points are older
+        together({"entries": 1, "allocations": 2, "outbox_events": 1, "activity": 1}, DONE_ONCE),
+    ),
+    "answer_unknown_route__anything": Row(404, {"code": "route_not_found", "status": 404}),
+    "attribute_signup__activate": Row(  # within five minutes of the signup: it will count later
+        200, {"referral": {"referee": "ben", "stage": "registered"}}, {"activations": 1, "activity": 1}
+    ),
+    "attribute_signup__in_base64": Row(201, {"user": {"external_id": "fay", "username": "Fay"}}, SIGNED_UP),
+    "attribute_signup__of_a_known_user": Row(
+        200, {"user": {"external_id": "ben", "username": None}, "attribution": {"outcome": "attributed"}}
+    ),
+    "attribute_signup__with_click": Row(
+        201,
+        {"attribution": {"outcome": "attributed", "source": "click"}, "referral": {"referrer": "ada"}},
+        together(SIGNED_UP, REFERRED),
+    ),
+    "attribute_signup__with_code": Row(
+        201,
+        {
+            "user": {"external_id": "cleo", "email": "cleo@example.net", "balance": 25},
+            "attribution": {"outcome": "attributed", "source": "code", "click_id": None},
+            "referral": {"referrer": "ada", "referee": "cleo", "app_id": "web"},
+        },
+        together(SIGNED_UP, REFERRED, DONE_ONCE),
+    ),
+    "attribute_signup__with_unknown_code": Row(
+        201, {"attribution": {"outcome": "rejected", "reason": "unknown_code"}, "referral": None}, SIGNED_UP
+    ),
+    "check_access__consume": Row(
+        200,
+        {"feature": "weight_entries", "allowed": True, "used": 2, "limit": 30, "remaining": 28},
+        together({"usage_counters": 1, "usages": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
+    ),
+    # a counter at 0 is the lock of this user and feature, and says nothing
+    "check_access__consume_what_is_off": Row(422, {"code": "feature_disabled"}, {"usage_counters": 1}),
+    "check_access__entitlement": Row(200, {"feature": "ai_calls", "allowed": False, "reason": "disabled", "limit": 0}),
+    "check_access__entitlements": Row(200, {"has_more": False}),
+    "migrate_database__migrate": Row(None, {"applied": []}),
+    "migrate_database__open_company": Row(None, {"applied": []}),
+    "receive_stripe_webhook__checkout_of_a_subscription": Row(
+        200, receipt("applied"), together({"identity_links": 4}, KEPT)
+    ),
+    "receive_stripe_webhook__checkout_session_completed": Row(
+        200, receipt("applied"), together({"identity_links": 3}, QUALIFIED, KEPT)
+    ),
+    "receive_stripe_webhook__invoice_paid_basil": Row(
+        200, receipt("applied"), together({"identity_links": 3}, QUALIFIED, KEPT)
+    ),
+    "receive_stripe_webhook__invoice_paid_before_basil": Row(
+        200, receipt("applied"), together({"identity_links": 5}, QUALIFIED, KEPT)
+    ),
+    "receive_stripe_webhook__invoice_payment_paid": Row(200, receipt("applied"), together({"object_links": 2}, KEPT)),
+    "receive_stripe_webhook__of_a_connected_account": Row(200, receipt("ignored"), KEPT),
+    "receive_stripe_webhook__probe": Row(200),
+    "receive_stripe_webhook__thin_event": Row(200, receipt("failed"), KEPT),
+    "receive_stripe_webhook__unknown_type": Row(200, receipt("ignored"), KEPT),
+    "redeem_points__balance": Row(200, {"user_id": "ada", "balance": 105, "total_earned": 105, "total_spent": 0}),
+    "redeem_points__options": Row(200, {"has_more": False}),
+    "redeem_points__quota": Row(
+        201,
+        {"kind": "quota", "quantity": 1, "cost_points": 30, "status": "fulfilled", "balance_after": 75},
+        together(
+            {"redemptions": 1, "quota_grants": 1, "entries": 1, "allocations": 2, "outbox_events": 1, "activity": 1},
+            DONE_ONCE,
+        ),
+    ),
+    "redeem_points__transactions": Row(200, {"has_more": False}),
+    "serve_users__circle": Row(200, {"has_more": False}),
+    "serve_users__read": Row(200, {"external_id": "ada", "username": "Ada", "balance": 105}),
+    "serve_users__unknown": Row(404, {"code": "user_not_found"}),
+    "track_click__check_code": Row(200, {"valid": True, "referrer": {"display_name": "Ada"}}, {"rate_windows": 1}),
+    "track_click__follow": Row(302, leads_to="utm_source=newsletter&gw_click=clk_", stores={"clicks": 1}),
+    "track_click__follow_again": Row(302, leads_to="gw_click=clk_", stores={"clicks": 1}),
+    "track_click__head": Row(302),
+    "track_click__link_preview": Row(302),
+    "track_click__report": Row(201, stores={"clicks": 1}),
+    "track_click__unknown_code": Row(302, leads_to="utm_source=podcast"),
+}
+
+
+def play(name: str, company: Company, superuser: psycopg.Connection, invoke: Invoke) -> None:
+    """Run an example on a fresh company and check what it led to."""
+    event, expected = events.load(name, scene.prepare(company.line)), TABLE[name]
+    before = rows.count(superuser, company.id)
+    result = invoke(events.logical_id(name), event)
+    stored = rows.count(superuser, company.id)
+    stored.subtract(before)
+    shown = json.loads(result["body"] or "{}") if "statusCode" in result else result
+    assert result.get("statusCode") == expected.status, shown
+    assert part_of(shown, expected.shows) == expected.shows
+    assert {table: change for table, change in stored.items() if change} == expected.stores
+    if expected.status == 302:
+        assert urlsplit(result["headers"]["location"]).query.startswith(expected.leads_to)
+        assert ("gw_click" in result["headers"]["location"]) == ("clicks" in expected.stores) == bool(result["cookies"])
+
+
+def part_of(whole: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
+    """As much of an answer as is expected of it, however deep."""
+    return {
+        name: part_of(whole[name], value) if isinstance(value, Mapping) and whole[name] else whole[name]
+        for name, value in like.items()
+    }
