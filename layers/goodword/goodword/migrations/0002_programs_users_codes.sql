@@ -117,6 +117,46 @@ CREATE FUNCTION received_at_of(click_id uuid) RETURNS timestamptz
     RETURN 'epoch'::timestamptz
         + (('x0000' || substr(replace(click_id::text, '-', ''), 1, 12))::bit(64)::bigint) * interval '1 millisecond';
 
+-- A visit: where a code leads and, when it counts and the code may be used, the recorded click. The busiest statement
+-- there is: one trip, and a function because its plans are then made once per connection and not once per click.
+-- An unknown code leaves everything NULL. A click recorded by an earlier attempt is left as it is.
+CREATE FUNCTION record_click(
+    p_code text, p_company uuid, p_click uuid, p_received_at timestamptz, p_counted boolean,
+    p_previous uuid, p_previous_at timestamptz, p_app_id text, p_landing_url text, p_referrer_url text,
+    p_ip_hash bytea, p_agent_hash bytea, p_device_hash bytea, p_hash_key smallint,
+    OUT destination text, OUT company_destination text, OUT refusal text, OUT window_days integer,
+    OUT expires_at timestamptz
+) LANGUAGE plpgsql AS $$
+DECLARE
+    target codes;
+    at timestamptz;
+    chain uuid;
+BEGIN
+    SELECT * INTO target FROM codes WHERE codes.code = p_code;
+    IF target.id IS NULL OR target.company_id <> coalesce(p_company, target.company_id) THEN
+        RETURN;
+    END IF;
+    SELECT companies.destination_url, coalesce(companies.test_now, clock_timestamp()) INTO company_destination, at
+    FROM companies WHERE companies.id = target.company_id;
+    SELECT (program #>> '{attribution,window_days}')::integer INTO window_days FROM program_versions
+    WHERE program_versions.company_id = target.company_id ORDER BY version DESC LIMIT 1;
+    destination := coalesce(target.destination_url, company_destination);
+    refusal := code_refusal(target, at);
+    expires_at := at + make_interval(days => window_days);
+    IF refusal IS NOT NULL OR NOT p_counted THEN
+        RETURN;
+    END IF;
+    IF p_previous IS NOT NULL THEN
+        SELECT clicks.chain_id INTO chain FROM clicks
+        WHERE clicks.received_at = p_previous_at AND clicks.id = p_previous AND clicks.company_id = target.company_id;
+    END IF;
+    INSERT INTO clicks (received_at, id, company_id, code_id, chain_id, occurred_at, expires_at, app_id,
+        landing_url, referrer_url, ip_hash, agent_hash, device_hash, hash_key_id)
+    VALUES (p_received_at, p_click, target.company_id, target.id, coalesce(chain, p_click), at, expires_at, p_app_id,
+        p_landing_url, p_referrer_url, p_ip_hash, p_agent_hash, p_device_hash, p_hash_key)
+    ON CONFLICT ON CONSTRAINT clicks_pk DO NOTHING;
+END $$;
+
 -- A sliding window per subject: the times of the hits that still count. One row, one lock, exact.
 CREATE TABLE rate_windows (
     company_id  uuid NOT NULL,
@@ -137,4 +177,5 @@ GRANT INSERT, UPDATE ON codes TO :"app", :"admin";
 GRANT SELECT, INSERT ON clicks TO :"click";
 GRANT SELECT ON clicks TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, UPDATE ON rate_windows TO :"click", :"app", :"admin";
+GRANT EXECUTE ON FUNCTION record_click TO :"click";
 GRANT EXECUTE ON FUNCTION code_refusal, received_at_of TO :"click", :"webhook", :"app", :"admin", :"jobs";

@@ -34,38 +34,11 @@ _BOTS = re.compile(
 
 REFUSALS = {"inactive": "inactive_code", "expired": "expired_code", "used_up": "code_used_up"}
 
-# The company's now is written out (not company_now()): this is the busiest statement there is.
 _RECORD = """
-    WITH target AS (
-        SELECT codes.company_id, codes.id AS code_id,
-            coalesce(codes.destination_url, companies.destination_url) AS destination,
-            companies.destination_url AS company_destination, code_refusal(codes, now.at) AS refusal, now.at,
-            terms.window_days
-        FROM codes
-        JOIN companies ON companies.id = codes.company_id
-        CROSS JOIN LATERAL (SELECT coalesce(companies.test_now, clock_timestamp()) AS at) AS now
-        CROSS JOIN LATERAL (
-            SELECT (program #>> '{attribution,window_days}')::integer AS window_days FROM program_versions
-            WHERE program_versions.company_id = codes.company_id ORDER BY version DESC LIMIT 1
-        ) AS terms
-        WHERE codes.code = %(code)s AND codes.company_id = coalesce(%(company_id)s::uuid, codes.company_id)
-    ), recorded AS (
-        INSERT INTO clicks (received_at, id, company_id, code_id, chain_id, occurred_at, expires_at, app_id,
-            landing_url, referrer_url, ip_hash, agent_hash, device_hash, hash_key_id)
-        SELECT received_at_of(%(id)s), %(id)s, target.company_id, code_id,
-            coalesce((
-                SELECT previous.chain_id FROM clicks AS previous
-                WHERE previous.received_at = received_at_of(%(previous_id)s) AND previous.id = %(previous_id)s::uuid
-                    AND previous.company_id = target.company_id
-            ), %(id)s),
-            at, at + make_interval(days => window_days), %(app_id)s, %(landing_url)s, %(referrer_url)s,
-            %(ip_hash)s::bytea, %(agent_hash)s::bytea, %(device_hash)s::bytea, %(hash_key_id)s
-        FROM target WHERE refusal IS NULL AND %(counted)s
-        ON CONFLICT ON CONSTRAINT clicks_pk DO NOTHING
-    )
-    SELECT destination, company_destination, refusal, window_days,
-        at + make_interval(days => window_days) AS expires_at
-    FROM target
+    SELECT destination, company_destination, refusal, window_days, expires_at
+    FROM record_click(%(code)s, %(company_id)s, %(id)s, %(received_at)s, %(counted)s, %(previous_id)s, %(previous_at)s,
+        %(app_id)s, %(landing_url)s, %(referrer_url)s, %(ip_hash)s, %(agent_hash)s, %(device_hash)s, %(hash_key_id)s)
+    WHERE destination IS NOT NULL
 """
 
 
@@ -172,10 +145,12 @@ def visit(
             _RECORD,
             {
                 "id": click_id,
+                "received_at": ids.time_of(click_id),
                 "company_id": company_id,
                 "code": normal_code(visited.code),
                 "counted": visited.counted,
                 "previous_id": visited.previous_id,
+                "previous_at": ids.time_of(visited.previous_id) if visited.previous_id else None,
                 "app_id": visited.app_id,
                 "landing_url": visited.landing_url,
                 "referrer_url": visited.referrer_url,
