@@ -1,0 +1,555 @@
+"""What Whop's events say, in every shape that is still being sent."""
+
+import itertools
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from goodword.core.fields import Email, Text, Url
+from goodword.payments.bodies import EventUnreadable
+from goodword.payments.whop import WhopEvent, facts
+from goodword.referral.facts import Fact, IdentityLinked, PaymentSucceeded, ProfileSeen
+
+CREATED = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+PAID = CREATED + timedelta(seconds=3)
+RENEWED = CREATED - timedelta(hours=1)
+SENT = CREATED + timedelta(minutes=1)
+
+
+def iso(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def event(value: dict[str, Any], event_type: str = "payment.succeeded", sent_at: datetime | None = SENT) -> WhopEvent:
+    return WhopEvent(type=event_type, company="biz_1", sent_at=sent_at, object=value)
+
+
+def nested(**fields: object) -> dict[str, Any]:
+    """29.99 with 2.00 tax in the shape of v1 without a date, with money as text."""
+    return {
+        "id": "pay_1",
+        "status": "paid",
+        "substatus": "succeeded",
+        "created_at": iso(CREATED),
+        "paid_at": iso(PAID),
+        "currency": "usd",
+        "total": "29.99",
+        "subtotal": "27.99",
+        "usd_total": "29.99",
+        "tax_amount": "2.0",
+        "amount_after_fees": "27.1",
+        "refunded_amount": "0.0",
+        "billing_reason": "subscription_create",
+        "user": {"id": "user_1", "name": "Cleo C.", "username": "cleo", "email": "cleo@example.net"},
+        "member": {"id": "mber_1", "phone": None},
+        "membership": {"id": "mem_1", "status": "active"},
+        "company": {"id": "biz_1", "title": "Shop", "route": "shop"},
+        "product": {"id": "prod_1", "title": "Club", "route": "club"},
+        "plan": {"id": "plan_1"},
+        "promo_code": None,
+        "checkout_configuration_id": "ch_1",
+        "metadata": {"goodword_user": "cleo"},
+    } | fields
+
+
+def money(amount: object, currency: str = "usd") -> dict[str, Any]:
+    return {"amount": amount, "currency": currency, "decimals": 2, "display_decimals": 2}
+
+
+def dated(**fields: object) -> dict[str, Any]:
+    """The same payment in the native shape since 2026-09-02-1."""
+    return {
+        "id": "pay_1",
+        "account_id": "biz_1",
+        "status": "paid",
+        "created_at": iso(CREATED),
+        "paid_at": iso(PAID),
+        "currency": "usd",
+        "total": money("29.99"),
+        "subtotal": money("27.99"),
+        "presentment_total": money("26.50", "eur"),
+        "tax_amount": money("2.00"),
+        "tax_behavior": "exclusive",
+        "customer_email": "cleo@example.net",
+        "user": {
+            "id": "user_1",
+            "name": "Cleo C.",
+            "username": "cleo",
+            "profile_picture": {"url": "https://a.b/c.png"},
+        },
+        "member_id": "mber_1",
+        "membership_id": "mem_1",
+        "plan_id": "plan_1",
+        "product_id": "prod_1",
+        "promo_code_id": None,
+        "checkout_configuration_id": "ch_1",
+        "metadata": {"goodword_user": "cleo"},
+    } | fields
+
+
+def flat(**fields: object) -> dict[str, Any]:
+    """27.99 in the shape of v5, which shows no tax."""
+    return {
+        "id": "pay_1",
+        "membership_id": "mem_1",
+        "product_id": "prod_1",
+        "user_id": "user_1",
+        "plan_id": "plan_1",
+        "company_id": "biz_1",
+        "created_at": int(CREATED.timestamp()),
+        "paid_at": int(PAID.timestamp()),
+        "status": "paid",
+        "subtotal": Decimal("27.99"),
+        "final_amount": Decimal("27.99"),
+        "currency": "usd",
+        "refunded_amount": Decimal("0.0"),
+        "checkout_id": "4t9y",
+        "user_email": "cleo@example.net",
+        "user_username": "cleo",
+        "membership_metadata": {"goodword_user": "cleo"},
+        "affiliate": None,
+    } | fields
+
+
+def membership(**fields: object) -> dict[str, Any]:
+    """A membership in the shape of v1 without a date."""
+    return {
+        "id": "mem_1",
+        "status": "active",
+        "created_at": iso(CREATED),
+        "joined_at": iso(CREATED),
+        "renewal_period_start": iso(RENEWED),
+        "user": {"id": "user_1", "name": "Cleo C.", "username": "cleo", "email": "cleo@example.net"},
+        "member": {"id": "mber_1"},
+        "company": {"id": "biz_1"},
+        "plan": {"id": "plan_1"},
+        "metadata": {"goodword_user": "cleo"},
+    } | fields
+
+
+def dated_membership(**fields: object) -> dict[str, Any]:
+    """The native shape since 2026-07-23: no e-mail, and a `member` without an id."""
+    return {
+        "id": "mem_1",
+        "status": "active",
+        "user_id": "user_1",
+        "plan_id": "plan_1",
+        "created_at": iso(CREATED),
+        "current_period_end": iso(SENT),
+        "metadata": {"goodword_user": "cleo"},
+        "member": {"access_level": "customer", "position": 1},
+        "account": {"id": "biz_1", "title": "Shop"},
+    } | fields
+
+
+def flat_membership(**fields: object) -> dict[str, Any]:
+    """The shape of v5."""
+    return {
+        "id": "mem_1",
+        "product_id": "prod_1",
+        "user_id": "user_1",
+        "plan_id": "plan_1",
+        "page_id": "biz_1",
+        "created_at": int(CREATED.timestamp()),
+        "renewal_period_start": int(RENEWED.timestamp()),
+        "status": "active",
+        "valid": True,
+        "metadata": {"goodword_user": "cleo"},
+    } | fields
+
+
+SHAPES = {"v1": nested, "dated v1": dated, "v5": flat}
+each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+
+
+def payment(*told: Fact) -> PaymentSucceeded | None:
+    return next((fact for fact in told if isinstance(fact, PaymentSucceeded)), None)
+
+
+def linked(*told: Fact) -> IdentityLinked | None:
+    return next((fact for fact in told if isinstance(fact, IdentityLinked)), None)
+
+
+def profile(*told: Fact) -> ProfileSeen | None:
+    return next((fact for fact in told if isinstance(fact, ProfileSeen)), None)
+
+
+def net(value: dict[str, Any]) -> tuple[int, str | None] | None:
+    paid = payment(*facts(event(value)))
+    return paid and (paid.net_amount, paid.currency)
+
+
+# The whole of it
+
+
+@pytest.mark.parametrize(
+    ("value", "objects", "avatar_url"),
+    [
+        pytest.param(nested(), ("user_1", "mem_1", "mber_1", "pay_1"), None, id="v1"),
+        pytest.param(
+            nested(total=Decimal("29.99"), tax_amount=2),
+            ("user_1", "mem_1", "mber_1", "pay_1"),
+            None,
+            id="v1, money as numbers",
+        ),
+        pytest.param(dated(), ("user_1", "mem_1", "mber_1", "pay_1"), "https://a.b/c.png", id="dated v1"),
+        pytest.param(flat(), ("user_1", "mem_1", "pay_1"), None, id="v5"),
+    ],
+)
+def test_a_payment_says_the_same_in_every_shape(
+    value: dict[str, Any], objects: tuple[str, ...], avatar_url: str | None
+) -> None:
+    assert facts(event(value)) == (
+        IdentityLinked(objects, external_id="cleo", click_id=None, code=None, at=CREATED),
+        ProfileSeen(objects, "user_1", username="cleo", email="cleo@example.net", avatar_url=avatar_url),
+        PaymentSucceeded(
+            key="pay_1",
+            objects=objects,
+            external_id="cleo",
+            click_id=None,
+            code=None,
+            currency="usd",
+            net_amount=2_799,
+            paid_at=PAID,
+            period_start=None,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "event_type",
+    ["membership.activated", "membership.deactivated", "membership.went_valid", "membership.went_invalid"],
+)
+@pytest.mark.parametrize(
+    ("value", "objects", "username", "email"),
+    [
+        (membership(), ("user_1", "mber_1", "mem_1"), "cleo", "cleo@example.net"),
+        (dated_membership(), ("user_1", "mem_1"), None, None),
+        (flat_membership(), ("user_1", "mem_1"), None, None),
+    ],
+    ids=SHAPES,
+)
+def test_a_membership_says_who_it_belongs_to(
+    event_type: str, value: dict[str, Any], objects: tuple[str, ...], username: str | None, email: str | None
+) -> None:
+    assert facts(event(value, event_type)) == (
+        IdentityLinked(objects, external_id="cleo", click_id=None, code=None, at=CREATED),
+        ProfileSeen(objects, "user_1", username, email, avatar_url=None),
+    )
+
+
+@pytest.mark.parametrize(
+    "event_type",
+    ["payment.created", "payment.failed", "payment.pending", "refund.created", "dispute.created", "invoice.paid",
+     "membership.updated", "app_payment.succeeded", "app_membership.went_valid", "something.new"],
+)  # fmt: skip
+@pytest.mark.parametrize("value", [nested(), membership(), {}])
+def test_other_events_say_nothing_here(event_type: str, value: dict[str, Any]) -> None:
+    assert facts(event(value, event_type)) == ()
+
+
+def test_an_event_about_nothing_says_nothing() -> None:
+    assert facts(event({}, "membership.activated", None)) == ()
+    assert facts(event({}, sent_at=None)) == ()
+
+
+# Who
+
+
+@each_shape
+@pytest.mark.parametrize(
+    ("metadata", "person"),
+    [
+        ({"goodword_user": "cleo"}, ("cleo", None, None)),
+        ({"goodword_user": "a" * 129}, (None, None, None)),
+        ({"goodword_user": "not an id", "goodword_click": "clk_1"}, (None, "clk_1", None)),
+        ({"goodword_user": "cleo", "goodword_click": "clk_1", "goodword_code": "ADA"}, ("cleo", "clk_1", "ADA")),
+        ({"order": "7"}, (None, None, None)),
+        (None, (None, None, None)),
+        ("cleo", (None, None, None)),
+    ],
+)
+def test_the_checkouts_metadata_names_the_person(shape: Any, metadata: object, person: tuple[str | None, ...]) -> None:  # noqa: ANN401 - a function with keywords
+    told = facts(event(shape(metadata=metadata, membership_metadata=None)))
+    for fact in (linked(*told), payment(*told)):
+        assert fact is not None
+        assert (fact.external_id, fact.click_id, fact.code) == person
+
+
+def test_metadata_may_stand_on_the_membership() -> None:
+    value = nested(metadata={}, membership={"id": "mem_1", "metadata": {"goodword_user": "cleo"}})
+    fact = linked(*facts(event(value)))
+    assert fact is not None
+    assert fact.external_id == "cleo"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "promo_code", "code"),
+    [
+        ({}, {"id": "promo_1", "code": "ADA10"}, "ADA10"),
+        ({"goodword_code": "BEN"}, {"id": "promo_1", "code": "ADA10"}, "BEN"),
+        ({}, {"id": "promo_1", "code": None}, None),
+        ({}, {"id": "promo_1", "code": "two words"}, None),
+        ({}, "promo_1", None),
+        ({}, None, None),
+    ],
+)
+def test_a_promotion_code_stands_in_for_a_referral_code(metadata: object, promo_code: object, code: str | None) -> None:
+    fact = payment(*facts(event(nested(metadata=metadata, promo_code=promo_code))))
+    assert fact is not None
+    assert fact.code == code
+
+
+def test_what_many_people_share_links_nobody() -> None:
+    shared = {"biz_1", "plan_1", "prod_1", "promo_1", "ch_1", "4t9y"}
+    values = (nested(promo_code={"id": "promo_1"}), dated(promo_code_id="promo_1"), flat(), membership())
+    for value in values:
+        for fact in facts(event(value)):
+            assert not shared & set(fact.objects)
+
+
+@pytest.mark.parametrize(
+    ("fields", "seen"),
+    [
+        ({}, ("cleo", "cleo@example.net", None)),
+        ({"user": {"id": "user_1"}}, (None, None, None)),
+        ({"user": "user_1"}, (None, None, None)),
+        ({"user": None, "user_id": "user_1"}, (None, None, None)),
+        ({"user": {"id": "user_1", "profile_pic_url": "https://a.b/c"}}, (None, None, "https://a.b/c")),
+        ({"user": {"id": "user_1", "profile_picture": {"url": "javascript:x"}}}, (None, None, None)),
+        ({"user": {"id": "user_1", "username": "u" * 201, "email": "nobody"}}, (None, None, None)),
+        ({"user": {"id": "user_1", "username": 7, "email": []}}, (None, None, None)),
+        ({"user": {"id": "user_1", "email": "nobody"}, "customer_email": "c@d.e"}, (None, "c@d.e", None)),
+    ],
+)
+def test_a_profile_is_what_an_app_might_have_told(fields: dict[str, Any], seen: tuple[str | None, ...]) -> None:
+    fact = profile(*facts(event(nested(**fields))))
+    assert fact is not None
+    assert (fact.whop_user_id, fact.username, fact.email, fact.avatar_url) == ("user_1", *seen)
+
+
+@pytest.mark.parametrize("user", [None, {}, {"username": "cleo"}, {"id": None}, {"id": 7}, [], "two words"])
+def test_without_a_user_there_is_no_profile(user: object) -> None:
+    told = facts(event(nested(user=user)))
+    assert [type(fact) for fact in told] == [IdentityLinked, PaymentSucceeded]
+
+
+# Which
+
+
+@each_shape
+@pytest.mark.parametrize("key", [None, 7, "", "two words", []])
+def test_money_without_an_id_is_unreadable(shape: Any, key: object) -> None:  # noqa: ANN401 - as above
+    with pytest.raises(EventUnreadable):
+        facts(event(shape(id=key)))
+
+
+# How much
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param({}, (2_799, "usd"), id="tax on top"),
+        pytest.param({"tax_behavior": "inclusive"}, (2_799, "usd"), id="tax inside: in the total all the same"),
+        pytest.param({"tax_amount": None}, (2_999, "usd"), id="no tax"),
+        pytest.param({"tax_amount": "-2.00"}, (2_999, "usd"), id="a tax below zero"),
+        pytest.param({"total": 30, "tax_amount": 0}, (3_000, "usd"), id="a whole number"),
+        pytest.param({"total": Decimal("6.9"), "tax_amount": None}, (690, "usd"), id="one digit"),
+        pytest.param({"total": Decimal("0.1"), "tax_amount": None}, (10, "usd"), id="what no float holds"),
+        pytest.param({"total": Decimal("1.005"), "tax_amount": None}, (101, "usd"), id="half a cent goes up"),
+        pytest.param({"total": "1.0049999999999999", "tax_amount": None}, (100, "usd"), id="less than half goes down"),
+        pytest.param({"total": "0.001", "tax_amount": None}, (1, "usd"), id="never down to nothing"),
+        pytest.param({"currency": "USD"}, (2_799, "usd"), id="capitals"),
+        pytest.param({"currency": "jpy", "total": "3000.0", "tax_amount": "273"}, (2_727, "jpy"), id="yen"),
+        pytest.param({"currency": "kwd", "total": "9.5", "tax_amount": None}, (9_500, "kwd"), id="dinars"),
+        pytest.param({"currency": "whop_usd"}, (2_799, "whop_usd"), id="Whop's own"),
+        pytest.param({"currency": "eth", "total": "0.012", "tax_amount": None}, (1, "eth"), id="crypto"),
+        pytest.param({"total": money("29.99", "eur"), "tax_amount": money("2", "eur")}, (2_799, "eur"), id="its own"),
+        pytest.param({"currency": None, "total": money("29.99", "eur"), "tax_amount": None}, (2_999, "eur"), id="only"),
+        pytest.param({"total": {"amount": "29.99"}, "tax_amount": None}, (2_999, "usd"), id="an amount without one"),
+        pytest.param({"total": money("9"), "tax_amount": money("0", "eur")}, (900, "usd"), id="no tax in another"),
+        pytest.param({"total": None, "final_amount": "5", "tax_amount": None}, (500, "usd"), id="by its older name"),
+        pytest.param({"status": "open", "substatus": "refunded"}, (2_799, "usd"), id="whatever became of it since"),
+        pytest.param({"total": str(2**63 - 1), "currency": "jpy", "tax_amount": None}, (2**63 - 1, "jpy"), id="most"),
+        pytest.param({"total": "0.0", "tax_amount": None, "currency": None}, None, id="a free purchase"),
+        pytest.param({"total": "0.0", "tax_amount": None}, None, id="nothing to pay"),
+        pytest.param({"total": None, "tax_amount": None, "currency": None}, None, id="no money at all"),
+        pytest.param({"currency": None}, None, id="nothing in any currency"),
+        pytest.param({"total": "-5.00"}, None, id="less than nothing"),
+        pytest.param({"total": "2.00"}, None, id="nothing but tax"),
+        pytest.param({"total": "1.00"}, None, id="less than its tax"),
+    ],
+)
+def test_the_net_amount(fields: dict[str, Any], expected: tuple[int, str] | None) -> None:
+    assert net(nested(**fields)) == expected
+
+
+def test_a_free_purchase_still_tells_who() -> None:
+    told = facts(event(nested(currency=None, total="0.0", tax_amount=None)))
+    assert [type(fact) for fact in told] == [IdentityLinked, ProfileSeen]
+
+
+UNREADABLE_AMOUNTS = [
+    "free", "", " 5", "5 ", "1,000.00", "1e3", "0x10", "NaN", "Infinity", "\N{ARABIC-INDIC DIGIT FIVE}", "9" * 21,
+    True, [], {}, {"amount": None}, {"amount": []}, {"amount": {"amount": "5"}}, 2**63, 10**4000, -(2**64),
+    Decimal("1e300"), Decimal("1e-300"), Decimal("1e-999999"), Decimal("1." + "3" * 30), Decimal("1e19"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("amount", UNREADABLE_AMOUNTS, ids=lambda amount: repr(amount)[:40])
+@pytest.mark.parametrize("name", ["total", "tax_amount"])
+def test_money_is_never_guessed(name: str, amount: object) -> None:
+    with pytest.raises(EventUnreadable):
+        facts(event(nested(**{name: amount})))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"total": None},
+        {"tax_amount": money("2.00", "eur")},
+        {"total": str(2**63 - 1), "currency": "usd"},
+        {"currency": "€"},
+        {"currency": ""},
+        {"currency": 7},
+        {"total": money("29.99", "€")},
+    ],
+)
+def test_neither_a_total_nor_a_currency_is_guessed(fields: dict[str, Any]) -> None:
+    with pytest.raises(EventUnreadable):
+        facts(event(nested(**fields)))
+
+
+CENTS = st.integers(0, 10**12)
+
+
+@given(total=CENTS, tax=CENTS)
+@example(total=1, tax=0)
+def test_the_net_amount_is_the_difference_to_the_cent(total: int, tax: int) -> None:
+    written = [Decimal(cents).scaleb(-2) for cents in (total, tax)]
+    expected = (total - tax, "usd") if total > tax else None
+    assert net(nested(total=written[0], tax_amount=written[1])) == expected
+    assert net(nested(total=f"{written[0]:f}", tax_amount=f"{written[1]:f}")) == expected
+    assert net(dated(total=money(f"{written[0]:.2f}"), tax_amount=money(f"{written[1]:.2f}"))) == expected
+    assert net(flat(final_amount=written[0])) == ((total, "usd") if total else None)
+
+
+# When
+
+
+@pytest.mark.parametrize(
+    ("fields", "paid_at"),
+    [
+        ({}, PAID),
+        ({"paid_at": None}, CREATED),
+        ({"paid_at": None, "created_at": None}, SENT),
+        ({"paid_at": "2026-01-01T13:00:00+01:00"}, CREATED),
+        ({"paid_at": "2026-01-01T12:00:00Z"}, CREATED),
+        ({"paid_at": "2026-01-01T12:00:00.000000000Z"}, CREATED),
+        ({"paid_at": int(CREATED.timestamp())}, CREATED),
+        ({"paid_at": 0}, datetime(1970, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_payment_is_dated_by_whop(fields: dict[str, Any], paid_at: datetime) -> None:
+    paid = payment(*facts(event(nested(**fields))))
+    assert paid is not None
+    assert paid.paid_at == paid_at
+    assert paid.paid_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"membership": {"id": "mem_1", "renewal_period_start": iso(RENEWED)}},
+        {"membership": {"id": "mem_1", "current_period_start": iso(RENEWED)}},
+        {"renewal_period_start": int(RENEWED.timestamp())},
+        {"current_period_start": iso(RENEWED)},
+        {"membership": {"renewal_period_start": iso(RENEWED)}, "renewal_period_start": iso(SENT)},
+    ],
+)
+def test_the_period_starts_with_the_renewal(fields: dict[str, Any]) -> None:
+    paid = payment(*facts(event(nested(**fields))))
+    assert paid is not None
+    assert paid.period_start == RENEWED
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["1700000000", "2026-01-01", "2026-01-01T12:00:00", "2026-13-01T12:00:00Z", "0001-01-01T00:00:00+23:59",
+     "9999-12-31T23:59:59-23:59", "now", "", True, -1, 253_402_300_800, 10**30, Decimal("1.5"), [], {}],
+    ids=repr,
+)  # fmt: skip
+def test_a_time_is_never_guessed(time: object) -> None:
+    for fields in ({"paid_at": time}, {"created_at": time}, {"renewal_period_start": time}):
+        with pytest.raises(EventUnreadable):
+            facts(event(nested(**fields)))
+    with pytest.raises(EventUnreadable):
+        facts(event(membership(created_at=time), "membership.activated"))
+
+
+def test_a_fact_without_any_time_is_unreadable() -> None:
+    for value, event_type in ((nested(paid_at=None), "payment.succeeded"), (membership(), "membership.activated")):
+        with pytest.raises(EventUnreadable):
+            facts(event({**value, "created_at": None}, event_type, sent_at=None))
+
+
+# Whatever comes
+
+
+ODD = st.sampled_from(
+    [None, True, -1, 0, 7, 10**30, Decimal("0.5"), Decimal("1e300"), "", "x", "usd", "user_2", [], ["x"], [[]], [{}],
+     {}, {"id": 7}, {"amount": 7}, {"amount": "1", "currency": []}]
+)  # fmt: skip
+HANDLED = st.sampled_from(
+    [
+        ("payment.succeeded", nested(promo_code={"id": "promo_1", "code": "ADA"})),
+        ("payment.succeeded", dated()),
+        ("payment.succeeded", flat()),
+        ("membership.activated", membership()),
+        ("membership.deactivated", dated_membership()),
+        ("membership.went_valid", flat_membership()),
+    ]
+)
+FITS = {"username": TypeAdapter[str](Text), "email": TypeAdapter[str](Email), "avatar_url": TypeAdapter[str](Url)}
+
+
+def places(value: object, way: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """The way to everything inside `value`."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [way, *itertools.chain.from_iterable(places(deeper, (*way, name)) for name, deeper in inner)]
+
+
+def replaced(value: Any, way: tuple[str | int, ...], new: object) -> Any:  # noqa: ANN401 - JSON
+    if not way:
+        return new
+    copy = value.copy()
+    copy[way[0]] = replaced(value[way[0]], way[1:], new)
+    return copy
+
+
+@given(HANDLED, st.data())
+def test_nothing_odd_in_any_place_breaks_the_reader(handled: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
+    event_type, value = handled
+    for _ in range(data.draw(st.integers(1, 3))):
+        way = data.draw(st.sampled_from(places(value)[1:]))
+        value = replaced(value, way, data.draw(ODD))
+    try:
+        told = facts(event(value, event_type))
+    except EventUnreadable:
+        return
+    for fact in told:
+        assert all(isinstance(name, str) and name for name in fact.objects)
+        if isinstance(fact, PaymentSucceeded):
+            assert type(fact.net_amount) is int
+            assert 0 < fact.net_amount < 2**63
+        if isinstance(fact, ProfileSeen):
+            assert fact.whop_user_id in fact.objects
+            for name, kind in FITS.items():
+                seen = getattr(fact, name)
+                assert seen is None or kind.validate_python(seen) == seen
