@@ -88,7 +88,7 @@ _READING = "entitlement_json entitlements entry_json entry_total period_end peri
 _REFERRING = "code_refusal received_at_of lock_identities stage_at"
 _ANSWERING = "claim_idempotency_key key_refusal problem"
 FUNCTIONS = {
-    "click": f"{_EVERYBODY} code_refusal received_at_of",
+    "click": f"{_EVERYBODY} code_refusal received_at_of record_click",
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} post_credits",
     "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} post_credits redeem consume_usage",
     "admin": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} post_credits adjust_points",

@@ -15,6 +15,8 @@ CREATE FUNCTION entry_total(type text, delta bigint) RETURNS text
         WHEN type IN ('REVERSAL', 'REINSTATEMENT', 'DEBT_REPAYMENT') THEN 'reversed'
     END;
 
+-- `next_expiry_at` is no later than the first expiry of an open lot: until then nobody has to look at the lots.
+-- NULL: nothing will expire.
 CREATE TABLE wallets (
     company_id      uuid NOT NULL,
     user_id         uuid NOT NULL,
@@ -25,6 +27,7 @@ CREATE TABLE wallets (
     total_expired   bigint NOT NULL DEFAULT 0,
     total_reversed  bigint NOT NULL DEFAULT 0,
     version         bigint NOT NULL DEFAULT 0,
+    next_expiry_at  timestamptz,
     CONSTRAINT wallets_pk PRIMARY KEY (company_id, user_id),
     CONSTRAINT wallets_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
     CONSTRAINT wallets_balance_ck CHECK (balance >= 0),
@@ -148,7 +151,7 @@ END $$;
 CREATE FUNCTION save_wallet(w wallets) RETURNS void LANGUAGE sql SET search_path = goodword, pg_temp AS $$
     UPDATE wallets SET balance = w.balance, debt = w.debt, total_earned = w.total_earned,
         total_spent = w.total_spent, total_expired = w.total_expired, total_reversed = w.total_reversed,
-        version = w.version
+        version = w.version, next_expiry_at = w.next_expiry_at
     WHERE company_id = w.company_id AND user_id = w.user_id;
 $$;
 
@@ -175,6 +178,9 @@ DECLARE
     due record;
     e entries;
 BEGIN
+    IF w.next_expiry_at IS NULL OR w.next_expiry_at > p_at THEN
+        RETURN w;
+    END IF;
     FOR due IN
         SELECT expires_at, sum(remaining)::bigint AS points FROM lots
         WHERE company_id = w.company_id AND user_id = w.user_id AND remaining > 0 AND expires_at <= p_at
@@ -192,6 +198,8 @@ BEGIN
         INSERT INTO allocations (company_id, entry_id, lot_id, amount)
         SELECT w.company_id, e.id, id, remaining FROM expired;
     END LOOP;
+    SELECT min(expires_at) INTO w.next_expiry_at FROM lots
+    WHERE company_id = w.company_id AND user_id = w.user_id AND remaining > 0 AND expires_at < 'infinity';
     RETURN w;
 END $$;
 
@@ -222,6 +230,7 @@ BEGIN
     VALUES (w.company_id, w.user_id, entry.id, p_points, p_points - repaid, p_priority,
         coalesce(p_expires_at, 'infinity'), p_at)
     RETURNING id INTO lot;
+    wallet.next_expiry_at := least(wallet.next_expiry_at, p_expires_at);
     IF repaid > 0 THEN
         repayment := append_entry(wallet, 'DEBT_REPAYMENT', -repaid, -repaid, 'txn_' || entry.id, '',
             NULL, NULL, p_at, p_at);
@@ -345,9 +354,12 @@ END $$;
 -- What a user may spend at `at`, exact whether or not expiry has been booked.
 CREATE FUNCTION spendable(p_company uuid, p_user uuid, at timestamptz) RETURNS bigint
     LANGUAGE sql STABLE
-    RETURN coalesce((SELECT balance FROM wallets WHERE company_id = p_company AND user_id = p_user), 0)
-        - coalesce((SELECT sum(remaining) FROM lots WHERE company_id = p_company AND user_id = p_user
-            AND remaining > 0 AND expires_at <= at), 0);
+    RETURN coalesce((
+        SELECT balance - CASE WHEN next_expiry_at <= at THEN coalesce((
+                SELECT sum(remaining) FROM lots
+                WHERE lots.company_id = p_company AND lots.user_id = p_user AND remaining > 0 AND expires_at <= at), 0)
+            ELSE 0 END
+        FROM wallets WHERE wallets.company_id = p_company AND wallets.user_id = p_user), 0)::bigint;
 
 GRANT SELECT ON wallets, entries, lots, allocations TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT INSERT ON wallets, entries, lots, allocations TO :"ledger";
