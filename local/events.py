@@ -6,8 +6,9 @@ with what differs from run to run left open:
 - `${name}` in any text is filled in from the values given. A text that is nothing else becomes the value itself, so
   that `"created": "${now}"` is a number.
 - A `body` that is an object stands for its JSON text, in base64 where `isBase64Encoded` says so.
-- `${now}` and `${in_a_month}` (Unix seconds) and `${content_length}` are known without being given, and so is
-  `${stripe_signature}` once `stripe_secret` is: a webhook is signed when it is loaded, because signatures grow stale.
+- `${now}` and `${in_a_month}` (Unix seconds), `${now_iso}` and `${content_length}` are known without being given, and
+  so is `${stripe_signature}` once `stripe_secret` is, and `${whop_timestamp}`, `${whop_signature}` and
+  `${whop_signature_v5}` once `whop_secret` is: a webhook is signed when it is loaded, because signatures grow stale.
 """
 
 import base64
@@ -16,10 +17,12 @@ import re
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from goodword.payments import signatures
+from goodword.core.fields import rfc3339
+from goodword.payments import signatures, whop_signatures
 
 EVENTS = Path(__file__).resolve().parent.parent / "events"
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
@@ -41,13 +44,19 @@ def load(name: str, values: Mapping[str, object]) -> dict[str, Any]:
     """An event, ready to be sent. Raises KeyError for a placeholder without a value."""
     event = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
     now = int(time.time())
-    known: dict[str, object] = {"now": now, "in_a_month": now + MONTH_SECONDS, **values}
+    now_iso = rfc3339(datetime.fromtimestamp(now, UTC))
+    known: dict[str, object] = {"now": now, "now_iso": now_iso, "in_a_month": now + MONTH_SECONDS, **values}
     if "body" not in event:
         return _filled(event, known)
     raw = json.dumps(_filled(event.pop("body"), known), ensure_ascii=False).encode()
     known["content_length"] = str(len(raw))
     if "stripe_secret" in known:
         known["stripe_signature"] = signatures.sign(raw, str(known["stripe_secret"]), now)
+    if "whop_secret" in known:
+        secret, message_id = str(known["whop_secret"]), event["headers"].get("webhook-id", "")
+        signed = whop_signatures.sign(raw, secret, message_id, now)
+        known["whop_timestamp"], known["whop_signature"] = signed["webhook-timestamp"], signed["webhook-signature"]
+        known["whop_signature_v5"] = signatures.sign(raw, secret, now)
     body = base64.b64encode(raw) if event["isBase64Encoded"] else raw
     return {**_filled(event, known), "body": body.decode()}
 

@@ -33,6 +33,7 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
         "click_id": make("/v1/clicks", {"code": code})["id"],
         "option_id": make("/v1/redemption-options", option)["id"],
         "endpoint_id": line["stripe_endpoint"].rpartition("/")[2],
+        "whop_endpoint_id": line["whop_endpoint"].rpartition("/")[2],
     }
     client.close()
     return values

@@ -11,6 +11,7 @@ from tests.support.companies import Company
 
 VALUES: tuple[str, ...] = (
     "secret_key", "publishable_key", "code", "click_id", "option_id", "endpoint_id", "stripe_secret",
+    "whop_endpoint_id", "whop_secret",
 )  # fmt: skip
 
 

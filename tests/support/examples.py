@@ -96,6 +96,9 @@ TABLE: dict[str, Row] = {
     "check_access__consume_what_is_off": Row(422, {"code": "feature_disabled"}, {"usage_counters": 1}),
     "check_access__entitlement": Row(200, {"feature": "ai_calls", "allowed": False, "reason": "disabled", "limit": 0}),
     "check_access__entitlements": Row(200, {"has_more": False}),
+    "expire_points__hourly": Row(
+        None, {"job": "expire_points", "set_aside": [], "complete": True, "skipped": None}
+    ),
     "migrate_database__migrate": Row(None, {"applied": []}),
     "migrate_database__open_company": Row(None, {"applied": []}),
     "receive_stripe_webhook__checkout_of_a_subscription": Row(
@@ -115,6 +118,22 @@ TABLE: dict[str, Row] = {
     "receive_stripe_webhook__probe": Row(200),
     "receive_stripe_webhook__thin_event": Row(200, receipt("failed"), KEPT),
     "receive_stripe_webhook__unknown_type": Row(200, receipt("ignored"), KEPT),
+    "receive_whop_webhook__free_purchase": Row(200, receipt("applied"), KEPT),
+    "receive_whop_webhook__membership_activated": Row(200, receipt("applied"), together({"identity_links": 3}, KEPT)),
+    "receive_whop_webhook__payment_succeeded_dated": Row(
+        200, receipt("applied"), together({"identity_links": 4}, QUALIFIED, KEPT)
+    ),
+    "receive_whop_webhook__payment_succeeded_of_a_stranger": Row(
+        200, receipt("parked"), together({"payments": 1, "outbox_events": 1}, KEPT)
+    ),
+    "receive_whop_webhook__payment_succeeded_v1": Row(
+        200, receipt("applied"), together({"identity_links": 4}, QUALIFIED, KEPT)
+    ),
+    "receive_whop_webhook__payment_succeeded_v5": Row(
+        200, receipt("applied"), together({"identity_links": 3}, QUALIFIED, KEPT)
+    ),
+    "receive_whop_webhook__probe": Row(200),
+    "receive_whop_webhook__unknown_type": Row(200, receipt("ignored"), KEPT),
     "redeem_points__balance": Row(200, {"user_id": "ada", "balance": 105, "total_earned": 105, "total_spent": 0}),
     "redeem_points__options": Row(200, {"has_more": False}),
     "redeem_points__quota": Row(
