@@ -1,0 +1,84 @@
+"""Users: who they are and whom they brought."""
+
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+from tests.support.answers import fields, problem
+from tests.support.companies import Company, invoice_paid
+
+NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
+
+
+def test_a_user_is_read_as_a_signup_showed_it(company: Company) -> None:
+    signed_up = company.sign_up("ada")["user"]
+    assert company.ok("GET", "/v1/users/ada") == signed_up
+
+
+def test_an_external_id_is_the_apps_own_whatever_it_looks_like(company: Company) -> None:
+    for external_id in ("a", "google-oauth2|1234", "a.b_c:d@e~f-g", "x" * 128, "ADA", "ada"):
+        company.sign_up(external_id)
+        assert company.ok("GET", f"/v1/users/{quote(external_id, safe='')}")["external_id"] == external_id
+
+
+def test_a_user_whom_nobody_knows_is_not_found(company: Company, other: Company) -> None:
+    other.sign_up("ada")
+    for path in ("/v1/users/ada", "/v1/users/ada/referrals"):
+        problem(company.api.send("GET", path), 404, "user_not_found")
+
+
+def test_a_profile_counts_points_and_qualified_referrals(company: Company) -> None:
+    code = company.sign_up("ada")["user"]["referral_code"]
+    for number in range(5):
+        company.sign_up(f"referee-{number}", referral_code=code)
+        company.deliver(invoice_paid(f"evt_{number}", f"in_{number}", user=f"referee-{number}", customer=f"c{number}"))
+    ada = company.ok("GET", "/v1/users/ada")
+    assert (ada["qualified_count"], ada["referral_tier"]) == (5, "silver")
+    assert ada["balance"] == company.balance("ada")
+
+
+def test_the_circle_is_whom_a_user_brought(company: Company, other: Company) -> None:
+    company.refer("ada", "ben")
+    company.refer("ben", "cleo")
+    other.refer("ada", "eve")
+    for referrer, referees in (("ada", ["ben"]), ("ben", ["cleo"]), ("cleo", [])):
+        circle = company.ok("GET", f"/v1/users/{referrer}/referrals?level=1")
+        assert [each["referee"] for each in circle["data"]] == referees
+        assert {each["referrer"] for each in circle["data"]} <= {referrer}
+        assert circle["has_more"] is False
+
+
+def test_the_circle_shows_the_referral_of_the_signup(company: Company) -> None:
+    referral = company.refer("ada", "ben")["referral"]
+    assert company.ok("GET", "/v1/users/ada/referrals") == {"data": [referral], "has_more": False}
+
+
+def test_the_circle_comes_newest_first_and_page_by_page(company: Company) -> None:
+    company.set_clock(NOON)
+    code = company.sign_up("ada")["user"]["referral_code"]
+    for number in range(5):
+        company.set_clock(NOON + timedelta(hours=number // 2))  # two at the same instant
+        company.sign_up(f"referee-{number}", referral_code=code)
+    first = company.ok("GET", "/v1/users/ada/referrals?limit=2")
+    company.sign_up("meanwhile", referral_code=code)
+    pages = [first]
+    while pages[-1]["has_more"]:
+        pages.append(company.ok("GET", f"/v1/users/ada/referrals?limit=2&after={pages[-1]['data'][-1]['id']}"))
+    assert [len(page["data"]) for page in pages] == [2, 2, 1]
+    seen = [each["referee"] for page in pages for each in page["data"]]
+    assert set(seen) == {f"referee-{number}" for number in range(5)}
+    times = [each["registered_at"] for page in pages for each in page["data"]]
+    assert times == sorted(times, reverse=True)
+
+
+def test_the_circle_is_asked_for_in_one_way(company: Company) -> None:
+    company.sign_up("ada")
+    for query, wrong in (
+        ("level=0", "level"),
+        ("level=3", "level"),
+        ("level=one", "level"),
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("after=nonsense", "after"),
+        ("stage=qualified", "stage"),
+    ):
+        assert fields(company.api.send("GET", f"/v1/users/ada/referrals?{query}")) == {wrong}
