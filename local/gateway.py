@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote
 
+from local.cors import without_cors
 from local.template import ACCOUNT, DEFAULT_ROUTE, Function, TemplateError
 from local.workers import FunctionError, FunctionPools, PatienceError, PayloadTooLargeError
 
@@ -105,6 +106,7 @@ class Gateway:
     def __init__(self, pools: FunctionPools, *, integration_timeout: float = INTEGRATION_TIMEOUT_SECONDS) -> None:
         self._pools = pools
         self._routes = Routes(pools.functions.values())
+        self._cors = pools.cors
         self._integration_timeout = integration_timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,14 +115,27 @@ class Gateway:
             response = await self._serve(scope, receive, request_id)
         except _RefusalError as refusal:
             response = refusal.response
-        headers = [*response.headers, (b"apigw-requestid", request_id.encode())]
+        headers = [*self._cross_origin(scope, response), (b"apigw-requestid", request_id.encode())]
         await respond(send, Response(response.status, headers, response.body))
+
+    def _cross_origin(self, scope: Scope, response: Response) -> Headers:
+        """The headers of an answer as a browser on another origin needs them."""
+        if self._cors is None:
+            return response.headers
+        origin = _header(scope, b"origin")
+        given = without_cors(response.headers)
+        if origin is None:
+            return given
+        preflight = _is_preflight(scope)
+        return [*given, *(self._cors.for_preflight(origin) if preflight else self._cors.for_answer(origin))]
 
     async def _serve(self, scope: Scope, receive: Receive, request_id: str) -> Response:
         check_head(scope)
         body = await read_body(receive, LARGEST_BODY)
         if body is None:
             raise _RefusalError(413, "Request Entity Too Large")
+        if self._cors is not None and _is_preflight(scope):
+            return Response(204, [], b"")
         # an encoded question mark ends the path like any other (row 10)
         path = unquote(scope["raw_path"].decode("latin-1")).partition("?")[0]
         route = self._routes.find(scope["method"], path)
@@ -137,6 +152,15 @@ class Gateway:
             raise _RefusalError(503, "Service Unavailable") from error
         except (FunctionError, MalformedResultError) as error:
             raise _RefusalError(500, "Internal Server Error") from error
+
+
+def _header(scope: Scope, wanted: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), None)
+
+
+def _is_preflight(scope: Scope) -> bool:
+    asked = _header(scope, b"origin") is not None and _header(scope, b"access-control-request-method") is not None
+    return scope["method"] == "OPTIONS" and asked
 
 
 def check_head(scope: Scope) -> None:

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, cast
 
 import yaml
 
+from local.cors import Cors
+
 DEFAULT_TIMEOUT_SECONDS = 3
 DEFAULT_MEMORY_MB = 128
 DEFAULT_ROUTE = "$default"
@@ -91,6 +93,13 @@ class Template:
         self.parameters: dict[str, Node] = document.get("Parameters", {})
         self.conditions: dict[str, Any] = document.get("Conditions", {})
         self._globals: Node = document.get("Globals", {}).get("Function", {})
+
+    def cors(self) -> Cors | None:
+        """The CORS configuration of the HTTP API; None where it has none."""
+        for resource in self.resources.values():
+            if resource["Type"] == "AWS::Serverless::HttpApi" and "CorsConfiguration" in resource["Properties"]:
+                return Cors.of(resource["Properties"]["CorsConfiguration"])
+        return None
 
     def functions(self, parameters: Mapping[str, str] | None = None) -> dict[str, Function]:
         """Logical id → function, with these parameter values over the defaults of the template."""

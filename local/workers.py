@@ -239,6 +239,7 @@ class FunctionPools:
     ) -> None:
         """`environment`: variables of the processes beyond those that the template and Lambda give."""
         self.functions = template.functions(parameters)
+        self.cors = template.cors()
         self._pools = {
             logical_id: _Pool(function, _environment(function, environment), workers)
             for logical_id, function in self.functions.items()

@@ -64,6 +64,21 @@ WITH_DEFAULT = (
 )
 
 
+WITH_CORS = (
+    WITH_DEFAULT
+    + """
+  Api:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      CorsConfiguration:
+        AllowOrigins: ["https://app.example.com"]
+        AllowMethods: [GET, POST]
+        AllowHeaders: [authorization]
+        MaxAge: 60
+"""
+)
+
+
 @dataclass(frozen=True)
 class Reply:
     """What came back over the wire."""
