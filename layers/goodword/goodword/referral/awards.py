@@ -84,8 +84,8 @@ _OF_REFEREE = """
         base_points, multiplier_bps / 10000.0::float AS multiplier, points, tier, status, hold_until, hold_reason,
         reversed_points, released_at, awards.created_at, 'txn_' || entry_id AS transaction_id
     FROM awards JOIN users ON users.company_id = awards.company_id AND users.id = awards.user_id
-    JOIN referrals ON referrals.company_id = awards.company_id AND referrals.id = awards.referral_id
-    WHERE referrals.company_id = %(company_id)s AND referrals.referee_id = %(referee_id)s
+    WHERE awards.company_id = %(company_id)s AND awards.referral_id = (
+        SELECT id FROM referrals WHERE company_id = %(company_id)s AND referee_id = %(referee_id)s)
     ORDER BY awards.due_at, awards.event, awards.id
 """
 

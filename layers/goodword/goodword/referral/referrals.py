@@ -97,16 +97,16 @@ _LOCK = """
 # A statement of its own, after the lock: it must see what was committed while the lock was waited for.
 _KNOWN = """
     SELECT company_now(%(company_id)s) AS at,
-        (SELECT program FROM program_versions JOIN referrals ON referrals.company_id = program_versions.company_id
-            AND referrals.program_version = program_versions.version
-            WHERE referrals.company_id = %(company_id)s AND referrals.referee_id = %(referee_id)s) AS program,
+        (SELECT program FROM program_versions WHERE company_id = %(company_id)s AND version = (
+            SELECT program_version FROM referrals
+            WHERE company_id = %(company_id)s AND referee_id = %(referee_id)s)) AS program,
         ARRAY(SELECT row(app_id, occurred_at) FROM activations
             WHERE company_id = %(company_id)s AND user_id = %(referee_id)s) AS activations,
         ARRAY(SELECT row(id, net_amount, currency, paid_at) FROM payments
             WHERE company_id = %(company_id)s AND user_id = %(referee_id)s) AS payments,
-        ARRAY(SELECT row(event, awards.app_id, occasion) FROM awards
-            JOIN referrals ON referrals.company_id = awards.company_id AND referrals.id = awards.referral_id
-            WHERE referrals.company_id = %(company_id)s AND referrals.referee_id = %(referee_id)s) AS given
+        ARRAY(SELECT row(event, app_id, occasion) FROM awards
+            WHERE company_id = %(company_id)s AND referral_id = (
+                SELECT id FROM referrals WHERE company_id = %(company_id)s AND referee_id = %(referee_id)s)) AS given
 """
 
 _ADVANCE = """
