@@ -10,17 +10,21 @@ PYTHON_3 = $(PYTHON_3_13) python3.12 $(PYENV)/3.12.*/bin/python3.12 python3.11 $
 PYTHON = PYTHONPATH="$(CURDIR)/layers/goodword" .venv/bin/python
 SAM = PATH="$(CURDIR)/.venv-sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/python -m samcli
 
-# $(call install,candidates,folder,requirements): a virtual environment from the first Python that is good enough.
-# It has to start, because a pyenv shim exists for versions that are not selected, and it has to have ensurepip, because
-# Debian ships Pythons that cannot make an environment.
-install = for python in $(1); do \
+# $(call find,candidates): the first Python that is good enough, or nothing. It has to start, because a pyenv shim exists
+# for versions that are not selected, and it has to have ensurepip, because Debian ships Pythons that cannot make an
+# environment.
+find = for python in $(1); do \
     if "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
-        echo "Installing Python packages into $(2) (once, a minute) ..." >&2; \
-        "$$python" -m venv $(2) && \
-        $(2)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $(3); \
-        exit $$?; \
+        echo "$$python"; break; \
     fi; \
-done; echo "No usable Python: install $(4), with its venv module." >&2; exit 1
+done
+
+# $(call install,candidates,folder,requirements,name): a virtual environment from the first of them.
+install = python=$$($(call find,$(1))); \
+    test -n "$$python" || { echo "No usable Python: install $(4), with its venv module." >&2; exit 1; }; \
+    echo "Installing Python packages into $(2) (once, a minute) ..." >&2; \
+    "$$python" -m venv $(2) && \
+    $(2)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $(3)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -37,8 +41,12 @@ run: setup ## play the demo story, then serve the API (PORT, DATABASE_URL, GOODW
 serve: setup ## serve the API without the story
 	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local serve
 
+# Python 3.13, where there is one
+BUILDS = $(shell $(call find,$(PYTHON_3_13)))
+
 test: check ## every check and every test, the database's on each PostgreSQL that is here
-	$(PYTHON) -m pytest
+	@$(if $(BUILDS),$(MAKE) --no-print-directory setup-sam,echo "tests/bundle is not run: building for AWS needs Python 3.13 and its venv module." >&2)
+	$(PYTHON) -m pytest$(if $(BUILDS),, --ignore=tests/bundle)
 	@for major in $$($(PYTHON) -c 'from local.postgres import installations; print(*sorted(installations().keys() & {15, 16, 17}))'); do \
 	    echo "tests/database on PostgreSQL $$major"; \
 	    $(PYTHON) -m pytest tests/database --postgres=$$major || exit 1; \
