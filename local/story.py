@@ -1,7 +1,7 @@
-"""The demo story: a click, a signup, a first use, a paid invoice, the points they earn, and a redemption.
+"""The demo story: a click, signups, a first use, a paid invoice, a Whop order, the points they earn, and a redemption.
 
-Everything goes over HTTP through the real handlers, the invoice with a real signature. Time is the test company's own
-clock, moved forward between the steps.
+Everything goes over HTTP through the real handlers, what Stripe and Whop say with real signatures. Time is the test
+company's own clock, moved forward between the steps.
 """
 
 import json
@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from goodword.payments import signatures
+from goodword.payments import signatures, whop_signatures
 from local.client import Answer, Client
 
-EARNED, COST, BOUGHT = 5 + 10 + 25, 30, 20
-"""What Ada earns with Ben, what she pays for her AI calls, and how many she gets."""
+EARNED, COST, BOUGHT = (5 + 10 + 25) + (5 + 25), 30, 20
+"""What Ada earns with Ben and with Cleo, what she pays for her AI calls, and how many she gets."""
 
 
 class StepFailed(Exception):
@@ -32,7 +32,7 @@ class Story:
         self._browser = Client(base_url)
         self._now = datetime.now(UTC).replace(microsecond=0)
         self._tag = f"{int(time.time() * 1000):x}"  # a second run tells the story of other people
-        self._ada, self._ben = f"ada-{self._tag}", f"ben-{self._tag}"
+        self._ada, self._ben, self._cleo = (f"{name}-{self._tag}" for name in ("ada", "ben", "cleo"))
 
     def play(self) -> None:
         """All steps. Raises StepFailed."""
@@ -45,6 +45,9 @@ class Story:
         self._clock(timedelta(days=2))
         self._tell("two days later Ben pays his first invoice, and Stripe says so", self._pay)
         self._tell("Stripe says it once more: nothing happens twice", self._pay_again)
+        self._tell("Cleo signs up with Ada's code", self._cleo_signs_up)
+        self._clock(timedelta(days=2))
+        self._tell("two days after that Cleo buys on Whop, and Whop says so", self._order)
         self._tell("Ada buys 20 AI calls with 30 points", self._redeem)
         self._tell("Ada makes one of them", self._use)
         self._table()
@@ -117,6 +120,36 @@ class Story:
         path = urlsplit(self._line["stripe_endpoint"]).path
         return _expect(self._browser.send("POST", path, raw=raw, headers={"stripe-signature": signed}), 200)
 
+    def _cleo_signs_up(self) -> str:
+        body = {"user": {"external_id": self._cleo}, "referral_code": self._code}
+        answer = _expect(self._app.send("POST", "/v1/signups", body), 201)
+        _check(answer["attribution"]["source"] == "code", answer["attribution"])
+        return _awards(answer["awards"], registered=5, welcome=25)
+
+    def _order(self) -> str:
+        at = self._now.isoformat()
+        payment = {
+            "id": f"pay_{self._tag}", "status": "paid", "created_at": at, "paid_at": at, "currency": "usd",
+            "total": "34.51", "tax_amount": "5.51", "billing_reason": "subscription_create",
+            "user": {"id": f"user_{self._tag}", "username": "cleo", "email": f"{self._cleo}@example.net"},
+            "membership": {"id": f"mem_{self._tag}", "status": "active"}, "metadata": {"goodword_user": self._cleo},
+        }  # fmt: skip
+        event = {
+            "id": f"msg_{self._tag}", "api_version": "v1", "timestamp": at, "type": "payment.succeeded",
+            "company_id": "biz_demo", "data": payment,
+        }  # fmt: skip
+        raw = json.dumps(event).encode()
+        signed = whop_signatures.sign(raw, self._line["whop_secret"], event["id"], int(time.time()))
+        path = urlsplit(self._line["whop_endpoint"]).path
+        answer = _expect(self._browser.send("POST", path, raw=raw, headers=signed), 200)
+        _check(answer == {"received": True, "duplicate": False, "outcome": "applied"}, answer)
+        cleo = _expect(self._app.send("GET", f"/v1/users/{self._cleo}"), 200)
+        _check(cleo["username"] == "cleo", cleo)
+        newest = _expect(self._app.send("GET", f"/v1/users/{self._ada}/referrals"), 200)["data"][0]
+        _check((newest["referee"], newest["stage"]) == (self._cleo, "qualified"), newest)
+        _check(newest["revenue"] == [{"currency": "usd", "amount": 2900}], newest)
+        return f"34.51 USD paid, 5.51 of it tax; Cleo's referral is {newest['stage']}"
+
     def _redeem(self) -> str:
         option = {
             "kind": "quota",
@@ -146,7 +179,7 @@ class Story:
 
     def _table(self) -> None:
         rows = [("who", "what", "points", "balance")]
-        for name, user_id in (("Ada", self._ada), ("Ben", self._ben)):
+        for name, user_id in (("Ada", self._ada), ("Ben", self._ben), ("Cleo", self._cleo)):
             entries = _expect(self._app.send("GET", f"/v1/users/{user_id}/transactions"), 200)["data"]
             rows += [
                 (name, _words(entry["type"]), f"{entry['delta']:+d}", str(entry["balance_after"]))

@@ -213,10 +213,8 @@ def test_money_that_cannot_be_read_is_kept_as_failed_and_tried_again(
 
 def test_one_sale_counts_once_however_it_is_told(company: Company, superuser: psycopg.Connection) -> None:
     company.refer("ada", "ben")
-    v1, v5 = (
-        whop_payment("msg_1", "pay_1", user="ben"),
-        v5_payment("pay_1", membership_metadata={"goodword_user": "ben"}),
-    )
+    v1 = whop_payment("msg_1", "pay_1", user="ben")
+    v5 = v5_payment("pay_1", membership_metadata={"goodword_user": "ben"})
     assert company.deliver_whop(v1).json == APPLIED
     assert company.deliver_whop(v1).json == AGAIN
     assert company.deliver_whop(v1, message_id="msg_regenerated").json == APPLIED
