@@ -76,7 +76,7 @@ class NewClick(RequestModel):
     referrer_url: Url | None = None
     device_fingerprint: LongText | None = None
     app_id: AppId | None = None
-    previous_click_id: str | None = None
+    previous_click_id: LongText | None = None
 
 
 class Click(AnswerModel):
