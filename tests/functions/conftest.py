@@ -1,14 +1,11 @@
-"""What the tests of the functions share besides a company: a second one, a live one, and weaker keys."""
+"""What the tests of the functions share besides a company: a second one, a live one, and one for many questions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import psycopg
 import pytest
 
-from goodword.accounts import api_keys
-from goodword.core.auth import Scope
-from local.client import Client
 from tests.support.companies import Company
+from tests.support.requests import Asked
 
 
 @pytest.fixture
@@ -27,16 +24,9 @@ def live(server: str) -> Iterator[Company]:
     fresh.close()
 
 
-@pytest.fixture
-def client_of(superuser: psycopg.Connection) -> Iterator[Callable[[Company, Scope], Client]]:
-    """Clients with keys of lesser scopes: `client_of(company, Scope.READ)`."""
-    opened: list[Client] = []
-
-    def with_scope(company: Company, scope: Scope) -> Client:
-        key = api_keys.create(superuser, company.id, livemode=False, scope=scope)
-        opened.append(Client(company.url, key))
-        return opened[-1]
-
-    yield with_scope
-    for client in opened:
-        client.close()
+@pytest.fixture(scope="module")
+def asked(server: str) -> Iterator[Asked]:
+    """A company that a whole module of tests asks without changing it."""
+    company = Company.open(server)
+    yield Asked(company)
+    company.close()

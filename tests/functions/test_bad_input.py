@@ -1,0 +1,262 @@
+"""What no client should send: every route answers it as API.md says, stores nothing and never fails.
+
+Each test takes the one good request of a route (tests/support/requests.py) and spoils one thing in it.
+"""
+
+import copy
+import itertools
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from goodword.accounts import api_keys
+from goodword.core.auth import Scope
+from goodword.core.http import LARGEST_BODY
+from local import setup
+from local.client import Answer, Client
+from local.postgres import Cluster
+from tests.support import rows
+from tests.support.answers import fields, problem
+from tests.support.companies import Company
+from tests.support.requests import REQUESTS, ROUTES, Asked
+
+GUARDED = [key for key, route in ROUTES.items() if route.scope is not None]
+WITH_BODY = [key for key, route in ROUTES.items() if route.body is not None]
+WITH_QUERY = [key for key, route in ROUTES.items() if route.query is not None]
+OF_A_USER = [key for key in ROUTES if "{user_id}" in key]
+IDEMPOTENT = [key for key, good in REQUESTS.items() if good.idempotent]
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def lesser_keys(asked: Asked, cluster: Cluster) -> dict[Scope, str]:
+    """Keys that may read, and that may write, but not administer."""
+    with psycopg.connect(cluster.superuser_url(setup.DATABASE), options="-c search_path=goodword") as superuser:
+        return {
+            scope: api_keys.create(superuser, asked.company.id, livemode=False, scope=scope)
+            for scope in (Scope.READ, Scope.WRITE)
+        }
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_stored(asked: Asked, lesser_keys: dict[Scope, str], superuser: psycopg.Connection) -> Iterator[None]:
+    """No table of the company has a row more or less than before."""
+    assert lesser_keys  # they are rows too
+    asked.company.close()  # the server has ended connections that were idle for long; the clients make new ones
+    before = rows.count(superuser, asked.company.id)
+    yield
+    assert rows.count(superuser, asked.company.id) == before
+
+
+def send(
+    asked: Asked, key: str, *, raw: bytes | None = None, path: str | None = None, client: Client | None = None,
+    **headers: str,
+) -> Answer:  # fmt: skip
+    """The good request to a route, except for what is given; headers with underscores for hyphens."""
+    if raw is None and ROUTES[key].body is not None:
+        raw = json.dumps(asked.body(key)).encode()
+    sent = {"idempotency-key": f"key-{next(_numbers)}"} if REQUESTS[key].idempotent else {}
+    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return (client or asked.company.api).send(key.partition(" ")[0], path or asked.path(key), raw=raw, headers=sent)
+
+
+def test_every_route_has_its_good_request() -> None:
+    assert REQUESTS.keys() == ROUTES.keys()
+    for key in WITH_BODY:
+        assert (REQUESTS[key].body or {}).keys() == getattr(ROUTES[key].body, "model_fields", {}).keys()
+
+
+def test_the_good_requests_are_good(company: Company) -> None:
+    fresh = Asked(company)
+    for key in ROUTES:
+        if not key.startswith("POST /webhooks"):  # what only Stripe or Whop can sign
+            assert send(fresh, key).status in {200, 201, 302}, key
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", GUARDED)
+def test_without_a_known_key_nothing_is_answered(asked: Asked, key: str) -> None:
+    nobody = asked.company.browser
+    problem(send(asked, key, client=nobody), 401, "key_missing")
+    for authorization in ("", "Bearer", "Bearer ", "Basic Z3c6Z3c=", "gw_test_x", "Bearer nonsense", "Bearer é"):
+        assert send(asked, key, client=nobody, authorization=authorization).status == 401
+    for unknown in ("gw_test_", "gw_test_x", f"gw_pub_{'x' * 40}", "gw_test_" + "x" * 4000):
+        problem(send(asked, key, client=nobody, authorization=f"Bearer {unknown}"), 401, "key_unknown")
+    problem(send(asked, key, client=nobody, path=f"{asked.path(key)}?key=gw_pub_%00%FF"), 401, "key_unknown")
+
+
+@pytest.mark.parametrize("key", GUARDED)
+def test_a_secret_key_never_belongs_into_an_address(asked: Asked, key: str) -> None:
+    path = f"{asked.path(key)}?key={asked.company.line['secret_key']}"
+    problem(send(asked, key, path=path, client=asked.company.browser), 401, "key_misplaced")
+
+
+@pytest.mark.parametrize("key", [key for key in GUARDED if ROUTES[key].scope is not Scope.PUBLISHABLE])
+def test_a_publishable_key_is_for_browsers_only(asked: Asked, key: str) -> None:
+    publishable, nobody = asked.company.pub, asked.company.browser
+    problem(send(asked, key, client=nobody, authorization=f"Bearer {publishable}"), 403, "scope_insufficient")
+    problem(send(asked, key, client=nobody, path=f"{asked.path(key)}?key={publishable}"), 401, "key_missing")
+
+
+@pytest.mark.parametrize("scope", [Scope.READ, Scope.WRITE])
+def test_a_key_of_a_lesser_scope_may_not(asked: Asked, lesser_keys: dict[Scope, str], scope: Scope) -> None:
+    authorization = f"Bearer {lesser_keys[scope]}"
+    for key in (key for key in GUARDED if (ROUTES[key].scope or Scope.PUBLISHABLE) > scope):
+        problem(send(asked, key, client=asked.company.browser, authorization=authorization), 403, "scope_insufficient")
+
+
+@pytest.mark.parametrize("key", OF_A_USER)
+def test_another_companys_user_is_not_found(
+    company: Company, other: Company, superuser: psycopg.Connection, key: str
+) -> None:
+    ours = Asked(company)
+    other.sign_up("eve")
+    before = rows.count(superuser, company.id)
+    problem(send(ours, key, path=ours.path(key, user_id="eve")), 404, "user_not_found")
+    # a refusal is an answer, and is kept under its key like one
+    assert rows.count(superuser, company.id) - before <= Counter(idempotent_answers=1)
+
+
+# --- paths and queries -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", OF_A_USER)
+def test_a_user_id_that_cannot_be_is_refused(asked: Asked, key: str) -> None:
+    for user_id in ("a%20b", "%00", "ada%00", "ada%0A", "%FF", "%F0%9F%A6%86", "a%25b", "a'b", "a,b", "x" * 129):
+        problem(send(asked, key, path=asked.path(key, user_id=user_id)), 422, "user_id_invalid")
+
+
+BAD_QUERIES: dict[str, tuple[str, ...]] = {
+    "limit": ("", "0", "101", "-1", "1.5", "ten", "1e1", "9" * 400, "%00", "1&limit=2"),
+    "after": ("", "nonsense", "0", "%00", "%FF", "txn_", "txn_x", "ref_x", "opt_x", "clk_" + "0" * 32),
+    "level": ("", "0", "3", "one"),
+    "type": ("", "lower", "A" * 41, "%00", "A%0A"),
+    "from": ("", "today", "1800000000", "2027-01-15", "2027-01-15T12:00:00", "0001-01-01T00:00:00%2B14:00", "%00"),
+    "to": ("", "today", "9999-12-31T23:59:59-14:00", "2027-13-01T00:00:00Z", "%FF"),
+    "as_of": ("", "now", "1800000000", "infinity", "2027-01-15T12:00:00", "0001-01-01T00:00:00%2B14:00"),
+    "surprise": ("1", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", WITH_QUERY)
+def test_a_query_that_cannot_be_is_refused_by_its_name(asked: Asked, key: str) -> None:
+    model = ROUTES[key].query
+    assert model is not None
+    names = {field.alias or name for name, field in model.model_fields.items()}
+    assert names <= BAD_QUERIES.keys()
+    for name in {*names, "surprise"}:
+        for value in BAD_QUERIES[name]:
+            answer = send(asked, key, path=f"{asked.path(key)}?{name}={value}")
+            assert fields(answer) == {name}, value
+
+
+# --- bodies ----------------------------------------------------------------------------------------------------------
+
+MALFORMED = (
+    b"", b" ", b"{", b"nope", b"[]", b"null", b"1", b"true", b'"text"', b"{'a': 1}", b"{}{}", b'{"a": 1,}',
+    b'{"a": 01}', b"\x00", b'{"a": "\x00"}', b'{"a": "\n"}', b'{"a": "\\x00"}',
+    b"\xff\xfe", b'{"a": "\xff"}', b'{"\xc3\x28": 1}', b'{"a": "\xed\xa0\x80"}', b"\xef\xbb\xbf{}",
+    "{}".encode("utf-16"), b'{"a": "\\ud800"}', b'{"a": "\\udc00\\ud800"}',
+    b'{"a": ' + b"[" * 1000 + b"]" * 1000 + b"}", b"[" * 100_000, b'{"a":' * 20_000, b'{"a": ' + b"1" * 5000 + b"}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("key", WITH_BODY)
+@pytest.mark.parametrize("content_type", ["application/json", "application/octet-stream"])
+def test_a_body_that_is_no_json_object_is_malformed(asked: Asked, key: str, content_type: str) -> None:
+    for raw in MALFORMED:
+        problem(send(asked, key, raw=raw, content_type=content_type), 400, "malformed_body")
+
+
+@pytest.mark.parametrize("key", WITH_BODY)
+def test_a_body_is_at_most_256_kib(asked: Asked, key: str) -> None:
+    frame = len(b'{"surprise": ""}')
+    for size, content_type in (
+        (LARGEST_BODY + 1, "application/json"),
+        (LARGEST_BODY + 1, "application/octet-stream"),
+        (300 * 1024, "application/json"),
+    ):
+        raw = b'{"surprise": "%s"}' % (b"x" * (size - frame))
+        problem(send(asked, key, raw=raw, content_type=content_type), 413, "body_too_large")
+    largest = b'{"surprise": "%s"}' % (b"x" * (LARGEST_BODY - frame))
+    assert "surprise" in fields(send(asked, key, raw=largest))
+
+
+@pytest.mark.parametrize("key", WITH_BODY)
+def test_a_field_that_is_not_known_is_refused(asked: Asked, key: str) -> None:
+    body = asked.body(key)
+    for path in [(), *(path for path, value in leaves(body, inner=True) if isinstance(value, dict))]:
+        spoiled = changed(body, (*path, "surprise"), 1)
+        assert fields(send(asked, key, raw=json.dumps(spoiled).encode())) == {".".join((*path, "surprise"))}
+
+
+@pytest.mark.parametrize("key", WITH_BODY)
+def test_a_field_that_is_missing_is_named(asked: Asked, key: str) -> None:
+    model = ROUTES[key].body
+    assert model is not None
+    needed = {name for name, field in model.model_fields.items() if field.is_required()}
+    assert fields(send(asked, key, raw=b"{}")) == needed
+    for name in needed:
+        spoiled = {other: value for other, value in asked.body(key).items() if other != name}
+        assert fields(send(asked, key, raw=json.dumps(spoiled).encode())) == {name}
+
+
+# what no field takes, and what none of its type does
+NEVER: tuple[object, ...] = ([[]], {"a": {}}, "a\0b", "\0", 10**400, -(10**400), math.nan, math.inf, "1e999")
+WRONG: dict[type, tuple[object, ...]] = {
+    str: (1, 1.5, True, [], {}, "x" * 3000),
+    int: ("1", 1.5, 1e300, True, [], {}, 2**63, -(2**63) - 1, 10**13),
+    bool: ("true", 1, 0, [], {}),
+    list: ("text", 1, True, {}, [None], [1], [[]]),
+    dict: ("text", 1, True, []),
+}
+
+
+def leaves(value: dict[str, Any], *, inner: bool = False) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value of a body with the way to it; with `inner`, the objects on the way too."""
+    for name, member in value.items():
+        if not isinstance(member, dict) or inner:
+            yield (name,), member
+        if isinstance(member, dict):
+            for path, leaf in leaves(member, inner=inner):
+                yield (name, *path), leaf
+
+
+def changed(body: dict[str, Any], path: tuple[str, ...], value: object) -> dict[str, Any]:
+    """A copy of a body with one value replaced, or added."""
+    spoiled = copy.deepcopy(body)
+    inside = spoiled
+    for name in path[:-1]:
+        inside = inside[name]
+    inside[path[-1]] = value
+    return spoiled
+
+
+@pytest.mark.parametrize("key", WITH_BODY)
+def test_a_value_that_cannot_be_is_refused_by_its_field(asked: Asked, key: str) -> None:
+    body = asked.body(key)
+    for path, good in leaves(body, inner=True):
+        for value in (*NEVER, *WRONG[type(good)]):
+            if value == "1e999":
+                raw = json.dumps(changed(body, path, "@")).replace('"@"', "1e999").encode()
+            else:
+                raw = json.dumps(changed(body, path, value)).encode()
+            named = fields(send(asked, key, raw=raw))
+            assert all(f"{name}.".startswith(f"{'.'.join(path)}.") for name in named), (path, value, named)
+
+
+# --- idempotency keys ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", IDEMPOTENT)
+def test_an_idempotency_key_that_cannot_be_is_refused(asked: Asked, key: str) -> None:
+    for bad in ("", "a b", "x" * 256, "é", "\t"):
+        problem(send(asked, key, idempotency_key=bad), 400, "idempotency_key_invalid")

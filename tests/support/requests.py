@@ -1,0 +1,126 @@
+"""One good request for every route, with every field a body may have: what bad requests are made from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from goodword.core.http import Route
+from local import openapi
+from tests.support.companies import Company
+
+ADA = "ada"
+
+
+@dataclass(frozen=True)
+class Good:
+    """A request that is answered with success; `{…}` in it are filled in by `Asked`. `idempotent`: takes a key."""
+
+    path: str
+    body: dict[str, Any] | None = None
+    idempotent: bool = False
+
+
+REQUESTS: dict[str, Good] = {
+    "GET /r/{code}": Good("/r/{code}"),
+    "HEAD /r/{code}": Good("/r/{code}"),
+    "POST /v1/clicks": Good(
+        "/v1/clicks",
+        {
+            "code": "{code}", "landing_url": "https://shop.example/", "referrer_url": "https://news.example/",
+            "device_fingerprint": "fp", "app_id": "web", "previous_click_id": "clk_0",
+        },
+    ),
+    "GET /v1/codes/{code}": Good("/v1/codes/{code}"),
+    "POST /v1/signups": Good(
+        "/v1/signups",
+        {
+            "user": {
+                "external_id": "ben", "email": "ben@example.com", "email_verified": False, "username": "Ben",
+                "avatar_url": "https://img.example/ben.png", "whop_user_id": "user_1", "stripe_customer_id": "cus_1",
+                "created_at": "2026-01-15T12:00:00Z",
+            },
+            "referral_code": "{code}", "click_id": "clk_0", "coupon_code": "COUPON", "invite_code": "INVITE",
+            "app_id": "web", "ip": "203.0.113.7", "user_agent": "Firefox/140", "device_fingerprint": "fp",
+        },
+        idempotent=True,
+    ),
+    "POST /v1/activations": Good(
+        "/v1/activations", {"user_id": ADA, "app_id": "web", "occurred_at": "2026-01-15T12:00:00Z"}, idempotent=True
+    ),
+    "POST /webhooks/stripe/{endpoint_id}": Good("/webhooks/stripe/{stripe_endpoint_id}"),
+    "GET /webhooks/stripe/{endpoint_id}": Good("/webhooks/stripe/{stripe_endpoint_id}"),
+    "POST /webhooks/whop/{endpoint_id}": Good("/webhooks/whop/{whop_endpoint_id}"),
+    "GET /webhooks/whop/{endpoint_id}": Good("/webhooks/whop/{whop_endpoint_id}"),
+    "GET /v1/redemption-options": Good("/v1/redemption-options"),
+    "POST /v1/users/{user_id}/redemptions": Good(
+        "/v1/users/{user_id}/redemptions", {"option_id": "{option_id}", "quantity": 1}, idempotent=True
+    ),
+    "GET /v1/users/{user_id}/balance": Good("/v1/users/{user_id}/balance"),
+    "GET /v1/users/{user_id}/transactions": Good("/v1/users/{user_id}/transactions"),
+    "GET /v1/users/{user_id}/entitlements": Good("/v1/users/{user_id}/entitlements"),
+    "GET /v1/users/{user_id}/entitlements/{feature}": Good("/v1/users/{user_id}/entitlements/photos"),
+    "POST /v1/users/{user_id}/usage": Good(
+        "/v1/users/{user_id}/usage", {"feature": "photos", "quantity": 1}, idempotent=True
+    ),
+    "GET /v1/users/{user_id}": Good("/v1/users/{user_id}"),
+    "GET /v1/users/{user_id}/referrals": Good("/v1/users/{user_id}/referrals"),
+    "GET /v1/program": Good("/v1/program"),
+    "POST /v1/redemption-options": Good(
+        "/v1/redemption-options",
+        {
+            "kind": "quota", "name": "20 AI calls", "feature": "ai_calls", "quantity": 20, "cost_points": 1,
+            "stock": 10, "per_user_limit": 5, "active": True,
+        },
+        idempotent=True,
+    ),
+    "POST /v1/users/{user_id}/points": Good(
+        "/v1/users/{user_id}/points",
+        {"points": 1, "note": "thanks", "expires_at": "8000-01-15T12:00:00Z"},
+        idempotent=True,
+    ),
+    "GET /v1/test-clock": Good("/v1/test-clock"),
+    "PUT /v1/test-clock": Good("/v1/test-clock", {"now": "2027-01-15T12:00:00Z"}),
+    "POST /v1/provider-endpoints": Good(
+        "/v1/provider-endpoints",
+        {"provider": "stripe", "secrets": ["whsec_0123456789"], "scope": "company"},
+        idempotent=True,
+    ),
+}  # fmt: skip
+
+ROUTES: dict[str, Route] = {
+    key: route
+    for function in openapi.served_functions()
+    for key, route in openapi.routes_of(function.folder).items()
+    if key != "$default"
+}
+
+
+class Asked:
+    """A company of which everything may be asked: Ada with a code and points, and something she can buy."""
+
+    def __init__(self, company: Company) -> None:
+        self.company = company
+        code = company.sign_up(ADA)["user"]["referral_code"]
+        company.ok("POST", f"/v1/users/{ADA}/points", {"points": 100, "note": "x"}, key="asked")
+        option = {"kind": "quota", "name": "x", "feature": "ai_calls", "quantity": 1, "cost_points": 1}
+        self._values = {
+            "code": code,
+            "user_id": ADA,
+            "option_id": company.ok("POST", "/v1/redemption-options", option)["id"],
+            "stripe_endpoint_id": company.line["stripe_endpoint"].rpartition("/")[2],
+            "whop_endpoint_id": company.line["whop_endpoint"].rpartition("/")[2],
+        }
+
+    def path(self, key: str, **instead: str) -> str:
+        """The path of the good request to a route, with some of its parameters replaced."""
+        return REQUESTS[key].path.format(**{**self._values, **instead})
+
+    def body(self, key: str) -> dict[str, Any]:
+        """The body of the good request to a route."""
+        body = REQUESTS[key].body
+        assert body is not None
+        return self._filled(body)
+
+    def _filled(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
+        if isinstance(value, dict):
+            return {name: self._filled(member) for name, member in value.items()}
+        return value.format(**self._values) if isinstance(value, str) and value.startswith("{") else value
