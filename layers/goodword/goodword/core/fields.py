@@ -6,6 +6,7 @@ No text holds NUL (Postgres cannot store it); no integer leaves the range of a b
 import re
 from datetime import UTC, datetime
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -38,6 +39,11 @@ def _utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
+def _splittable(url: str) -> str:
+    urlsplit(url)  # raises ValueError for hosts that are none; later we shall add parameters to it
+    return url
+
+
 def _given(value: object) -> datetime:
     """Pydantic alone would also take digits for Unix seconds, and times at whose ends arithmetic overflows."""
     if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
@@ -58,7 +64,11 @@ ExternalId = Annotated[str, StringConstraints(pattern=EXTERNAL_ID)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 LongText = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
 Email = Annotated[str, StringConstraints(max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
-Url = Annotated[str, StringConstraints(max_length=2000, pattern=r"^https?://[^\s\x00/?#]+[^\s\x00]*$")]
+Url = Annotated[
+    str,
+    StringConstraints(max_length=2000, pattern=r"^https?://[^\s\x00-\x1f\x7f/?#]+[^\s\x00-\x1f\x7f]*$"),
+    AfterValidator(_splittable),
+]
 AppId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 CodeText = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 PositiveInt = Annotated[int, Field(ge=1, le=BIGGEST)]
