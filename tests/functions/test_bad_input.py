@@ -93,6 +93,14 @@ def test_without_a_known_key_nothing_is_answered(asked: Asked, key: str) -> None
     problem(send(asked, key, client=nobody, path=f"{asked.path(key)}?key=gw_pub_%00%FF"), 401, "key_unknown")
 
 
+def test_a_revoked_key_is_unknown(company: Company, superuser: psycopg.Connection) -> None:
+    superuser.execute(
+        "UPDATE api_keys SET revoked_at = clock_timestamp() WHERE company_id = %(id)s", {"id": company.id}
+    )
+    problem(company.api.send("GET", "/v1/program"), 401, "key_unknown")
+    problem(company.browser.send("GET", f"/v1/codes/X?key={company.pub}"), 401, "key_unknown")
+
+
 @pytest.mark.parametrize("key", GUARDED)
 def test_a_secret_key_never_belongs_into_an_address(asked: Asked, key: str) -> None:
     path = f"{asked.path(key)}?key={asked.company.line['secret_key']}"
@@ -251,6 +259,26 @@ def test_a_value_that_cannot_be_is_refused_by_its_field(asked: Asked, key: str) 
                 raw = json.dumps(changed(body, path, value)).encode()
             named = fields(send(asked, key, raw=raw))
             assert all(f"{name}.".startswith(f"{'.'.join(path)}.") for name in named), (path, value, named)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "shop.example", "//shop.example", "ftp://shop.example/", "javascript:alert(1)", "https://", "https:///path",
+        "https://shop .example/", "https://shop.example/a b", "https://shop.example/\n", "https://shop.example/\x01",
+        "https://[shop.example/", "https://shop\u2100.example/", "https://shop.example/" + "x" * 2000,
+    ],
+)  # fmt: skip
+def test_an_address_that_cannot_be_is_refused(asked: Asked, url: str) -> None:
+    for key, path in (
+        ("POST /v1/clicks", ("landing_url",)),
+        ("POST /v1/clicks", ("referrer_url",)),
+        ("POST /v1/signups", ("user", "avatar_url")),
+    ):
+        raw = json.dumps(changed(asked.body(key), path, url)).encode()
+        assert fields(send(asked, key, raw=raw)) == {".".join(path)}
+    company = {"name": "x", "destination_url": url}
+    assert asked.company.browser.send("POST", "/_local/companies", company).status == 400
 
 
 # --- idempotency keys ------------------------------------------------------------------------------------------------
