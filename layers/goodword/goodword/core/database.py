@@ -51,10 +51,27 @@ def transact(work: Callable[[Connection], T]) -> T:
     """Run `work` in one transaction; an exception rolls all of it back. Raises Unavailable when the budget is spent."""
 
     def attempt(connection: Connection) -> T:
-        with connection.pipeline(), connection.transaction():
-            return work(connection)
+        try:
+            # psycopg's own transaction() would wait for BEGIN and for COMMIT; here they ride along
+            with connection.pipeline():
+                connection.execute("BEGIN")
+                result = work(connection)
+                connection.execute("COMMIT")
+        except BaseException:
+            _roll_back(connection)
+            raise
+        return result
 
     return _attempt(attempt)
+
+
+def _roll_back(connection: Connection) -> None:
+    """End a failed transaction; a connection that cannot even do that is of no more use."""
+    try:
+        if not connection.closed:
+            connection.rollback()
+    except psycopg.Error:
+        forget_connection()
 
 
 def _attempt(work: Callable[[Connection], T]) -> T:

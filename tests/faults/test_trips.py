@@ -1,0 +1,128 @@
+"""Trips inside a warm handler, counted on the wire: the budget of DESIGN.md §11."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local import setup
+from local.postgres import Cluster
+from local.setup import Prepared
+from tests.conftest import serve
+from tests.support.companies import Company, invoice_paid
+from tests.support.wire_proxy import WireProxy
+
+
+@pytest.fixture(scope="module")
+def proxy(cluster: Cluster, prepared: Prepared) -> Iterator[WireProxy]:
+    del prepared  # the schema must be there
+    with tempfile.TemporaryDirectory() as folder, WireProxy(Path(folder), cluster.socket_directory) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def watched(proxy: WireProxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
+    """A company whose bundle speaks to PostgreSQL through the proxy, one process a function."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOODWORD_WORKERS", "1")
+        url = f"postgresql://postgres@/{setup.DATABASE}?host={proxy.folder}"
+        with serve(url, tmp_path_factory.mktemp("watched")) as base_url:
+            company = Company.open(base_url)
+            yield company
+            company.close()
+
+
+@pytest.fixture
+def trips(proxy: WireProxy) -> Callable[[Callable[[], object]], int]:
+    """How many trips a request makes once the function's process is warm: it is made twice, and counted once."""
+
+    def count(request: Callable[[], object]) -> int:
+        request()
+        before = proxy.trips
+        request()
+        return proxy.trips - before
+
+    return count
+
+
+@pytest.fixture(scope="module")
+def ada(watched: Company) -> str:
+    """Ada's code; she has points, and somebody she referred."""
+    code = watched.sign_up("ada")["user"]["referral_code"]
+    watched.sign_up("ben", referral_code=code)
+    watched.ok("POST", "/v1/users/ada/points", {"points": 1000, "note": ""}, key="ada's")
+    return code
+
+
+def test_a_followed_link_is_one_trip(watched: Company, ada: str, trips: Callable[..., int]) -> None:
+    assert trips(lambda: watched.browser.send("GET", f"/r/{ada}")) == 1
+
+
+def test_a_reported_click_is_one_trip(watched: Company, ada: str, trips: Callable[..., int]) -> None:
+    assert trips(lambda: watched.ok("POST", "/v1/clicks", {"code": ada}, status=201)) == 1
+
+
+def test_a_code_check_is_one_trip(watched: Company, ada: str, trips: Callable[..., int]) -> None:
+    assert trips(lambda: watched.ok("GET", f"/v1/codes/{ada}")) == 1
+
+
+@pytest.mark.usefixtures("ada")
+def test_points_given_or_taken_are_one_trip(watched: Company, trips: Callable[..., int]) -> None:
+    keys = iter(["give-1", "give-2"])
+    body = {"points": 1, "note": ""}
+    assert trips(lambda: watched.ok("POST", "/v1/users/ada/points", body, key=next(keys))) == 1
+
+
+@pytest.mark.usefixtures("ada")
+def test_a_redemption_and_a_use_are_one_trip_each(watched: Company, trips: Callable[..., int]) -> None:
+    option = {"kind": "quota", "name": "Calls", "feature": "ai_calls", "quantity": 5, "cost_points": 10}
+    body = {"option_id": watched.ok("POST", "/v1/redemption-options", option)["id"]}
+    keys = iter(["buy-1", "buy-2"])
+    assert trips(lambda: watched.ok("POST", "/v1/users/ada/redemptions", body, key=next(keys))) == 1
+    assert trips(lambda: watched.ok("POST", "/v1/users/ada/usage", {"feature": "ai_calls"})) == 1
+
+
+def test_a_signup_with_attribution_is_at_most_eight(watched: Company, ada: str, trips: Callable[..., int]) -> None:
+    people = iter(f"person-{number}" for number in range(9))
+
+    def by_code() -> None:
+        body = {"user": {"external_id": next(people)}, "referral_code": ada}
+        answer = watched.ok("POST", "/v1/signups", body, status=201)
+        assert answer["attribution"]["outcome"] == "attributed"
+
+    def by_click_with_key() -> None:
+        click = watched.ok("POST", "/v1/clicks", {"code": ada})["id"]
+        person = next(people)
+        watched.ok("POST", "/v1/signups", {"user": {"external_id": person}, "click_id": click}, key=person, status=201)
+
+    assert trips(by_code) <= 8
+    assert trips(by_click_with_key) - 1 <= 8
+
+
+def test_a_payment_with_all_its_effects_is_at_most_ten_and_its_duplicate_one(
+    watched: Company, ada: str, trips: Callable[..., int]
+) -> None:
+    for person in ("ned", "tom"):
+        watched.sign_up(person, referral_code=ada)
+    payers, sent = iter(["ned", "tom"]), [invoice_paid("evt_0", "in_0")]
+
+    def pay() -> None:
+        person = next(payers)
+        sent.append(invoice_paid(f"evt_{person}", f"in_{person}", user=person, customer=f"cus_{person}"))
+        assert watched.deliver(sent[-1]).json == {"received": True, "duplicate": False, "outcome": "applied"}
+
+    def again() -> None:
+        assert watched.deliver(sent[-1]).json == {"received": True, "duplicate": True, "outcome": "applied"}
+
+    before = watched.balance("ada")
+    assert trips(pay) <= 10
+    assert watched.balance("ada") == before + 2 * 25
+    assert trips(again) == 1
+
+
+@pytest.mark.usefixtures("ada")
+def test_reads_are_one_trip_or_two(watched: Company, trips: Callable[..., int]) -> None:
+    assert trips(lambda: watched.ok("GET", "/v1/users/ada")) == 1
+    assert trips(lambda: watched.ok("GET", "/v1/users/ada/entitlements")) == 1
+    assert trips(lambda: watched.ok("GET", "/v1/users/ada/balance")) <= 2
