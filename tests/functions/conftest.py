@@ -24,6 +24,13 @@ def live(server: str) -> Iterator[Company]:
     fresh.close()
 
 
+@pytest.fixture
+def shared(asked: Asked) -> Company:
+    """The company of `asked`, for a test that changes nothing; with new connections, because idle ones end."""
+    asked.company.close()
+    return asked.company
+
+
 @pytest.fixture(scope="module")
 def asked(server: str) -> Iterator[Asked]:
     """A company that a whole module of tests asks without changing it."""

@@ -28,8 +28,8 @@ from tests.support.companies import Company
         ("GET", "/_local/companies"),
     ],
 )
-def test_a_path_or_a_method_that_is_no_route_is_not_found(company: Company, method: str, path: str) -> None:
-    answer = company.api.send(method, path)
+def test_a_path_or_a_method_that_is_no_route_is_not_found(shared: Company, method: str, path: str) -> None:
+    answer = shared.api.send(method, path)
     if method == "HEAD":
         assert (answer.status, answer.raw) == (404, b"")
     elif path.startswith("/_local/"):
@@ -38,15 +38,15 @@ def test_a_path_or_a_method_that_is_no_route_is_not_found(company: Company, meth
         problem(answer, 404, "route_not_found")
 
 
-def test_nobody_needs_a_key_to_learn_that_there_is_nothing(company: Company) -> None:
-    problem(company.browser.send("GET", "/nothing"), 404, "route_not_found")
+def test_nobody_needs_a_key_to_learn_that_there_is_nothing(shared: Company) -> None:
+    problem(shared.browser.send("GET", "/nothing"), 404, "route_not_found")
 
 
 @pytest.mark.parametrize("raw", [b"x" * 300 * 1024, b"\xff\x00", b"{"])
-def test_a_body_makes_no_difference(company: Company, raw: bytes) -> None:
-    problem(company.api.send("POST", "/nothing", raw=raw), 404, "route_not_found")
+def test_a_body_makes_no_difference(shared: Company, raw: bytes) -> None:
+    problem(shared.api.send("POST", "/nothing", raw=raw), 404, "route_not_found")
 
 
-def test_an_answer_names_the_request_it_answers(company: Company) -> None:
-    answer = company.api.send("GET", "/nothing")
+def test_an_answer_names_the_request_it_answers(shared: Company) -> None:
+    answer = shared.api.send("GET", "/nothing")
     assert answer.json["request_id"] == answer.headers["apigw-requestid"]

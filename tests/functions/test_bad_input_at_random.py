@@ -48,14 +48,14 @@ def fresh_connections(asked: Asked) -> None:
 
 
 @pytest.mark.parametrize("key", WITH_BODY)
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(raw=st.binary(max_size=200) | ANYTHING.map(lambda value: json.dumps(value).encode()))
 def test_any_body_is_answered(asked: Asked, key: str, raw: bytes) -> None:
     judge(send(asked, key, raw))
 
 
 @pytest.mark.parametrize("key", WITH_BODY)
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_any_values_in_the_right_fields_are_answered(asked: Asked, key: str, data: st.DataObject) -> None:
     body = asked.body(key)
@@ -65,7 +65,7 @@ def test_any_values_in_the_right_fields_are_answered(asked: Asked, key: str, dat
 
 
 @pytest.mark.parametrize("key", WITH_PATH)
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(part=ODD.filter(bool), query=st.dictionaries(ODD, ODD, max_size=2))
 def test_any_path_and_query_are_answered(asked: Asked, key: str, part: str, query: dict[str, str]) -> None:
     def quoted(text: str) -> str:

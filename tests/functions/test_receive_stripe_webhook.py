@@ -49,37 +49,35 @@ def said(answer: Answer) -> tuple[bool, str]:
 EVENT = json.dumps(invoice_paid("evt_1", "in_1", user="ben")).encode()
 
 
-def test_what_was_signed_with_another_secret_is_refused(company: Company, superuser: psycopg.Connection) -> None:
-    problem(company.deliver(None, raw=EVENT, secret="whsec_somebody_elses"), 400, "signature_invalid")
-    assert inbox(superuser, company) == []
+def test_what_was_signed_with_another_secret_is_refused(shared: Company, superuser: psycopg.Connection) -> None:
+    problem(shared.deliver(None, raw=EVENT, secret="whsec_somebody_elses"), 400, "signature_invalid")
+    assert inbox(superuser, shared) == []
 
 
-def test_what_was_changed_after_signing_is_refused(company: Company, superuser: psycopg.Connection) -> None:
+def test_what_was_changed_after_signing_is_refused(shared: Company, superuser: psycopg.Connection) -> None:
     changed = EVENT.replace(b"1900", b"9900")
-    problem(send(company, changed, stripe_signature=signed(company, EVENT)), 400, "signature_invalid")
-    assert inbox(superuser, company) == []
+    problem(send(shared, changed, stripe_signature=signed(shared, EVENT)), 400, "signature_invalid")
+    assert inbox(superuser, shared) == []
 
 
-def test_what_nobody_signed_is_refused(company: Company, superuser: psycopg.Connection) -> None:
-    problem(send(company, EVENT), 400, "signature_missing")
-    assert inbox(superuser, company) == []
+def test_what_nobody_signed_is_refused(shared: Company, superuser: psycopg.Connection) -> None:
+    problem(send(shared, EVENT), 400, "signature_missing")
+    assert inbox(superuser, shared) == []
 
 
 @pytest.mark.parametrize(
     "header",
     ["nonsense", "t=1", "v1=00", "t=,v1=", "t=abc,v1=00", "t=-1,v1=00", "t=1e9,v1=00", "t=1,v0=00", "é=1,v1=é"],
 )
-def test_a_signature_that_is_none_is_refused(company: Company, superuser: psycopg.Connection, header: str) -> None:
-    assert send(company, EVENT, stripe_signature=header).status == 400
-    assert inbox(superuser, company) == []
+def test_a_signature_that_is_none_is_refused(shared: Company, superuser: psycopg.Connection, header: str) -> None:
+    assert send(shared, EVENT, stripe_signature=header).status == 400
+    assert inbox(superuser, shared) == []
 
 
 @pytest.mark.parametrize("age", [timedelta(seconds=301), timedelta(seconds=-302), timedelta(days=365)])
-def test_a_stale_or_future_signature_is_refused(
-    company: Company, superuser: psycopg.Connection, age: timedelta
-) -> None:
-    problem(company.deliver(None, raw=EVENT, age=age), 400, "timestamp_out_of_range")
-    assert inbox(superuser, company) == []
+def test_a_stale_or_future_signature_is_refused(shared: Company, superuser: psycopg.Connection, age: timedelta) -> None:
+    problem(shared.deliver(None, raw=EVENT, age=age), 400, "timestamp_out_of_range")
+    assert inbox(superuser, shared) == []
 
 
 def test_the_freshness_of_a_signature_is_judged_by_real_time(company: Company) -> None:
@@ -105,10 +103,10 @@ def test_either_secret_signs_while_one_is_being_replaced(company: Company) -> No
 
 
 @pytest.mark.parametrize("endpoint_id", ["nonsense", "whe_", "whe_" + "0" * 32, "whe_" + "F" * 32, "cmp_" + "0" * 32])
-def test_an_unknown_endpoint_is_not_found(company: Company, superuser: psycopg.Connection, endpoint_id: str) -> None:
-    answer = send(company, EVENT, endpoint=f"/webhooks/stripe/{endpoint_id}", stripe_signature=signed(company, EVENT))
+def test_an_unknown_endpoint_is_not_found(shared: Company, superuser: psycopg.Connection, endpoint_id: str) -> None:
+    answer = send(shared, EVENT, endpoint=f"/webhooks/stripe/{endpoint_id}", stripe_signature=signed(shared, EVENT))
     problem(answer, 404, "endpoint_not_found")
-    assert inbox(superuser, company) == []
+    assert inbox(superuser, shared) == []
 
 
 def test_another_providers_endpoint_is_not_found(company: Company) -> None:
@@ -163,18 +161,18 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("raw", MALFORMED, ids=lambda raw: raw[:40].decode(errors="replace"))
-def test_a_signed_body_that_is_no_event_is_refused(company: Company, superuser: psycopg.Connection, raw: bytes) -> None:
-    problem(company.deliver(None, raw=raw), 400, "malformed_body")
-    assert inbox(superuser, company) == []
+def test_a_signed_body_that_is_no_event_is_refused(shared: Company, superuser: psycopg.Connection, raw: bytes) -> None:
+    problem(shared.deliver(None, raw=raw), 400, "malformed_body")
+    assert inbox(superuser, shared) == []
 
 
 @pytest.mark.parametrize("content_type", ["application/octet-stream", "application/json"])
 def test_signed_bytes_that_are_not_utf_8_are_refused(
-    company: Company, superuser: psycopg.Connection, content_type: str
+    shared: Company, superuser: psycopg.Connection, content_type: str
 ) -> None:
     raw = EVENT.replace(b"cus_1", b"cus_\xff")
-    assert send(company, raw, stripe_signature=signed(company, raw), content_type=content_type).status == 400
-    assert inbox(superuser, company) == []
+    assert send(shared, raw, stripe_signature=signed(shared, raw), content_type=content_type).status == 400
+    assert inbox(superuser, shared) == []
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "application/octet-stream"])
