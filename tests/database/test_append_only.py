@@ -39,6 +39,21 @@ def test_nothing_booked_is_changed_even_by_its_owner(
     assert refused.value.diag.constraint_name == f"{refused.value.diag.table_name}_append_only"
 
 
+def test_each_of_the_two_guards_itself(superuser: psycopg.Connection) -> None:
+    """A cascade reaches both, so the one's guard would hide that the other's is gone."""
+    triggers = superuser.execute(
+        """
+        SELECT tgrelid::regclass::text, tgname, tgenabled FROM pg_trigger
+        WHERE tgfoid = 'goodword.refuse_change'::regproc
+        """
+    ).fetchall()
+    assert set(triggers) == {
+        (table, f"{table}_{what}", "O")
+        for table in ("entries", "allocations")
+        for what in ("append_only", "no_truncate")
+    }
+
+
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(("table", "statement"), CHANGES + EMPTYINGS, ids=lambda value: value)
 def test_no_function_may_even_try(tenant: Tenant, role: str, table: str, statement: LiteralString) -> None:  # noqa: ARG001 - both kinds of changes come with their table

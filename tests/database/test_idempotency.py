@@ -99,7 +99,7 @@ def test_many_twins_do_it_once(tenant: Tenant) -> None:
     option = tenant.add_option(cost=10)
     twins = 8
     others = [tenant.twin() for _ in range(twins)]
-    start = threading.Barrier(twins)
+    start = threading.Barrier(twins, timeout=30)
 
     def redeem(other: Tenant) -> Answer:
         start.wait()

@@ -42,7 +42,7 @@ def test_a_second_run_applies_nothing(empty_database: str) -> None:
 
 def test_two_runs_at_once_apply_each_file_once(empty_database: str) -> None:
     runs = 2
-    start, done = threading.Barrier(runs), {}
+    start, done = threading.Barrier(runs, timeout=30), {}
 
     def run(number: int) -> None:
         with migrator(empty_database) as connection:

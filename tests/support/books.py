@@ -39,6 +39,14 @@ _LOTS_OF_WALLETS = """
         SELECT coalesce(sum(remaining), 0) FROM lots l WHERE l.company_id = w.company_id AND l.user_id = w.user_id)
 """
 
+_NEXT_EXPIRY = """
+    SELECT 'wallet ' || w.user_id || ' expects its next expiry too late'
+    FROM wallets w
+    WHERE w.company_id = %(company_id)s AND coalesce(w.next_expiry_at, 'infinity') > (
+        SELECT min(expires_at) FROM lots l
+        WHERE l.company_id = w.company_id AND l.user_id = w.user_id AND l.remaining > 0)
+"""
+
 _RUNNING = """
     SELECT 'entry ' || id || ' does not follow the one before it'
     FROM (
@@ -122,7 +130,8 @@ _USAGES = """
 """
 
 _CHECKS = (
-    _WALLETS, _LOTS_OF_WALLETS, _RUNNING, _EARNINGS, _OUTFLOWS, _REMAINING, _AWARDS, _REDEMPTIONS, _QUOTA, _USAGES,
+    _WALLETS, _LOTS_OF_WALLETS, _NEXT_EXPIRY, _RUNNING, _EARNINGS, _OUTFLOWS, _REMAINING, _AWARDS, _REDEMPTIONS,
+    _QUOTA, _USAGES,
 )  # fmt: skip
 
 

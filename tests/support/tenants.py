@@ -120,8 +120,7 @@ class Tenant:
     def post(self, *postings: dict[str, object], role: str = "app") -> list[dict[str, Any]]:
         """Book earnings in one call. A posting gives user_id and points; the rest has defaults. The entries."""
         full = [
-            {"type": "REFERRAL_WELCOME", "reference": f"awd_{uuid4().hex}", **each, "user_id": str(each["user_id"])}
-            for each in postings
+            {"type": "IMPORT", "reference": uuid4().hex, **each, "user_id": str(each["user_id"])} for each in postings
         ]
         cursor = self.connection(role).cursor(row_factory=dict_row)
         return cursor.execute(_POST, {"company_id": self.id, "postings": Jsonb(full)}).fetchall()
