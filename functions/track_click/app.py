@@ -1,7 +1,7 @@
 """Clicks: following a referral link, reporting a click from a browser, checking a code."""
 
 from goodword.accounts import companies
-from goodword.core import auth, database, ids, privacy
+from goodword.core import auth, database, idempotency, ids, privacy
 from goodword.core.auth import Scope
 from goodword.core.errors import NotFound
 from goodword.core.http import App, Request, Response, answer
@@ -41,9 +41,10 @@ def report(request: Request, click: NewClick) -> Response:
     click_id = ids.new_id()
     address = request.source_ip if request.caller.is_browser else None
     visit = clicks.reported(click, address, request.headers.get("user-agent"))
-    return answer(
-        201,
-        database.once(lambda c: clicks.record(c, click_id, visit, privacy.current_key(c), request.company_id)),
+    return idempotency.once(
+        request,
+        click,
+        lambda c: answer(201, clicks.record(c, click_id, visit, privacy.current_key(c), request.company_id)),
     )
 
 

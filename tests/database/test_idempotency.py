@@ -24,10 +24,7 @@ def claim(connection: psycopg.Connection, company_id: UUID, key: str, hashed: by
 
 
 def store(connection: psycopg.Connection, company_id: UUID, key: str, body: bytes) -> None:
-    connection.execute(
-        "UPDATE idempotent_answers SET status = 201, body = %s WHERE company_id = %s AND key = %s",
-        (body, company_id, key),
-    )
+    connection.execute("SELECT keep_idempotent_answer(%s, %s, 201::smallint, %s)", (company_id, key, body))
 
 
 @contextmanager

@@ -31,7 +31,7 @@ TABLES = {
             " program_versions quota_grants redemption_options redemptions wallets"
         ),
         "I": "activity outbox_events",
-        "SI": "idempotent_answers signups usages",
+        "SI": "signups usages",
         "SIU": (
             "activations awards codes identity_links object_links payments rate_windows referrals usage_counters users"
         ),
@@ -42,7 +42,7 @@ TABLES = {
             " redemptions signups usage_counters usages wallets job_runs job_setbacks"
         ),
         "I": "activity outbox_events provider_endpoints",
-        "SI": "idempotent_answers program_versions",
+        "SI": "program_versions",
         "SIU": (
             "awards codes features identity_links object_links payments plan_limits plans rate_windows"
             " redemption_options referrals users"
@@ -73,10 +73,9 @@ TABLES = {
 COLUMNS = {
     "click": {("users", "SELECT", "company_id external_id id username")},
     "webhook": {("users", "UPDATE", "avatar_url email username whop_user_id")},
-    "app": {("idempotent_answers", "UPDATE", "body status"), ("quota_grants", "UPDATE", "used")},
+    "app": {("quota_grants", "UPDATE", "used")},
     "admin": {
         ("companies", "UPDATE", "test_now test_now_used"),
-        ("idempotent_answers", "UPDATE", "body status"),
         ("provider_endpoints", "SELECT", "company_id created_at id provider scope"),
     },
     "jobs": set[tuple[str, str, str]](),
@@ -86,9 +85,10 @@ COLUMNS = {
 _EVERYBODY = "company_now months_later public_id rfc3339"
 _READING = "entitlement_json entitlements entry_json entry_total period_end period_start spendable"
 _REFERRING = "code_refusal received_at_of lock_identities stage_at"
-_ANSWERING = "claim_idempotency_key key_refusal problem"
+_KEEPING = "claim_idempotency_key keep_idempotent_answer"
+_ANSWERING = f"{_KEEPING} key_refusal problem"
 FUNCTIONS = {
-    "click": f"{_EVERYBODY} code_refusal received_at_of record_click",
+    "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click",
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} post_credits",
     "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} post_credits redeem consume_usage",
     "admin": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} post_credits adjust_points",

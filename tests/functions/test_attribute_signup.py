@@ -67,7 +67,7 @@ def test_a_person_gets_a_code_and_a_profile(company: Company) -> None:
     assert time_of(profile.pop("created_at")) == NOON
     assert profile == {
         **user, "plan": "free", "trial_ends_at": None, "referral_code": code, "referral_url": f"{company.url}/r/{code}",
-        "referral_tier": "bronze", "qualified_count": 0, "balance": 0,
+        "referral_tier": "bronze", "qualified_count": 0, "balance": 0, "invited_by": None,
     }  # fmt: skip
 
 

@@ -297,3 +297,22 @@ def test_a_browser_checks_twenty_codes_a_minute_and_a_server_as_many_as_it_likes
         {"id": company.id},
     )
     assert check(company).status == 200
+
+
+def test_a_reported_click_under_one_key_is_one_click(company: Company, superuser: psycopg.Connection) -> None:
+    code = company.sign_up("ada")["user"]["referral_code"]
+
+    def report(body: dict[str, object], authorization: str) -> Answer:
+        headers = {"authorization": f"Bearer {authorization}", "idempotency-key": "once"}
+        return company.browser.send("POST", "/v1/clicks", body, headers=headers)
+
+    first, again = report({"code": code}, company.pub), report({"code": code}, company.pub)
+    assert (first.status, again.status) == (201, 201)
+    assert again.raw == first.raw
+    assert again.headers["idempotent-replay"] == "true"
+    assert report({"code": code, "app_id": "chat"}, company.pub).json["code"] == "idempotency_key_reused"
+    # a browser's key is not a server's: whoever holds the publishable key cannot take it
+    assert report({"code": code}, company.line["secret_key"]).json["id"] != first.json["id"]
+    assert (
+        rows.find_one(superuser, "SELECT count(*) FROM clicks WHERE company_id = %(id)s", id=company.id)["count"] == 2
+    )

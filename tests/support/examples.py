@@ -53,7 +53,7 @@ TABLE: dict[str, Row] = {
     "administer_program__offer": Row(
         201,
         {"kind": "quota", "feature": "ai_calls", "quantity": 20, "cost_points": 30, "stock": 1000, "active": True},
-        together({"redemption_options": 1}, DONE_ONCE),
+        together({"redemption_options": 1, "outbox_events": 1}, DONE_ONCE),
     ),
     "administer_program__read": Row(200, {"version": 1, "program": {"schema_version": 1, "timezone": "UTC"}}),
     "administer_program__take_points": Row(

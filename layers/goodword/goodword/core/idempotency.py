@@ -18,10 +18,7 @@ from goodword.core.errors import BY_CONSTRAINT, Conflict, DomainError, Unavailab
 from goodword.core.http import REPLAY_HEADER, Request, Response
 
 _CLAIM = "SELECT outcome, status, body FROM claim_idempotency_key(%(company_id)s, %(key)s, %(hash)s)"
-_STORE = """
-    UPDATE idempotent_answers SET status = %(status)s, body = %(body)s
-    WHERE company_id = %(company_id)s AND key = %(key)s
-"""
+_STORE = "SELECT keep_idempotent_answer(%(company_id)s, %(key)s, %(status)s::smallint, %(body)s)"
 
 
 def request_hash(request: Request, body: BaseModel) -> bytes:
@@ -51,11 +48,18 @@ def one_trip_answer(connection: Connection, statement: LiteralString, parameters
     return Response(status, stored, REPLAY_HEADER if replayed else {})
 
 
+def once(request: Request, body: BaseModel, work: Callable[[Connection], Response]) -> Response:
+    """As `transact`, for a `work` of a single statement: one trip where the request has no key."""
+    return database.once(work) if request.idempotency_key is None else transact(request, body, work)
+
+
 def transact(request: Request, body: BaseModel, work: Callable[[Connection], Response]) -> Response:
     """Run `work` in one transaction, once per Idempotency-Key where the request has one."""
     key = request.idempotency_key
     if key is None:
         return database.transact(work)
+    if request.caller.is_browser:
+        key = f"browser {key}"  # whoever holds the publishable key cannot take a server's keys
     hashed = request_hash(request, body)
 
     def once_per_key(connection: Connection, do: Callable[[Connection], Response]) -> Response:

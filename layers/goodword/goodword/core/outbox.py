@@ -15,21 +15,26 @@ from goodword.core import ids
 
 
 class Event(NamedTuple):
-    """One thing that happened: its type (`referral.registered`, `award.paid`) and what it is about."""
+    """One thing that happened: its type (`referral.registered`, `award.paid`) and what it is about.
+
+    With an `id` made before the first attempt, a repeated attempt announces it once.
+    """
 
     type: str
     data: Mapping[str, object]
+    id: UUID | None = None
 
 
 _ANNOUNCE = """
     INSERT INTO outbox_events (company_id, id, type, data, created_at)
     SELECT %(company_id)s, id, type, data, %(at)s
     FROM jsonb_to_recordset(%(events)s) AS event (id uuid, type text, data jsonb)
+    ON CONFLICT DO NOTHING
 """
 
 
 def announce(connection: Connection, company_id: UUID, events: Sequence[Event], at: datetime) -> None:
     """Write events, in this order."""
     if events:
-        rows = [{"id": str(ids.new_id()), "type": event.type, "data": event.data} for event in events]
+        rows = [{"id": str(event.id or ids.new_id()), "type": event.type, "data": event.data} for event in events]
         connection.execute(_ANNOUNCE, {"company_id": company_id, "events": Jsonb(rows), "at": at})

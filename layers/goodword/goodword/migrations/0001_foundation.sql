@@ -77,11 +77,12 @@ CREATE TABLE idempotent_answers (
     CONSTRAINT idempotent_answers_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
 );
 
+-- Answers hold personal data, so no role reads the table: whoever has the key and the request gets the answer.
 -- outcome: claimed (go on), replayed (give status and body), reused (same key, other request), expired.
 -- The insert waits for a twin in flight; the next statement then sees the twin's committed answer.
 CREATE FUNCTION claim_idempotency_key(
     p_company uuid, p_key text, p_hash bytea, OUT outcome text, OUT status smallint, OUT body bytea
-) LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
 DECLARE
     stored idempotent_answers;
 BEGIN
@@ -102,6 +103,13 @@ BEGIN
         body := stored.body;
     END IF;
 END $$;
+
+-- The first answer under a claimed key; a later one is not taken.
+CREATE FUNCTION keep_idempotent_answer(p_company uuid, p_key text, p_status smallint, p_body bytea) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+    UPDATE idempotent_answers SET status = p_status, body = p_body
+    WHERE company_id = p_company AND key = p_key AND body IS NULL;
+$$;
 
 -- The problem+json of a refusal that is answered by the statement itself (API.md, Conventions).
 CREATE FUNCTION problem(status integer, code text, detail text, request_id text, extra jsonb DEFAULT '{}') RETURNS jsonb
@@ -151,12 +159,15 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA goodword FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public_id, rfc3339, company_now, months_later
     TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
-GRANT EXECUTE ON FUNCTION claim_idempotency_key, problem, key_refusal TO :"app", :"admin", :"ledger";
+GRANT EXECUTE ON FUNCTION claim_idempotency_key, keep_idempotent_answer TO :"click", :"app", :"admin", :"ledger";
+GRANT EXECUTE ON FUNCTION problem, key_refusal TO :"app", :"admin", :"ledger";
 
 GRANT SELECT ON companies TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT UPDATE (test_now, test_now_used) ON companies TO :"admin";
 GRANT SELECT ON api_keys TO :"click", :"app", :"admin";
 GRANT SELECT ON privacy_keys TO :"click", :"webhook", :"app", :"admin", :"jobs";
-GRANT SELECT, INSERT ON idempotent_answers TO :"app", :"admin", :"ledger";
-GRANT UPDATE (status, body) ON idempotent_answers TO :"app", :"admin", :"ledger";
+GRANT SELECT, INSERT ON idempotent_answers TO :"ledger";
+GRANT UPDATE (status, body) ON idempotent_answers TO :"ledger";
+ALTER FUNCTION claim_idempotency_key OWNER TO :"ledger";
+ALTER FUNCTION keep_idempotent_answer OWNER TO :"ledger";
 GRANT INSERT ON outbox_events, activity TO :"webhook", :"app", :"admin", :"jobs", :"ledger";

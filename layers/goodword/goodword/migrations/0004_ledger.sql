@@ -347,8 +347,7 @@ BEGIN
     END IF;
     status := coalesce((refusal ->> 'status')::smallint, 201);
     body := convert_to(coalesce(refusal, answer)::text, 'UTF8');
-    UPDATE idempotent_answers a SET status = adjust_points.status, body = adjust_points.body
-    WHERE a.company_id = p_company AND a.key = p_key;
+    PERFORM keep_idempotent_answer(p_company, p_key, status, body);
 END $$;
 
 -- What a user may spend at `at`, exact whether or not expiry has been booked.

@@ -74,8 +74,7 @@ CREATE TABLE quota_grants (
     CONSTRAINT quota_grants_feature_fk FOREIGN KEY (company_id, feature) REFERENCES features (company_id, key),
     CONSTRAINT quota_grants_used_ck CHECK (used BETWEEN 0 AND quantity)
 ) WITH (fillfactor = 70);
-CREATE INDEX quota_grants_open_ix ON quota_grants (company_id, user_id, feature, created_at, redemption_id)
-    WHERE used < quantity;
+CREATE INDEX quota_grants_user_ix ON quota_grants (company_id, user_id, feature, created_at, redemption_id);
 
 CREATE TABLE usages (
     company_id      uuid NOT NULL,
@@ -114,12 +113,12 @@ CREATE FUNCTION period_end(reset text, at timestamptz, zone text) RETURNS timest
 CREATE FUNCTION entitlements(p_company uuid, p_user uuid, p_feature text, p_at timestamptz)
     RETURNS TABLE (
         feature text, limit_type text, active boolean, source text, limit_value bigint,
-        used bigint, extra bigint, period_start timestamptz, resets_at timestamptz)
+        used bigint, extra bigint, bought boolean, period_start timestamptz, resets_at timestamptz)
     LANGUAGE sql STABLE SET search_path = goodword, pg_temp AS $$
     SELECT f.key, f.limit_type, f.active,
         CASE WHEN l.feature IS NULL THEN 'default' ELSE 'plan' END,
         CASE WHEN l.feature IS NULL THEN f.default_limit ELSE l.limit_value END,
-        coalesce(u.used, 0), coalesce(q.left_over, 0)::bigint,
+        coalesce(u.used, 0), coalesce(q.left_over, 0)::bigint, q.left_over IS NOT NULL,
         period_start(f.reset, p_at, c.time_zone), period_end(f.reset, p_at, c.time_zone)
     FROM companies c
     JOIN features f ON f.company_id = c.id AND (p_feature IS NULL OR f.key = p_feature)
@@ -128,7 +127,7 @@ CREATE FUNCTION entitlements(p_company uuid, p_user uuid, p_feature text, p_at t
         AND u.period_start >= period_start(f.reset, p_at, c.time_zone)
     LEFT JOIN LATERAL (
         SELECT sum(quantity - g.used) AS left_over FROM quota_grants g
-        WHERE g.company_id = c.id AND g.user_id = p_user AND g.feature = f.key AND g.used < g.quantity
+        WHERE g.company_id = c.id AND g.user_id = p_user AND g.feature = f.key
     ) q ON true
     WHERE c.id = p_company
     ORDER BY f.sort_order, f.key;
@@ -137,7 +136,7 @@ $$;
 -- One entitlement as API.md shows it. Bought quota opens a count feature that the plan has off.
 CREATE FUNCTION entitlement_json(
     feature text, limit_type text, active boolean, source text, limit_value bigint, used bigint, extra bigint,
-    resets_at timestamptz
+    bought boolean, resets_at timestamptz
 ) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE SET search_path = goodword, pg_temp AS $$
 DECLARE
     remaining bigint := CASE
@@ -149,7 +148,7 @@ DECLARE
         WHEN limit_value IS NULL THEN 'unlimited'
         WHEN limit_type = 'boolean' THEN CASE WHEN limit_value = 0 THEN 'disabled' ELSE 'ok' END
         WHEN remaining > 0 THEN 'ok'
-        WHEN limit_value = 0 AND used = 0 THEN 'disabled'
+        WHEN limit_value = 0 AND used = 0 AND NOT bought THEN 'disabled'
         ELSE 'limit_reached'
     END;
 BEGIN
@@ -214,7 +213,7 @@ BEGIN
         END;
         from_quota := p_quantity - from_allowance;
         view := entitlement_json(entitled.feature, entitled.limit_type, entitled.active, entitled.source,
-            entitled.limit_value, entitled.used, entitled.extra, entitled.resets_at);
+            entitled.limit_value, entitled.used, entitled.extra, entitled.bought, entitled.resets_at);
         IF NOT entitled.active OR view ->> 'reason' = 'disabled' THEN
             refusal := problem(422, 'feature_disabled', 'This feature is off for the user.', p_request_id);
         ELSIF from_quota > entitled.extra THEN
@@ -237,7 +236,8 @@ BEGIN
                 WHERE g.company_id = p_company AND g.redemption_id = queue.redemption_id AND queue.before < from_quota;
             END IF;
             answer := entitlement_json(entitled.feature, entitled.limit_type, entitled.active, entitled.source,
-                entitled.limit_value, entitled.used + from_allowance, entitled.extra - from_quota, entitled.resets_at)
+                entitled.limit_value, entitled.used + from_allowance, entitled.extra - from_quota, entitled.bought,
+                entitled.resets_at)
                 || jsonb_build_object('allowed', true, 'usage_id', public_id('use', p_usage));
             INSERT INTO usages (company_id, id, user_id, feature, quantity, from_allowance, from_quota, period_start,
                 answer, created_at)
@@ -252,8 +252,7 @@ BEGIN
     status := coalesce((refusal ->> 'status')::smallint, 200);
     body := convert_to(coalesce(refusal, answer)::text, 'UTF8');
     IF p_key IS NOT NULL THEN
-        UPDATE idempotent_answers a SET status = consume_usage.status, body = consume_usage.body
-        WHERE a.company_id = p_company AND a.key = p_key;
+        PERFORM keep_idempotent_answer(p_company, p_key, status, body);
     END IF;
 END $$;
 

@@ -128,8 +128,7 @@ BEGIN
     END IF;
     status := coalesce((refusal ->> 'status')::smallint, 201);
     body := convert_to(coalesce(refusal, answer)::text, 'UTF8');
-    UPDATE idempotent_answers a SET status = redeem.status, body = redeem.body
-    WHERE a.company_id = p_company AND a.key = p_key;
+    PERFORM keep_idempotent_answer(p_company, p_key, status, body);
 END $$;
 
 GRANT SELECT ON redemption_options, redemptions TO :"app", :"admin", :"jobs", :"ledger";

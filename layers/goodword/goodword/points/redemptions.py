@@ -10,6 +10,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from pydantic import Field
 
+from goodword.core import clock, outbox
 from goodword.core.fields import AnswerModel, Instant, RequestModel, Text
 from goodword.core.ids import OptionId, RedemptionId
 
@@ -105,7 +106,10 @@ _OPTIONS = """
 def offer(connection: Connection, company_id: UUID, option_id: UUID, new: NewOption) -> Option:
     """Write a new option. An unknown feature is a violated constraint, by name."""
     connection.execute(_INSERT_OPTION, {"company_id": company_id, "id": option_id, **new.model_dump()})
-    return Option(id=option_id, days=None, **new.model_dump())
+    option = Option(id=option_id, days=None, **new.model_dump())
+    created = outbox.Event("redemption_option.created", option.model_dump(mode="json"), option_id)
+    outbox.announce(connection, company_id, [created], clock.company_now(connection, company_id))
+    return option
 
 
 def options(connection: Connection, company_id: UUID, after: UUID | None, limit: int) -> OptionList:

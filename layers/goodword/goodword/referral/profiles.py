@@ -26,6 +26,7 @@ class User(AnswerModel):
     avatar_url: str | None
     whop_user_id: str | None
     stripe_customer_id: str | None
+    invited_by: str | None
     plan: str
     trial_ends_at: Instant | None
     referral_code: str | None
@@ -38,7 +39,8 @@ class User(AnswerModel):
 
 _READ = """
     SELECT users.id, users.external_id, username, email, email_verified, avatar_url, users.whop_user_id,
-        users.stripe_customer_id, companies.post_trial_plan AS plan, NULL::timestamptz AS trial_ends_at,
+        users.stripe_customer_id, NULL AS invited_by, companies.post_trial_plan AS plan,
+        NULL::timestamptz AS trial_ends_at,
         (SELECT code FROM codes WHERE codes.company_id = users.company_id AND codes.user_id = users.id
             AND type = 'auto') AS referral_code,
         (SELECT count(*) FROM referrals WHERE referrals.company_id = users.company_id AND referrer_id = users.id

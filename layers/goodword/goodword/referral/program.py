@@ -11,7 +11,14 @@ from uuid import UUID
 
 from psycopg import Connection
 from psycopg.types.json import Jsonb
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from goodword.core.errors import NotFound
 from goodword.core.fields import BIGGEST, AnswerModel, AppId, Instant, Text
@@ -41,6 +48,11 @@ class AwardTerms(_Document):
     points: Points | None = None
     bps: Annotated[int, Field(ge=1, le=100_000)] | None = None
     hold_days: Annotated[int, Field(ge=0, le=365)] = 0
+
+    @model_serializer(mode="wrap")
+    def _without_the_other(self, write: SerializerFunctionWrapHandler) -> dict[str, int]:
+        """As the document is written: either points or bps, never a null."""
+        return {name: value for name, value in write(self).items() if value is not None}
 
     @model_validator(mode="after")
     def _either(self) -> "AwardTerms":

@@ -43,6 +43,8 @@ class Referral(AnswerModel):
     campaign_id: str | None
     fraud_score: int
     flagged: bool
+    fraud_signals: list[str]
+    is_verified: bool
     registered_at: Instant
     activated_at: Instant | None
     qualified_at: Instant | None
@@ -119,7 +121,8 @@ _ADVANCE = """
 _READ = """
     SELECT referrals.id, referrer.external_id AS referrer, referee.external_id AS referee, codes.code,
         stage_at(referrals, now.at) AS stage, source, referrals.app_id, program_version,
-        public_id('cam', referrals.campaign_id) AS campaign_id, fraud_score, flagged, registered_at, activated_at,
+        public_id('cam', referrals.campaign_id) AS campaign_id, fraud_score, flagged,
+        ARRAY[]::text[] AS fraud_signals, referee.email_verified AS is_verified, registered_at, activated_at,
         qualified_at, retained_at, referrals.updated_at,
         coalesce(expired_at, CASE WHEN stage_at(referrals, now.at) = 'expired' THEN lapses_at END) AS expired_at,
         coalesce((
