@@ -1,0 +1,38 @@
+"""One client: a process that fires prepared requests when it is told to. Run as a script by `tests.support.clients`.
+
+Each line of standard input is a job. The client connects, says so, waits for one more line, fires the job's requests
+one after the other over its one connection, and writes what it heard as one line.
+"""
+
+import http.client
+import json
+import sys
+from typing import Any
+
+
+def hear(connection: http.client.HTTPConnection, call: dict[str, Any]) -> tuple[int, dict[str, str], str]:
+    body = None if call["body"] is None else call["body"].encode()
+    connection.request(call["method"], call["path"], body, call["headers"])
+    response = connection.getresponse()
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return response.status, headers, response.read().decode("latin-1")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    while job := sys.stdin.readline():
+        asked = json.loads(job)
+        connection = http.client.HTTPConnection(asked["host"], timeout=60)
+        connection.connect()
+        say("ready")
+        sys.stdin.readline()
+        say(json.dumps([hear(connection, call) for call in asked["calls"]]))
+        connection.close()
+
+
+if __name__ == "__main__":
+    main()
