@@ -86,7 +86,7 @@ _EVERYBODY = "company_now months_later public_id rfc3339"
 _READING = "entitlement_json entitlements entry_json entry_total period_end period_start spendable"
 _REFERRING = "code_refusal received_at_of lock_identities stage_at"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
-_ANSWERING = f"{_KEEPING} key_refusal problem"
+_ANSWERING = f"{_KEEPING} answer_of_key problem"
 FUNCTIONS = {
     "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click",
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} post_credits",

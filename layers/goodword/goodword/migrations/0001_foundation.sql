@@ -118,14 +118,26 @@ CREATE FUNCTION problem(status integer, code text, detail text, request_id text,
         'type', 'urn:goodword:problem:' || code, 'title', upper(left(code, 1)) || replace(substr(code, 2), '_', ' '),
         'status', status, 'detail', detail, 'code', code, 'request_id', request_id) || extra;
 
-CREATE FUNCTION key_refusal(outcome text, request_id text) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
-    RETURN CASE outcome
-        WHEN 'reused' THEN problem(409, 'idempotency_key_reused',
-            'This Idempotency-Key was used before with another request.', request_id)
-        WHEN 'expired' THEN problem(409, 'idempotency_answer_expired',
-            'This request was done before; its stored answer is past its retention.', request_id)
-    END;
+-- The key's answer for a use case of one statement: status NULL means the key is ours and the work is to be done.
+CREATE FUNCTION answer_of_key(
+    p_company uuid, p_key text, p_hash bytea, p_request_id text,
+    OUT status smallint, OUT body bytea, OUT replayed boolean
+) LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    claim record := claim_idempotency_key(p_company, p_key, p_hash);
+    refusal jsonb;
+BEGIN
+    replayed := claim.outcome = 'replayed';
+    IF claim.outcome = 'reused' THEN
+        refusal := problem(409, 'idempotency_key_reused',
+            'This Idempotency-Key was used before with another request.', p_request_id);
+    ELSIF claim.outcome = 'expired' THEN
+        refusal := problem(409, 'idempotency_answer_expired',
+            'This request was done before; its stored answer is past its retention.', p_request_id);
+    END IF;
+    status := coalesce(claim.status, (refusal ->> 'status')::smallint);
+    body := coalesce(claim.body, convert_to(refusal::text, 'UTF8'));
+END $$;
 
 CREATE TABLE outbox_events (
     company_id  uuid NOT NULL,
@@ -160,7 +172,7 @@ ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public_id, rfc3339, company_now, months_later
     TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION claim_idempotency_key, keep_idempotent_answer TO :"click", :"app", :"admin", :"ledger";
-GRANT EXECUTE ON FUNCTION problem, key_refusal TO :"app", :"admin", :"ledger";
+GRANT EXECUTE ON FUNCTION problem, answer_of_key TO :"app", :"admin", :"ledger";
 
 GRANT SELECT ON companies TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT UPDATE (test_now, test_now_used) ON companies TO :"admin";

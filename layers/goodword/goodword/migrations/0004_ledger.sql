@@ -292,7 +292,6 @@ CREATE FUNCTION adjust_points(
     OUT status smallint, OUT body bytea, OUT replayed boolean
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
 DECLARE
-    claim record;
     answer jsonb;
     refusal jsonb;
     person uuid;
@@ -302,15 +301,9 @@ DECLARE
     booked record;
     e entries;
 BEGIN
-    claim := claim_idempotency_key(p_company, p_key, p_hash);
-    replayed := claim.outcome = 'replayed';
-    IF replayed THEN
-        status := claim.status; body := claim.body;
-        RETURN;
-    ELSIF claim.outcome <> 'claimed' THEN
-        status := 409; body := convert_to(key_refusal(claim.outcome, p_request_id)::text, 'UTF8');
-        RETURN;
-    END IF;
+    SELECT a.status, a.body, a.replayed INTO status, body, replayed
+    FROM answer_of_key(p_company, p_key, p_hash, p_request_id) AS a;
+    IF status IS NOT NULL THEN RETURN; END IF;
     SELECT id INTO person FROM users WHERE company_id = p_company AND external_id = p_external_id;
     SELECT time_zone INTO STRICT zone FROM companies WHERE id = p_company;
     IF person IS NULL THEN

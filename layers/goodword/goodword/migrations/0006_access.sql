@@ -166,7 +166,6 @@ CREATE FUNCTION consume_usage(
     OUT status smallint, OUT body bytea, OUT replayed boolean
 ) LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 DECLARE
-    claim record;
     person uuid;
     at timestamptz;
     entitled record;
@@ -178,15 +177,9 @@ DECLARE
 BEGIN
     replayed := false;
     IF p_key IS NOT NULL THEN
-        claim := claim_idempotency_key(p_company, p_key, p_hash);
-        replayed := claim.outcome = 'replayed';
-        IF replayed THEN
-            status := claim.status; body := claim.body;
-            RETURN;
-        ELSIF claim.outcome <> 'claimed' THEN
-            status := 409; body := convert_to(key_refusal(claim.outcome, p_request_id)::text, 'UTF8');
-            RETURN;
-        END IF;
+        SELECT a.status, a.body, a.replayed INTO status, body, replayed
+        FROM answer_of_key(p_company, p_key, p_hash, p_request_id) AS a;
+        IF status IS NOT NULL THEN RETURN; END IF;
     END IF;
     SELECT 200, u.answer INTO status, body FROM usages u WHERE u.company_id = p_company AND u.id = p_usage;
     IF FOUND THEN RETURN; END IF;

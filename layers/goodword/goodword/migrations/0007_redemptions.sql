@@ -57,7 +57,6 @@ CREATE FUNCTION redeem(
     OUT status smallint, OUT body bytea, OUT replayed boolean
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
 DECLARE
-    claim record;
     person uuid;
     option redemption_options;
     cost numeric;
@@ -68,15 +67,9 @@ DECLARE
     answer jsonb;
     refusal jsonb;
 BEGIN
-    claim := claim_idempotency_key(p_company, p_key, p_hash);
-    replayed := claim.outcome = 'replayed';
-    IF replayed THEN
-        status := claim.status; body := claim.body;
-        RETURN;
-    ELSIF claim.outcome <> 'claimed' THEN
-        status := 409; body := convert_to(key_refusal(claim.outcome, p_request_id)::text, 'UTF8');
-        RETURN;
-    END IF;
+    SELECT a.status, a.body, a.replayed INTO status, body, replayed
+    FROM answer_of_key(p_company, p_key, p_hash, p_request_id) AS a;
+    IF status IS NOT NULL THEN RETURN; END IF;
 
     SELECT id INTO person FROM users WHERE company_id = p_company AND external_id = p_external_id;
     SELECT * INTO option FROM redemption_options WHERE company_id = p_company AND id = p_option;
