@@ -1,17 +1,30 @@
-"""A proxy on the wire between the bundle and PostgreSQL that counts trips.
+"""A proxy on the wire between the bundle and PostgreSQL that counts trips, and cuts the wire where it hurts most.
 
 A trip is one wait for the server: the client has said something, in however many messages, and the server answers.
-BEGIN, COMMIT and SAVEPOINT count like everything else. The proxy understands no message; it sees who is speaking.
+BEGIN, COMMIT and SAVEPOINT count like everything else. The proxy sees who is speaking and hardly understands a message.
 """
 
 import selectors
 import socket
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 PIECE = 65536
+IDLE = b"Z\x00\x00\x00\x05I"
+"""How the server says that it is done and in no transaction (ReadyForQuery)."""
+
+
+@dataclass
+class Wire:
+    """One client's connection. `cut_when_done`: nothing of what the server still says gets through."""
+
+    client: socket.socket
+    server: socket.socket
+    waiting: bool = False
+    cut_when_done: bool = False
 
 
 class WireProxy:
@@ -25,6 +38,8 @@ class WireProxy:
         self._ended, self._end = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._trips = 0
+        self._lost_request: bytes | None = None
+        self._lost_answer: bytes | None = None
         self._lock = threading.Lock()
 
     @property
@@ -32,6 +47,22 @@ class WireProxy:
         """Trips so far, over all connections."""
         with self._lock:
             return self._trips
+
+    def lose_request(self, containing: bytes) -> None:
+        """Cut the wire before the next such message reaches the server: it never hears of it."""
+        with self._lock:
+            self._lost_request = containing
+
+    def lose_answer(self, containing: bytes) -> None:
+        """Cut the wire after the server has done what the next such message asks: the client never hears of it."""
+        with self._lock:
+            self._lost_answer = containing
+
+    @property
+    def has_cut(self) -> bool:
+        """Whether every cut that was asked for has been made."""
+        with self._lock:
+            return self._lost_request is None and self._lost_answer is None
 
     def __enter__(self) -> Self:
         self._listener.bind(str(self.folder / ".s.PGSQL.5432"))
@@ -63,23 +94,47 @@ class WireProxy:
         client, _ = self._listener.accept()
         server = socket.socket(socket.AF_UNIX)
         server.connect(str(self._target / ".s.PGSQL.5432"))
-        waiting = {"for_server": False}
-        self._selector.register(client, selectors.EVENT_READ, (server, True, waiting))
-        self._selector.register(server, selectors.EVENT_READ, (client, False, waiting))
+        wire = Wire(client, server)
+        for end in (client, server):
+            self._selector.register(end, selectors.EVENT_READ, wire)
 
     def _pass_on(self, key: selectors.SelectorKey) -> None:
+        wire: Wire = key.data
         speaker = key.fileobj
         assert isinstance(speaker, socket.socket)
-        listener, from_client, waiting = key.data
-        piece = b"" if speaker.fileno() < 0 else speaker.recv(PIECE)
-        if not piece:
-            for each in (speaker, listener):
-                if each.fileno() >= 0:
-                    self._selector.unregister(each)
-                    each.close()
-            return
-        if from_client and not waiting["for_server"]:
-            with self._lock:
+        try:
+            piece = b"" if speaker.fileno() < 0 else speaker.recv(PIECE)
+            pass_on = self._from_client if speaker is wire.client else self._from_server
+            goes_on = bool(piece) and pass_on(wire, piece)
+        except OSError:
+            goes_on = False  # one of the two is gone, so the other one's connection ends as well
+        if not goes_on:
+            self._close(wire)
+
+    def _from_client(self, wire: Wire, piece: bytes) -> bool:
+        """Pass it on, unless this is where the wire is cut."""
+        with self._lock:
+            if not wire.waiting:
                 self._trips += 1
-        waiting["for_server"] = from_client
-        listener.sendall(piece)
+            if self._lost_request is not None and self._lost_request in piece:
+                self._lost_request = None
+                return False
+            if self._lost_answer is not None and self._lost_answer in piece:
+                self._lost_answer = None
+                wire.cut_when_done = True
+        wire.waiting = True
+        wire.server.sendall(piece)
+        return True
+
+    def _from_server(self, wire: Wire, piece: bytes) -> bool:
+        wire.waiting = False
+        if wire.cut_when_done:
+            return not piece.endswith(IDLE)
+        wire.client.sendall(piece)
+        return True
+
+    def _close(self, wire: Wire) -> None:
+        for end in (wire.client, wire.server):
+            if end.fileno() >= 0:
+                self._selector.unregister(end)
+                end.close()

@@ -1,0 +1,174 @@
+"""The wire to the database is cut just before, or just after, the server does what it was asked to.
+
+In both cases the function cannot know which it was. It repeats its attempt, and the client sees one success; what was
+asked for is done once.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from local import setup
+from local.client import Answer
+from local.postgres import Cluster
+from local.setup import Prepared
+from tests.conftest import serve
+from tests.support import books, rows
+from tests.support.companies import Company, invoice_paid
+from tests.support.wire_proxy import WireProxy
+
+
+@pytest.fixture(scope="module")
+def proxy(cluster: Cluster, prepared: Prepared) -> Iterator[WireProxy]:
+    del prepared  # the schema must be there
+    with tempfile.TemporaryDirectory() as folder, WireProxy(Path(folder), cluster.socket_directory) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def reached_through_proxy(proxy: WireProxy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bundle that speaks to PostgreSQL through the proxy, one process a function."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOODWORD_WORKERS", "1")
+        url = f"postgresql://postgres@/{setup.DATABASE}?host={proxy.folder}"
+        with serve(url, tmp_path_factory.mktemp("cut")) as base_url:
+            yield base_url
+
+
+@pytest.fixture
+def firm(reached_through_proxy: str) -> Iterator[Company]:
+    """A company with Ada, who has 100 points and a code, Ben, whom she referred, and something to buy."""
+    firm = Company.open(reached_through_proxy)
+    code = firm.sign_up("ada")["user"]["referral_code"]
+    firm.sign_up("ben", referral_code=code)
+    firm.ok("POST", "/v1/users/ada/points", {"points": 100, "note": ""}, key="points")
+    option = {"kind": "quota", "name": "Calls", "feature": "ai_calls", "quantity": 5, "cost_points": 10}
+    firm.line["option"] = firm.ok("POST", "/v1/redemption-options", option)["id"]
+    firm.ok("POST", "/v1/users/ada/redemptions", {"option_id": firm.line["option"]}, key="first")
+    firm.line["code"] = code
+    yield firm
+    firm.close()
+
+
+def post(path: str, body: dict[str, object], *, key: bool) -> Callable[[Company], Answer]:
+    """A request that is the same each time it is sent; `$code` and `$option` stand for the firm's."""
+    name = uuid4().hex if key else None
+
+    def send(firm: Company) -> Answer:
+        text = json.dumps(body).replace("$code", firm.line["code"]).replace("$option", firm.line["option"])
+        return firm.api.send("POST", path, json.loads(text), headers={"idempotency-key": name} if name else None)
+
+    return send
+
+
+def pay(firm: Company) -> Answer:
+    return firm.deliver(invoice_paid("evt_1", "in_1", user="ben"))
+
+
+SIGNUP = {"user": {"external_id": "eve", "stripe_customer_id": "cus_9"}, "referral_code": "$code"}
+OPTION = {"kind": "quota", "name": "More", "feature": "ai_calls", "quantity": 1, "cost_points": 1}
+ENDPOINT = {"provider": "stripe", "secrets": ["whsec_another"]}
+
+# what is sent, in which statement the wire is cut, the status, and the rows that must come of it
+WRITES = {
+    "redemption": (
+        post("/v1/users/ada/redemptions", {"option_id": "$option"}, key=True), b"redeem(", 201,
+        {"redemptions": 1, "entries": 1, "quota_grants": 1, "allocations": 1, "idempotent_answers": 1},
+    ),
+    "points given": (
+        post("/v1/users/ada/points", {"points": 7, "note": ""}, key=True), b"adjust_points(", 201,
+        {"entries": 1, "lots": 1, "idempotent_answers": 1},
+    ),
+    "use": (
+        post("/v1/users/ada/usage", {"feature": "ai_calls"}, key=False), b"consume_usage(", 200,
+        {"usages": 1, "usage_counters": 1},
+    ),
+    "use with a key": (
+        post("/v1/users/ada/usage", {"feature": "ai_calls"}, key=True), b"consume_usage(", 200,
+        {"usages": 1, "usage_counters": 1, "idempotent_answers": 1},
+    ),
+    "click": (post("/v1/clicks", {"code": "$code"}, key=False), b"record_click(", 201, {"clicks": 1}),
+    "signup": (
+        post("/v1/signups", SIGNUP, key=False), b"COMMIT", 201,
+        {"users": 1, "signups": 1, "codes": 1, "referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1},
+    ),
+    "signup with a key": (
+        post("/v1/signups", SIGNUP, key=True), b"COMMIT", 201,
+        {"users": 1, "signups": 1, "codes": 1, "referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1,
+         "idempotent_answers": 1},
+    ),
+    "activation": (
+        post("/v1/activations", {"user_id": "ben", "app_id": "chat"}, key=False), b"COMMIT", 200, {"activations": 1},
+    ),
+    "option": (
+        post("/v1/redemption-options", OPTION, key=False), b"COMMIT", 201, {"redemption_options": 1},
+    ),
+    "endpoint": (
+        post("/v1/provider-endpoints", ENDPOINT, key=True), b"COMMIT", 201,
+        {"provider_endpoints": 1, "idempotent_answers": 1},
+    ),
+    "payment": (
+        pay, b"COMMIT", 200, {"inbox_events": 1, "payments": 1, "awards": 1, "entries": 1, "lots": 1},
+    ),
+}  # fmt: skip
+# tables that only tell of the others
+TELLING = {"outbox_events", "activity", "identity_links", "object_links"}
+
+
+@pytest.mark.parametrize("lost", ["request", "answer"])
+@pytest.mark.parametrize("write", WRITES)
+def test_what_was_asked_for_is_done_once(
+    firm: Company, proxy: WireProxy, superuser: psycopg.Connection, write: str, lost: str
+) -> None:
+    send, statement, status, made = WRITES[write]
+    before = rows.count(superuser, firm.id)
+    if lost == "request":
+        proxy.lose_request(statement)
+    else:
+        proxy.lose_answer(statement)
+    answer = send(firm)
+    assert proxy.has_cut, "the wire was never cut"
+    assert answer.status == status, answer.raw
+    stored = rows.count(superuser, firm.id) - before
+    assert {table: number for table, number in stored.items() if table not in TELLING} == made
+    assert stored["outbox_events"] <= len(made) + 2
+    assert books.faults(superuser, firm.id) == []
+
+
+@pytest.mark.parametrize("statement", [b"BEGIN", b"lock_identities(", b"INSERT INTO users", b"post_credits("])
+@pytest.mark.parametrize("write", ["signup", "signup with a key"])
+def test_a_transaction_cut_anywhere_is_begun_anew(
+    firm: Company, proxy: WireProxy, superuser: psycopg.Connection, write: str, statement: bytes
+) -> None:
+    send, _, status, made = WRITES[write]
+    before = rows.count(superuser, firm.id)
+    proxy.lose_request(statement)
+    assert send(firm).status == status
+    assert proxy.has_cut, "the wire was never cut"
+    stored = rows.count(superuser, firm.id) - before
+    assert {table: number for table, number in stored.items() if table not in TELLING} == made
+    assert books.faults(superuser, firm.id) == []
+
+
+@pytest.mark.parametrize("write", ["redemption", "points given", "use with a key", "signup with a key", "endpoint"])
+def test_the_answer_whose_first_copy_was_lost_is_the_one_that_is_replayed(
+    firm: Company, proxy: WireProxy, write: str
+) -> None:
+    send, statement, _, _ = WRITES[write]
+    proxy.lose_answer(statement)
+    first = send(firm)
+    again = send(firm)
+    assert (again.status, again.raw) == (first.status, first.raw)
+    assert again.headers["idempotent-replay"] == "true"
+
+
+def test_a_payment_whose_answer_was_lost_is_a_duplicate_ever_after(firm: Company, proxy: WireProxy) -> None:
+    proxy.lose_answer(b"COMMIT")
+    assert pay(firm).json["outcome"] == "applied"
+    assert pay(firm).json == {"received": True, "duplicate": True, "outcome": "applied"}
+    assert firm.balance("ada") == 90 + 5 + 25
