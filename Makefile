@@ -1,7 +1,7 @@
 # Needs make and Python 3.11 or newer; building for AWS needs Python 3.13. Everything else is installed into this folder.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-sam run serve test check lint format types openapi validate build deploy lock clean
+.PHONY: help setup setup-sam run serve invoke sam-local test check lint format types openapi validate build deploy lock clean
 
 PYENV = "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions
 PYTHON_3_13 = python3.13 $(PYENV)/3.13.*/bin/python3.13
@@ -40,6 +40,13 @@ run: setup ## play the demo story, then serve the API (PORT, DATABASE_URL, GOODW
 
 serve: setup ## serve the API without the story
 	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local serve
+
+invoke: setup ## run one function on an example (FUNCTION=track_click EVENT=follow is events/track_click__follow.json)
+	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local.invoke $(FUNCTION) $(EVENT)
+
+sam-local: setup setup-sam ## run the examples (all, or FUNCTION=… EVENT=…) in the built bundle's containers; needs Docker, Podman or the like
+	@$(MAKE) --no-print-directory build BUILD=.aws-sam/local ARCHITECTURE=$$($(PYTHON) -c 'from local import emulator; print(emulator.architecture())')
+	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local.sam_local .aws-sam/local $(FUNCTION) $(EVENT)
 
 # Python 3.13, where there is one
 BUILDS = $(shell $(call find,$(PYTHON_3_13)))
