@@ -40,6 +40,9 @@ def main() -> int:
     discard = None
     if arguments[0] == "--discard":
         discard, arguments = arguments[1], arguments[2:]
+    # what a script starts in the background ignores these two, and the command would inherit that
+    for order in (FAST_SHUTDOWN, IMMEDIATE_SHUTDOWN):
+        signal.signal(order, signal.SIG_DFL)
     # close_fds=False: descriptors that the asking process passed on are the command's, not ours
     command = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, close_fds=False)
     # no waiting inside a signal handler: the main thread is in wait() already
