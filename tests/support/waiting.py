@@ -1,7 +1,10 @@
 """Waiting for something to become true, without guessing how long it takes."""
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 from psycopg import Connection
@@ -21,6 +24,27 @@ def wait_until(holds: Callable[[], T], what: str, *, seconds: float = LONGEST_SE
             return answer
         pause.wait(_PAUSE_SECONDS)
     raise AssertionError(f"it did not happen within {seconds} s: {what}")
+
+
+@contextmanager
+def again_and_again(deed: Callable[[], object], *, pause_seconds: float) -> Iterator[Counter[str]]:
+    """Do something over and over in a thread while the block runs; at least once. Counts `done`."""
+    over, counted = threading.Event(), Counter[str]()
+
+    def repeat() -> None:
+        while True:
+            deed()
+            counted["done"] += 1
+            if over.wait(pause_seconds):
+                return
+
+    with ThreadPoolExecutor(1) as thread:
+        repeating = thread.submit(repeat)
+        try:
+            yield counted
+        finally:
+            over.set()
+            repeating.result()
 
 
 def wait_until_blocked(superuser: Connection, *, clients: int = 1) -> None:
