@@ -56,7 +56,7 @@ def build(request: pytest.FixtureRequest, builds: dict[str, Path]) -> Path:
     return builds[request.param]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def emulators(
     builds: dict[str, Path], prepared: Prepared, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Emulators]:
