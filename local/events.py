@@ -1,7 +1,7 @@
 """Example events: one request to one function each, as API Gateway hands it over, in `events/<function>__<case>.json`.
 
-They are HTTP API events of payload format 2.0 (`migrate_database` has no route: its events are what the deploy sends),
-with what differs from run to run left open:
+They are HTTP API events of payload format 2.0, with what differs from run to run left open. Where no route leads to a
+function, its events are what its schedule or the deploy sends.
 
 - `${name}` in any text is filled in from the values given. A text that is nothing else becomes the value itself, so
   that `"created": "${now}"` is a number.
