@@ -16,8 +16,8 @@ from tests.support.waiting import again_and_again
 
 # how to break it, how often while clients are busy, and for how many rounds they are
 FAULTS: dict[str, tuple[Callable[[Fragile], object], float, int]] = {
-    "connections terminated": (Fragile.terminate_backends, 0.05, 3),
-    "database killed": (Fragile.crash, 0.5, 5),
+    "connections terminated": (Fragile.terminate_backends, 0.1, 3),
+    "database killed": (Fragile.crash, 0.5, 4),
 }
 LONGEST_SECONDS = 7.0
 

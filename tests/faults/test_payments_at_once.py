@@ -8,7 +8,7 @@ from tests.support import books, rows
 from tests.support.clients import Call, Clients, call, delivery
 from tests.support.companies import Company, invoice_paid
 
-PAIRS = 30
+PAIRS = 20
 """Each with a referrer of its own, so that no limit on registrations is in the way."""
 
 

@@ -154,7 +154,7 @@ def test_a_set_clock_is_seen_by_the_very_next_request(company: Company, clients:
     give(company, "ada", 1)
     clients.fire(company.url, [[call(company, "GET", "/v1/users/ada/balance")] * 2] * 4)  # warm all processes
     now = datetime.now(UTC).replace(microsecond=0)
-    for days in range(1, 11):
+    for days in range(1, 7):
         moment = now + timedelta(days=days)
         company.set_clock(moment)
         answers = clients.fire_each(company.url, [call(company, "GET", "/v1/users/ada/balance")] * 4)
