@@ -13,6 +13,7 @@ from local.postgres import Cluster, children
 from tests.conftest import serve
 from tests.support.clients import Clients
 from tests.support.companies import Company
+from tests.support.waiting import wait_until
 
 CLIENTS = 32
 
@@ -58,10 +59,11 @@ class Fragile:
             os.kill(workers[next(self._turns) % len(workers)], signal.SIGKILL)
 
     def kill_workers(self) -> int:
-        """Kill every process that runs a function; how many there were."""
+        """Kill every process that runs a function, and let the gateway take note; how many there were."""
         workers = children(self._server)
         for worker in workers:
             os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: not set(workers) & set(children(self._server)), "the gateway takes note of the dead")
         return len(workers)
 
 

@@ -16,8 +16,8 @@ from tests.support.waiting import again_and_again
 
 # how to break it, how often while clients are busy, and for how many rounds they are
 FAULTS: dict[str, tuple[Callable[[Fragile], object], float, int]] = {
-    "connections terminated": (Fragile.terminate_backends, 0.1, 3),
-    "database killed": (Fragile.crash, 0.5, 4),
+    "connections terminated": (Fragile.terminate_backends, 0.05, 2),
+    "database killed": (Fragile.crash, 0.3, 3),
 }
 LONGEST_SECONDS = 7.0
 
@@ -42,7 +42,7 @@ def test_between_requests_nobody_notices(fragile: Fragile, shop: Company, client
 def test_during_requests_nothing_is_done_twice(fragile: Fragile, shop: Company, clients: Clients, fault: str) -> None:
     break_it, pause, rounds = FAULTS[fault]
     with fragile.superuser() as superuser:
-        traffic = Traffic.of(shop, superuser, clients=8, rounds=rounds)
+        traffic = Traffic.of(shop, superuser, clients=6, rounds=rounds)
     with again_and_again(lambda: break_it(fragile), pause_seconds=pause) as faults:
         heard = clients.fire(shop.url, traffic.plans)
     assert faults["done"] > 1
