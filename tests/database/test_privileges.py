@@ -61,7 +61,7 @@ TABLES = {
     "ledger": {
         "S": (
             "companies features job_setbacks plan_limits plans program_versions redemption_options usage_counters"
-            " usages users"
+            " usages"
         ),
         "I": "activity outbox_events",
         "SI": "allocations entries idempotent_answers quota_grants redemptions",
@@ -79,7 +79,11 @@ COLUMNS = {
         ("provider_endpoints", "SELECT", "company_id created_at id provider scope"),
     },
     "jobs": set[tuple[str, str, str]](),
-    "ledger": {("idempotent_answers", "UPDATE", "body status"), ("redemption_options", "UPDATE", "stock")},
+    "ledger": {
+        ("idempotent_answers", "UPDATE", "body status"),
+        ("redemption_options", "UPDATE", "stock"),
+        ("users", "SELECT", "company_id external_id id"),
+    },
 }
 
 _EVERYBODY = "company_now months_later public_id rfc3339"

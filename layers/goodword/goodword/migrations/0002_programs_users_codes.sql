@@ -170,7 +170,8 @@ CREATE TABLE rate_windows (
 GRANT SELECT ON program_versions TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT INSERT ON program_versions TO :"admin";
 GRANT SELECT (company_id, id, external_id, username) ON users TO :"click";
-GRANT SELECT ON users TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
+GRANT SELECT (company_id, id, external_id) ON users TO :"ledger";
+GRANT SELECT ON users TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON users TO :"app", :"admin";
 GRANT SELECT ON codes TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON codes TO :"app", :"admin";

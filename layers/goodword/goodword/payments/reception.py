@@ -57,7 +57,16 @@ def receive(incoming: Incoming) -> Receipt:
     except Unavailable:
         raise  # nothing is stored: the provider shall send it again
     except Exception as fault:  # noqa: BLE001 - whatever is wrong with applying it, an authentic event is kept
-        logger.exception("event kept as failed", extra={"provider": delivery.provider, "type": delivery.type})
+        # without the fault's message: Postgres puts the values of a row into it
+        logger.error(
+            "event kept as failed",
+            extra={
+                "provider": delivery.provider,
+                "type": delivery.type,
+                "fault": type(fault).__name__,
+                "sqlstate": getattr(fault, "sqlstate", None),
+            },
+        )
         failed = fault
     return database.transact(lambda connection: inbox.keep_failed(connection, delivery, failed))
 

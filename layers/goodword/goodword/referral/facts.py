@@ -78,6 +78,14 @@ NAMING = (IdentityLinked, PaymentSucceeded)
 
 _LOCK = "SELECT lock_identities(%(company_id)s, %(identities)s)"
 
+# Objects of one sale are joined to a person through each other, so whoever touches one holds them all. These come
+# after the objects themselves and so out of order; a deadlock this makes possible is repeated like any other.
+_LOCK_PARTNERS = """
+    SELECT lock_identities(%(company_id)s, ARRAY(
+        SELECT %(provider)s || ':' || other_id FROM object_links
+        WHERE company_id = %(company_id)s AND provider = %(provider)s AND object_id = ANY (%(objects)s)))
+"""
+
 _LINK_PERSON = """
     INSERT INTO identity_links AS link (company_id, provider, object_id, external_id, linked_at)
     SELECT %(company_id)s, %(provider)s, object_id, %(external_id)s, %(at)s
@@ -110,7 +118,8 @@ _RECORD_PAYMENT = """
     FROM recorded
 """
 
-# Who is meant by these objects: a link of one of them, or of one that stands on the same sale.
+# Who is meant by these objects: a link of one of them, or of one that stands on the same sale; of several people the
+# one who was linked first.
 _PERSON_OF = """
     WITH related AS (
         SELECT unnest(%(objects)s::text[]) AS object_id
@@ -118,14 +127,16 @@ _PERSON_OF = """
         SELECT other_id FROM object_links
         WHERE company_id = %(company_id)s AND provider = %(provider)s AND object_id = ANY (%(objects)s)
     )
-    SELECT external_id FROM identity_links JOIN related USING (object_id)
-    WHERE company_id = %(company_id)s AND provider = %(provider)s
-    UNION ALL
-    SELECT external_id FROM users
-    WHERE company_id = %(company_id)s AND (
-        (%(provider)s = 'stripe' AND stripe_customer_id = ANY (%(objects)s))
-        OR (%(provider)s = 'whop' AND whop_user_id = ANY (%(objects)s)))
-    LIMIT 1
+    SELECT external_id FROM (
+        SELECT external_id, linked_at FROM identity_links JOIN related USING (object_id)
+        WHERE company_id = %(company_id)s AND provider = %(provider)s
+        UNION ALL
+        SELECT external_id, NULL FROM users
+        WHERE company_id = %(company_id)s AND (
+            (%(provider)s = 'stripe' AND stripe_customer_id = ANY (%(objects)s))
+            OR (%(provider)s = 'whop' AND whop_user_id = ANY (%(objects)s)))
+    ) AS people
+    ORDER BY linked_at NULLS LAST, external_id LIMIT 1
 """
 
 # A payment that names its person is that person's; one that does not is of whoever its objects are linked to.
@@ -185,6 +196,7 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
     objects = {object_id for fact in facts for object_id in fact.objects}
     named = next((fact.external_id for fact in facts if isinstance(fact, NAMING) and fact.external_id), None)
     lock(connection, company_id, provider, objects, None)
+    connection.execute(_LOCK_PARTNERS, {"company_id": company_id, "provider": provider, "objects": sorted(objects)})
     for fact in facts:
         _store(connection, company_id, provider, fact)
     person = named or _person_of(connection, company_id, provider, objects)
