@@ -1,7 +1,7 @@
 """Clicks: following a link, reporting a click, checking a code."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 from urllib.parse import parse_qsl, urlsplit
 
 import psycopg
@@ -13,10 +13,10 @@ from tests.support.answers import problem, time_of
 from tests.support.companies import DESTINATION, Company
 
 NOON = datetime(2100, 1, 15, 12, tzinfo=UTC)  # no machine is there yet
-REFUSALS = {
-    "inactive": "UPDATE codes SET active = false",
-    "expired": "UPDATE codes SET expires_at = company_now(company_id)",
-    "used_up": "UPDATE codes SET max_uses = 3, uses = 3",
+REFUSALS: dict[str, LiteralString] = {
+    "inactive": "UPDATE codes SET active = false WHERE company_id = %(id)s",
+    "expired": "UPDATE codes SET expires_at = company_now(company_id) WHERE company_id = %(id)s",
+    "used_up": "UPDATE codes SET max_uses = 3, uses = 3 WHERE company_id = %(id)s",
 }
 
 
@@ -46,7 +46,7 @@ def clicks(superuser: psycopg.Connection, company: Company) -> list[dict[str, An
 
 
 def refuse(superuser: psycopg.Connection, company: Company, refusal: str) -> None:
-    superuser.execute(f"{REFUSALS[refusal]} WHERE company_id = %(id)s".encode(), {"id": company.id})
+    superuser.execute(REFUSALS[refusal], {"id": company.id})
 
 
 def own_destination(superuser: psycopg.Connection, company: Company, url: str) -> None:
