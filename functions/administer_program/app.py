@@ -37,6 +37,7 @@ def adjust(request: Request, adjustment: PointsAdjustment) -> Response:
         "points": adjustment.points,
         "note": adjustment.note,
         "expires_at": adjustment.expires_at,
+        "priority": adjustment.priority,
         "adjustment": ids.public("adj", ids.new_id()),
     }
     return database.once(lambda c: idempotency.one_trip_answer(c, ledger.ADJUST, statement))

@@ -10,7 +10,7 @@ from tests.support.tenants import Tenant
 
 CHANGES: list[tuple[str, LiteralString]] = [
     ("entries", "UPDATE entries SET delta = delta + 1 WHERE company_id = %(company_id)s"),
-    ("entries", "UPDATE entries SET note = NULL WHERE company_id = %(company_id)s"),
+    ("entries", "UPDATE entries SET note_hash = NULL WHERE company_id = %(company_id)s"),
     ("entries", "DELETE FROM entries WHERE company_id = %(company_id)s"),
     ("allocations", "UPDATE allocations SET amount = amount WHERE company_id = %(company_id)s"),
     ("allocations", "DELETE FROM allocations WHERE company_id = %(company_id)s"),

@@ -50,10 +50,10 @@ class Model:
         return sum(lot.remaining for lot in self.lots if lot.expires_at > self.now)
 
     def earn(self, kind: str, points: int, priority: int, expires_at: datetime, reference: str) -> None:
+        self._expire()
         if reference in self.booked:
             return
         self.booked.add(reference)
-        self._expire()
         self.lots.append(Lot(points, priority, expires_at))
         self.entries.append((kind, points, self.now))
 

@@ -4,6 +4,7 @@ import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from hashlib import sha256
 from typing import LiteralString
 from uuid import UUID, uuid4
 
@@ -67,7 +68,10 @@ def test_an_earning_is_an_entry_a_lot_and_a_balance(tenant: Tenant) -> None:
     }  # fmt: skip
     assert lots(tenant, ada) == [(25, 25, instant("2030-02-28T12:00:00Z"))]
     (stored,) = tenant.entries(ada)
-    assert (stored["note"], stored["program_version"], stored["created_at"]) == ("hello", 1, NOW)
+    assert (stored["program_version"], stored["created_at"]) == (1, NOW)
+    (note,) = tenant.rows("SELECT * FROM entry_notes WHERE company_id = %(company_id)s")
+    assert (note["entry_id"], note["note"]) == (stored["id"], "hello")
+    assert stored["note_hash"] == sha256(note["salt"].bytes + b"hello").digest()
 
 
 def test_points_without_a_term_never_expire(tenant: Tenant) -> None:
@@ -133,7 +137,7 @@ def test_nobody_earns_in_another_company(tenant: Tenant, other_tenant: Tenant) -
     [
         ({"type": "GIFT", "points": 1}, "entries_type_ck"),
         ({"points": 0}, "entries_delta_ck"),
-        ({"points": -1}, "entries_after_ck"),
+        ({"points": -1}, "points_not_negative_ck"),
     ],
 )
 def test_what_is_no_earning_is_refused_whole(tenant: Tenant, posting: dict[str, object], constraint: str) -> None:
@@ -296,8 +300,9 @@ def test_giving_and_taking_by_hand(tenant: Tenant) -> None:
     assert given.status == 201
     (entry,) = tenant.entries(ada)
     assert given.json == {
-        "id": f"txn_{entry['id']}", "type": "ADMIN_GRANT", "delta": 30, "balance_after": 30, "version": 1,
-        "ref": entry["reference"], "note": "by hand", "created_at": "2030-01-31T12:00:00.000000Z",
+        "id": f"txn_{entry['id']}", "type": "ADMIN_GRANT", "delta": 30, "debt_delta": 0, "balance_after": 30,
+        "debt_after": 0, "version": 1, "ref": entry["reference"], "note": "by hand",
+        "effective_at": "2030-01-31T12:00:00.000000Z", "created_at": "2030-01-31T12:00:00.000000Z",
     }  # fmt: skip
     assert lots(tenant, ada) == [(30, 30, instant("2031-01-31T12:00:00Z"))], "the program's term"
     assert tenant.adjust("ada", 5, expires_at=instant("2030-02-01T00:00:00Z")).status == 201

@@ -19,7 +19,8 @@ TABLES = {
     },
     "webhook": {
         "S": (
-            "activations allocations clicks codes companies entries features lots plan_limits plans privacy_keys"
+            "activations allocations clicks codes companies entries entry_notes features lots plan_limits plans"
+            " privacy_keys"
             " program_versions provider_endpoints quota_grants signups usage_counters usages users wallets"
         ),
         "I": "activity outbox_events",
@@ -27,7 +28,7 @@ TABLES = {
     },
     "app": {
         "S": (
-            "allocations api_keys clicks companies entries features lots plan_limits plans privacy_keys"
+            "allocations api_keys clicks companies entries entry_notes features lots plan_limits plans privacy_keys"
             " program_versions quota_grants redemption_options redemptions wallets"
         ),
         "I": "activity outbox_events",
@@ -38,7 +39,8 @@ TABLES = {
     },
     "admin": {
         "S": (
-            "activations allocations api_keys clicks companies entries inbox_events lots privacy_keys quota_grants"
+            "activations allocations api_keys clicks companies entries entry_notes inbox_events lots"
+            " privacy_keys quota_grants"
             " redemptions signups usage_counters usages wallets job_runs job_setbacks"
         ),
         "I": "activity outbox_events provider_endpoints",
@@ -50,7 +52,8 @@ TABLES = {
     },
     "jobs": {
         "S": (
-            "activations allocations clicks codes companies entries features lots plan_limits plans privacy_keys"
+            "activations allocations clicks codes companies entries entry_notes features lots plan_limits plans"
+            " privacy_keys"
             " program_versions quota_grants redemption_options redemptions signups usage_counters usages users wallets"
         ),
         "I": "activity outbox_events",
@@ -64,7 +67,7 @@ TABLES = {
             " usages"
         ),
         "I": "activity outbox_events",
-        "SI": "allocations entries idempotent_answers quota_grants redemptions",
+        "SI": "allocations entries entry_notes idempotent_answers quota_grants redemptions",
         "SIU": "lots wallets",
     },
 }
@@ -81,6 +84,8 @@ COLUMNS = {
     "jobs": set[tuple[str, str, str]](),
     "ledger": {
         ("idempotent_answers", "UPDATE", "body status"),
+        ("quota_grants", "UPDATE", "ended_at"),
+        ("redemptions", "UPDATE", "refunded_at status"),
         ("redemption_options", "UPDATE", "stock"),
         ("users", "SELECT", "company_id external_id id"),
     },
@@ -89,17 +94,20 @@ COLUMNS = {
 _EVERYBODY = "company_now months_later public_id rfc3339"
 _READING = "entitlement_json entitlements entry_json entry_total period_end period_start spendable"
 _REFERRING = "code_refusal received_at_of lock_identities stage_at"
+_POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
 _ANSWERING = f"{_KEEPING} answer_of_key problem"
 FUNCTIONS = {
     "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click",
-    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} post_credits",
-    "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} post_credits redeem consume_usage",
-    "admin": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} post_credits adjust_points",
-    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} post_credits expire_due_lots is_set_aside",
+    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING}",
+    "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage",
+    "admin": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption",
+    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots is_set_aside",
     "ledger": (
-        f"{_EVERYBODY} {_READING} {_ANSWERING} post_credits redeem adjust_points append_entry book_credit"
-        " book_due_expiry burn_lots lock_wallets save_wallet wallet_after wallet_at expire_due_lots is_set_aside"
+        f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} redeem refund_redemption adjust_points"
+        " append_entry"
+        " book_due_expiry book_posting book_reversal burn_lots lock_wallet repay_debt reversible save_wallet wallet_at"
+        " expire_due_lots is_set_aside"
     ),
 }
 ROLES = sorted(TABLES)

@@ -60,17 +60,18 @@ _RUNNING = """
 
 _EARNINGS = """
     SELECT 'entry ' || e.id || ' has not its one lot'
-    FROM entries e LEFT JOIN lots l ON l.company_id = e.company_id AND l.entry_id = e.id
+    FROM entries e LEFT JOIN lots l ON l.company_id = e.company_id AND l.id = e.id
     WHERE e.company_id = %(company_id)s AND CASE
-        WHEN e.delta > 0 THEN (l.amount, l.user_id) IS DISTINCT FROM (e.delta, e.user_id)
+        WHEN e.delta > 0 AND e.type <> 'REDEMPTION_REFUND'
+            THEN (l.amount, l.user_id) IS DISTINCT FROM (e.delta, e.user_id)
         ELSE l.id IS NOT NULL
     END
 """
 
 _OUTFLOWS = """
-    SELECT 'entry ' || e.id || ' is not what was taken from lots'
-    FROM entries e
-    WHERE e.company_id = %(company_id)s AND e.delta < 0 AND -e.delta <> (
+    SELECT 'entry ' || e.id || ' is not what was taken from lots, or given back'
+    FROM entries e LEFT JOIN lots l ON l.company_id = e.company_id AND l.id = e.id
+    WHERE e.company_id = %(company_id)s AND l.id IS NULL AND -e.delta <> (
         SELECT coalesce(sum(amount), 0) FROM allocations a WHERE a.company_id = e.company_id AND a.entry_id = e.id)
 """
 
@@ -100,6 +101,14 @@ _REDEMPTIONS = """
     WHERE (r.user_id, -r.cost_points, public_id('red', r.id)) IS DISTINCT FROM (e.user_id, e.delta, e.reference)
 """
 
+_REFUNDS = """
+    SELECT coalesce('redemption ' || r.id, 'entry ' || e.id) || ': a refund and its one entry do not agree'
+    FROM (SELECT * FROM redemptions WHERE company_id = %(company_id)s AND status = 'refunded') r
+    FULL JOIN (SELECT * FROM entries WHERE company_id = %(company_id)s AND type = 'REDEMPTION_REFUND') e
+        ON e.reference = public_id('red', r.id)
+    WHERE (r.user_id, r.cost_points, r.refunded_at) IS DISTINCT FROM (e.user_id, e.delta, e.effective_at)
+"""
+
 _QUOTA = """
     SELECT coalesce('redemption ' || r.id, 'quota ' || q.redemption_id) || ': a redemption and its quota do not agree'
     FROM (
@@ -108,7 +117,7 @@ _QUOTA = """
         WHERE r.company_id = %(company_id)s AND r.kind = 'quota'
     ) r
     FULL JOIN (SELECT * FROM quota_grants WHERE company_id = %(company_id)s) q ON q.redemption_id = r.id
-    WHERE (r.user_id, r.bought) IS DISTINCT FROM (q.user_id, q.quantity)
+    WHERE (r.user_id, r.bought, r.refunded_at) IS DISTINCT FROM (q.user_id, q.quantity, q.ended_at)
 """
 
 _USAGES = """
@@ -131,7 +140,7 @@ _USAGES = """
 
 _CHECKS = (
     _WALLETS, _LOTS_OF_WALLETS, _NEXT_EXPIRY, _RUNNING, _EARNINGS, _OUTFLOWS, _REMAINING, _AWARDS, _REDEMPTIONS,
-    _QUOTA, _USAGES,
+    _REFUNDS, _QUOTA, _USAGES,
 )  # fmt: skip
 
 

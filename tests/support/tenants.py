@@ -35,9 +35,11 @@ _ADD_OPTION = """
         %(per_user_limit)s, clock_timestamp())
 """
 
-_POST = """
-    SELECT user_id, type, delta, debt_delta, balance_after, debt_after, version, reference, occasion, effective_at
-    FROM post_credits(%(company_id)s, %(postings)s)
+_POST = "SELECT entry_id FROM post_entries(%(company_id)s, %(postings)s) ORDER BY posting"
+
+_POSTED = """
+    SELECT id, user_id, type, delta, debt_delta, balance_after, debt_after, version, reference, occasion, effective_at
+    FROM entries WHERE company_id = %(company_id)s AND id = ANY (%(ids)s)
 """
 
 
@@ -117,19 +119,27 @@ class Tenant:
         )  # fmt: skip
         return option_id
 
-    def post(self, *postings: dict[str, object], role: str = "app") -> list[dict[str, Any]]:
-        """Book earnings in one call. A posting gives user_id and points; the rest has defaults. The entries."""
+    def post(self, *postings: dict[str, object], role: str = "app") -> list[dict[str, Any] | None]:
+        """Book in one call. A posting gives user_id and points; the rest has defaults.
+
+        The entry of each posting, in their order; None where there was nothing to take or to give back.
+        """
         full = [
             {"type": "IMPORT", "reference": uuid4().hex, **each, "user_id": str(each["user_id"])} for each in postings
         ]
-        cursor = self.connection(role).cursor(row_factory=dict_row)
-        return cursor.execute(_POST, {"company_id": self.id, "postings": Jsonb(full)}).fetchall()
+        connection = self.connection(role)
+        ids_ = [id_ for (id_,) in connection.execute(_POST, {"company_id": self.id, "postings": Jsonb(full)})]
+        cursor = connection.cursor(row_factory=dict_row).execute(_POSTED, {"company_id": self.id, "ids": ids_})
+        posted = {row.pop("id"): row for row in cursor}
+        return [posted.get(id_) for id_ in ids_]
 
     def adjust(
-        self, external_id: str, points: int, *, expires_at: datetime | None = None, key: str | None = None
-    ) -> Answer:
+        self, external_id: str, points: int, *, expires_at: datetime | None = None, priority: int = 100,
+        key: str | None = None,
+    ) -> Answer:  # fmt: skip
         """Give points to a user, or take some."""
-        own = {"user_id": external_id, "points": points, "note": "by hand", "expires_at": expires_at}
+        given = {"points": points, "note": "by hand", "expires_at": expires_at, "priority": priority}
+        own = {"user_id": external_id, **given}
         return self._one_trip("admin", ledger.ADJUST, {**own, "adjustment": f"adj_{uuid4().hex}"}, own, key or _key())
 
     def redeem(self, external_id: str, option_id: UUID, quantity: int = 1, *, key: str | None = None) -> Answer:
@@ -137,6 +147,11 @@ class Tenant:
         own = {"user_id": external_id, "option": option_id, "quantity": quantity}
         made = {**own, "redemption": ids.new_id()}
         return self._one_trip("app", redemptions.REDEEM, made, own, key or _key())
+
+    def refund(self, redemption_id: UUID, *, key: str | None = None) -> Answer:
+        """Give the points of a redemption back."""
+        own = {"redemption": redemption_id}
+        return self._one_trip("admin", redemptions.REFUND, own, own, key or _key())
 
     def consume(self, external_id: str, feature: str, quantity: int = 1, *, key: str | None = None) -> Answer:
         """Use a feature."""
@@ -176,7 +191,7 @@ class Tenant:
         return _only(row.fetchall())[0]
 
     def _one_trip(
-        self, role: str, statement: LiteralString, made: dict[str, object], own: Mapping[str, object],
+        self, role: str, statement: LiteralString, made: Mapping[str, object], own: Mapping[str, object],
         key: str | None,
     ) -> Answer:  # fmt: skip
         common = {

@@ -29,8 +29,10 @@ CREATE TABLE companies (
 -- The one source of now for business: a test company's clock stands still where it was set.
 -- Machinery (leases, partitions, rate limits of codes, signatures) reads clock_timestamp() itself.
 CREATE FUNCTION company_now(company uuid) RETURNS timestamptz
-    LANGUAGE sql VOLATILE
-    RETURN (SELECT coalesce(test_now, clock_timestamp()) FROM companies WHERE id = company);
+    LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN (SELECT coalesce(test_now, clock_timestamp()) FROM goodword.companies WHERE id = company);
+END $$;
 
 -- `months` calendar months later on the company's own calendar; a month end is clamped.
 CREATE FUNCTION months_later(at timestamptz, months integer, zone text) RETURNS timestamptz

@@ -60,7 +60,8 @@ CREATE TABLE usage_counters (
     CONSTRAINT usage_counters_used_ck CHECK (used >= 0 AND used_ever >= used)
 ) WITH (fillfactor = 70);
 
--- Quota bought with points, one row a purchase; used after the period's own allowance, oldest first.
+-- Quota bought with points, one row a purchase; used after the period's own allowance, oldest first, until a refund of
+-- the purchase ends it.
 CREATE TABLE quota_grants (
     company_id     uuid NOT NULL,
     redemption_id  uuid NOT NULL,
@@ -69,6 +70,7 @@ CREATE TABLE quota_grants (
     quantity       bigint NOT NULL,
     used           bigint NOT NULL DEFAULT 0,
     created_at     timestamptz NOT NULL,
+    ended_at       timestamptz,
     CONSTRAINT quota_grants_pk PRIMARY KEY (company_id, redemption_id),
     CONSTRAINT quota_grants_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
     CONSTRAINT quota_grants_feature_fk FOREIGN KEY (company_id, feature) REFERENCES features (company_id, key),
@@ -127,7 +129,7 @@ CREATE FUNCTION entitlements(p_company uuid, p_user uuid, p_feature text, p_at t
         AND u.period_start >= period_start(f.reset, p_at, c.time_zone)
     LEFT JOIN LATERAL (
         SELECT sum(quantity - g.used) AS left_over FROM quota_grants g
-        WHERE g.company_id = c.id AND g.user_id = p_user AND g.feature = f.key
+        WHERE g.company_id = c.id AND g.user_id = p_user AND g.feature = f.key AND g.ended_at IS NULL
     ) q ON true
     WHERE c.id = p_company
     ORDER BY f.sort_order, f.key;
@@ -222,7 +224,7 @@ BEGIN
                         sum(g.quantity - g.used) OVER (ORDER BY g.created_at, g.redemption_id)
                             - (g.quantity - g.used) AS before
                     FROM quota_grants g WHERE g.company_id = p_company AND g.user_id = person
-                        AND g.feature = p_feature AND g.used < g.quantity
+                        AND g.feature = p_feature AND g.used < g.quantity AND g.ended_at IS NULL
                 )
                 UPDATE quota_grants g SET used = g.used + least(queue.left_over, from_quota - queue.before)
                 FROM queue

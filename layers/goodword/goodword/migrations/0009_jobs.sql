@@ -52,7 +52,7 @@ BEGIN
             FROM companies c
             CROSS JOIN LATERAL (
                 SELECT l.user_id FROM lots l
-                WHERE l.company_id = c.id AND l.remaining > 0 AND l.expires_at < 'infinity'
+                WHERE l.company_id = c.id AND l.open AND l.expires_at < 'infinity'
                     AND l.expires_at <= coalesce(c.test_now, clock_timestamp())
                     AND NOT is_set_aside(c.id, 'expire_points', public_id('usr', l.user_id))
                 ORDER BY l.expires_at LIMIT p_wallets

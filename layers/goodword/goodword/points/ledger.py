@@ -1,6 +1,7 @@
 """The ledger from Python's side: booking what was earned, and reading what stands.
 
-The bookings themselves are the SQL functions of migration 0004: one trip, one lock, one clock reading after it.
+The bookings themselves are the SQL functions of migration 0004: one trip, wallets locked first and in order, one clock
+reading after the locks. Whatever reads here is exact at its instant, whether or not expiry has been booked.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,10 @@ EarningType = Literal[
     "REFERRAL_REGISTERED", "REFERRAL_ACTIVATED", "REFERRAL_FIRST_PAYMENT", "REFERRAL_RECURRING", "REFERRAL_L2",
     "REFERRAL_RETAINED", "REFERRAL_CROSS_APP", "REFERRAL_WELCOME", "MILESTONE", "CAMPAIGN_PRIZE", "IMPORT",
 ]  # fmt: skip
+
+
+USUAL_PRIORITY = 100
+"""Lots of a lower priority are spent first; among equals the one that expires first."""
 
 
 class Expiring(AnswerModel):
@@ -49,10 +54,13 @@ class Entry(AnswerModel):
     id: str
     type: str
     delta: int
+    debt_delta: int
     balance_after: int
+    debt_after: int
     version: int
     ref: str
     note: str | None
+    effective_at: Instant
     created_at: Instant
 
 
@@ -80,11 +88,15 @@ class BalanceQuery(RequestModel):
 
 
 class PointsAdjustment(RequestModel):
-    """The body of POST /v1/users/{user_id}/points: points to give, or negative to take."""
+    """The body of POST /v1/users/{user_id}/points: points to give, or negative to take.
+
+    Without `expires_at` points live as long as the program says. `priority` orders what is spent first.
+    """
 
     points: Annotated[int, Field(ge=-MOST_AT_ONCE, le=MOST_AT_ONCE, json_schema_extra={"not": {"const": 0}})]
     note: LongText
     expires_at: GivenInstant | None = None
+    priority: Annotated[int, Field(ge=0, le=1000)] = USUAL_PRIORITY
 
     @field_validator("points")
     @classmethod
@@ -97,48 +109,60 @@ class PointsAdjustment(RequestModel):
 ADJUST = """
     SELECT status, body, replayed FROM adjust_points(
         %(company_id)s, %(user_id)s, %(points)s, %(note)s, %(expires_at)s,
-        %(adjustment)s, %(key)s, %(hash)s, %(request_id)s, %(outbox_id)s, %(activity_id)s)
+        %(priority)s::smallint, %(adjustment)s, %(key)s, %(hash)s, %(request_id)s, %(outbox_id)s, %(activity_id)s)
 """
 
-# As of an instant: what was effective by then, less what had expired by then and is not booked yet. Every operation
-# books due expiry first, so what is left in a lot past its expiry is what was left when it expired.
+# The wallet, less what was booked as effective later, less what had expired by then and is not booked yet. Every
+# operation books due expiry first, so what is left in a lot past its expiry is what was left when it expired.
+# Nothing is effective later than now, so a balance of now looks at no entry.
 _BALANCE = """
     WITH asked AS (
         SELECT users.id, coalesce(%(as_of)s::timestamptz, clock.now) AS at, clock.now
         FROM users CROSS JOIN LATERAL (SELECT company_now(users.company_id) AS now) AS clock
         WHERE company_id = %(company_id)s AND external_id = %(external_id)s
-    ), booked AS (
+    ), later AS (
         SELECT
-            coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'earned'), 0)::bigint AS total_earned,
-            coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'spent'), 0)::bigint AS total_spent,
-            coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'expired'), 0)::bigint AS total_expired,
-            coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'reversed'), 0)::bigint AS total_reversed,
+            coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'earned'), 0)::bigint AS earned,
+            coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'spent'), 0)::bigint AS spent,
+            coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'expired'), 0)::bigint AS expired,
+            coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'reversed'), 0)::bigint AS reversed,
             coalesce(sum(debt_delta), 0)::bigint AS debt
         FROM entries, asked
-        WHERE company_id = %(company_id)s AND user_id = asked.id AND effective_at <= asked.at
+        WHERE %(as_of)s::timestamptz IS NOT NULL
+            AND company_id = %(company_id)s AND user_id = asked.id AND effective_at > asked.at
     ), unbooked AS (
         SELECT coalesce(sum(remaining), 0)::bigint AS points FROM lots, asked
-        WHERE company_id = %(company_id)s AND user_id = asked.id AND remaining > 0 AND expires_at <= asked.at
+        WHERE company_id = %(company_id)s AND user_id = asked.id AND open AND expires_at <= asked.at
     ), expiring AS (
         SELECT coalesce(jsonb_agg(jsonb_build_object('points', points, 'expires_at', rfc3339(expires_at))
             ORDER BY expires_at), '[]') AS lots
         FROM (
             SELECT lots.expires_at, sum(remaining) AS points FROM lots, asked
-            WHERE company_id = %(company_id)s AND user_id = asked.id AND remaining > 0 AND asked.at = asked.now
+            WHERE company_id = %(company_id)s AND user_id = asked.id AND open AND asked.at = asked.now
                 AND lots.expires_at > asked.at AND lots.expires_at < 'infinity'
             GROUP BY lots.expires_at
         ) AS by_instant
+    ), standing AS (
+        SELECT asked.at, asked.now,
+            coalesce(wallets.total_earned, 0) - later.earned AS total_earned,
+            coalesce(wallets.total_spent, 0) - later.spent AS total_spent,
+            coalesce(wallets.total_expired, 0) - later.expired - unbooked.points AS total_expired,
+            coalesce(wallets.total_reversed, 0) - later.reversed AS total_reversed,
+            coalesce(wallets.debt, 0) - later.debt AS debt
+        FROM asked
+        LEFT JOIN wallets ON wallets.company_id = %(company_id)s AND wallets.user_id = asked.id
+        CROSS JOIN later CROSS JOIN unbooked
     )
-    SELECT asked.at AS as_of, asked.now, total_earned, total_spent, total_expired - unbooked.points AS total_expired,
-        total_reversed, debt, total_earned + total_spent + total_expired + total_reversed - unbooked.points AS balance,
-        expiring.lots AS expiring
-    FROM asked, booked, unbooked, expiring
+    SELECT at AS as_of, now, total_earned, total_spent, total_expired, total_reversed, debt,
+        total_earned + total_spent + total_expired + total_reversed AS balance, expiring.lots AS expiring
+    FROM standing, expiring
 """
 
 _ENTRIES = """
-    SELECT 'txn_' || id AS id, type, delta, balance_after, version, reference AS ref, note, created_at
-    FROM entries
-    WHERE company_id = %(company_id)s AND user_id = %(user_id)s
+    SELECT 'txn_' || id AS id, type, delta, debt_delta, balance_after, debt_after, version, reference AS ref, note,
+        effective_at, created_at
+    FROM entries LEFT JOIN entry_notes ON entry_notes.company_id = entries.company_id AND entry_id = id
+    WHERE entries.company_id = %(company_id)s AND user_id = %(user_id)s
         AND (%(after)s::bigint IS NULL OR version < (
             SELECT version FROM entries WHERE company_id = %(company_id)s AND user_id = %(user_id)s AND id = %(after)s))
         AND (%(type)s::text IS NULL OR type = %(type)s)

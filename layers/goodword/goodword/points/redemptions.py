@@ -1,6 +1,7 @@
 """Redemptions: points turned into something. Prices come from the option alone, never from the request.
 
-The redemption itself is the SQL function `redeem`: key, price, stock, limit, wallet, lots, quota, answer; one trip.
+A redemption is the SQL function `redeem` (key, price, stock, limit, wallet, lots, quota, answer) and its refund is
+`refund_redemption`; each is one trip.
 """
 
 from typing import Literal
@@ -82,6 +83,11 @@ REDEEM = """
     SELECT status, body, replayed FROM redeem(
         %(company_id)s, %(user_id)s, %(option)s, %(quantity)s, %(redemption)s,
         %(key)s, %(hash)s, %(request_id)s, %(outbox_id)s, %(activity_id)s)
+"""
+
+REFUND = """
+    SELECT status, body, replayed FROM refund_redemption(
+        %(company_id)s, %(redemption)s, %(key)s, %(hash)s, %(request_id)s, %(outbox_id)s, %(activity_id)s)
 """
 
 # The id was made before the first attempt: an attempt repeated after a lost connection finds its own row.

@@ -61,22 +61,24 @@ class Award(AnswerModel):
 # One statement: those that wait for nothing are booked, and every award is written with its booking.
 _GIVE = """
     WITH due AS (
-        SELECT * FROM jsonb_to_recordset(%(due)s) AS row (
+        SELECT *, row_number() OVER (PARTITION BY status ORDER BY id) AS posting
+        FROM jsonb_to_recordset(%(due)s) AS row (
             id uuid, user_id uuid, event text, type text, app_id text, occasion text, period integer, points bigint,
             status text, hold_until timestamptz, payment_id uuid, trace jsonb, due_at timestamptz)
     ), booked AS (
-        SELECT id, reference FROM post_credits(%(company_id)s, (
+        SELECT posting, entry_id FROM post_entries(%(company_id)s, (
             SELECT coalesce(jsonb_agg(jsonb_build_object(
                 'user_id', user_id, 'type', type, 'points', points, 'reference', public_id('awd', id),
-                'program_version', %(program_version)s::integer, 'expiry_months', %(expiry_months)s::integer)), '[]')
+                'program_version', %(program_version)s::integer, 'expiry_months', %(expiry_months)s::integer)
+                ORDER BY posting), '[]')
             FROM due WHERE status = 'paid'))
     )
     INSERT INTO awards (company_id, id, referral_id, user_id, event, app_id, occasion, period, base_points, points,
         status, hold_until, program_version, payment_id, trace, due_at, released_at, created_at, entry_id)
     SELECT %(company_id)s, due.id, %(referral_id)s, user_id, event, app_id, occasion, period, points, points,
         status, hold_until, %(program_version)s, payment_id, trace, due_at,
-        CASE WHEN status = 'paid' THEN %(at)s::timestamptz END, %(at)s, booked.id
-    FROM due LEFT JOIN booked ON booked.reference = public_id('awd', due.id)
+        CASE WHEN status = 'paid' THEN %(at)s::timestamptz END, %(at)s, booked.entry_id
+    FROM due LEFT JOIN booked ON due.status = 'paid' AND booked.posting = due.posting
 """
 
 _OF_REFEREE = """
