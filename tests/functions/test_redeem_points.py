@@ -58,8 +58,8 @@ def test_points_buy_quota(rich: Company) -> None:
     assert redemption.pop("id").startswith("red_")
     assert time_of(redemption.pop("created_at")) == NOON
     assert redemption == {
-        "option_id": option_id, "kind": "quota", "quantity": 1, "cost_points": 30, "status": "fulfilled",
-        "balance_after": 70, "grant": None,
+        "user_id": "ada", "option_id": option_id, "kind": "quota", "quantity": 1, "cost_points": 30,
+        "status": "fulfilled", "balance_after": 70, "grant": None, "refunded_at": None,
     }  # fmt: skip
     entitlement = rich.ok("GET", "/v1/users/ada/entitlements/ai_calls")
     assert (entitlement["allowed"], entitlement["extra"], entitlement["remaining"]) == (True, 20, 20)
@@ -250,12 +250,16 @@ def test_points_are_burned_in_the_order_they_expire(rich: Company) -> None:
 def test_entries_are_listed_newest_first(rich: Company) -> None:
     give(rich, -10, key="back")
     newest, oldest = transactions(rich)["data"]
-    assert newest.keys() == {"id", "type", "delta", "balance_after", "version", "ref", "note", "created_at"}
+    assert newest.keys() == {
+        "id", "type", "delta", "debt_delta", "balance_after", "debt_after", "version", "ref", "note", "effective_at",
+        "created_at",
+    }  # fmt: skip
     assert (newest["type"], newest["delta"], newest["balance_after"], newest["version"], newest["note"]) == (
         "ADMIN_GRANT", -10, 90, 2, "back",
     )  # fmt: skip
     assert (oldest["delta"], oldest["balance_after"], oldest["version"]) == (100, 100, 1)
-    assert time_of(oldest["created_at"]) == NOON
+    assert (oldest["debt_delta"], oldest["debt_after"]) == (0, 0)
+    assert time_of(oldest["effective_at"]) == time_of(oldest["created_at"]) == NOON
     assert newest["id"].startswith("txn_")
 
 

@@ -15,6 +15,7 @@ from psycopg.rows import class_row, dict_row
 from pydantic import Field
 
 from goodword.core import ids, outbox
+from goodword.core.errors import invalid_fields
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import ReferralId
 from goodword.referral import awards, engine
@@ -142,8 +143,13 @@ _READ = """
         AND (%(referee_id)s::uuid IS NULL OR referrals.referee_id = %(referee_id)s)
         AND (%(referrer_id)s::uuid IS NULL OR referrals.referrer_id = %(referrer_id)s)
         AND (%(after)s::uuid IS NULL OR (referrals.registered_at, referrals.id) < (
-            SELECT registered_at, id FROM referrals WHERE company_id = %(company_id)s AND id = %(after)s))
+            SELECT registered_at, id FROM referrals
+            WHERE company_id = %(company_id)s AND id = %(after)s AND referrer_id = %(referrer_id)s))
     ORDER BY referrals.registered_at DESC, referrals.id DESC LIMIT %(limit)s + 1
+"""
+
+_IS_REFERRAL = """
+    SELECT 1 FROM referrals WHERE company_id = %(company_id)s AND referrer_id = %(referrer_id)s AND id = %(after)s
 """
 
 
@@ -231,20 +237,15 @@ def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Callable[
 
 
 def circle(connection: Connection, company_id: UUID, referrer_id: UUID, query: CircleQuery) -> ReferralList:
-    """A page of the people a user brought, newest first."""
-    after = ids.parse("ref", query.after) if query.after else None
-    rows = (
-        connection.cursor(row_factory=class_row(Referral))
-        .execute(
-            _READ,
-            {
-                "company_id": company_id,
-                "referee_id": None,
-                "referrer_id": referrer_id,
-                "after": after,
-                "limit": query.limit,
-            },
-        )
-        .fetchall()
-    )
+    """A page of the people a user brought, newest first. Raises Refused for an `after` that is none of them."""
+    asked = {
+        "company_id": company_id,
+        "referee_id": None,
+        "referrer_id": referrer_id,
+        "after": ids.parse("ref", query.after) if query.after else None,
+        "limit": query.limit,
+    }
+    rows = connection.cursor(row_factory=class_row(Referral)).execute(_READ, asked).fetchall()
+    if query.after and not rows and connection.execute(_IS_REFERRAL, asked).fetchone() is None:
+        raise invalid_fields(("after", "is no referral of this user"))
     return ReferralList(data=rows[: query.limit], has_more=len(rows) > query.limit)
