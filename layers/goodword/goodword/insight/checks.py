@@ -31,11 +31,10 @@ class Window:
     last: Key
 
 
-# The statement about chains looks at the neighbours of its window too: the ends leave room for them.
 ENDS: Final[Mapping[Space, tuple[Key, Key]]] = {
     "company": (0, 0),
-    "seals": (1 - 2**63, 2**63 - 2),
-    "entries": (1 - 2**63, 2**63 - 2),
+    "seals": (-(2**63), 2**63 - 1),
+    "entries": (-(2**63), 2**63 - 1),
     "users": (UUID(int=0), UUID(int=2**128 - 1)),
 }
 WHOLE: Final[Sequence[Window]] = tuple(Window(space, *ends) for space, ends in ENDS.items())
@@ -262,14 +261,19 @@ _REFUNDS_EQUAL_ENTRIES = """
     ORDER BY r.id, e.id LIMIT %(most)s
 """
 
-# Where an entry was changed, its seal alone does not hold; where a seal was, the next one does not either.
+# Where an entry was changed, its seal alone does not hold; where a seal was, the next one does not either, which is why
+# the neighbours of the window are looked at too.
 _CHAIN = """
     WITH linked AS (
         SELECT s.position, s.entry_id, s.hash, e.id IS NULL AS missing, entry_digest(e) AS digest,
             lag(s.position, 1, 0::bigint) OVER chain AS last_position,
             lag(s.hash, 1, decode(repeat('00', 32), 'hex')) OVER chain AS last_hash
         FROM seals s LEFT JOIN entries e ON e.company_id = s.company_id AND e.id = s.entry_id
-        WHERE s.company_id = %(company_id)s AND s.position BETWEEN %(first)s::bigint - 1 AND %(last)s::bigint + 1
+        WHERE s.company_id = %(company_id)s
+            AND s.position >= coalesce((
+                SELECT max(position) FROM seals WHERE company_id = %(company_id)s AND position < %(first)s), %(first)s)
+            AND s.position <= coalesce((
+                SELECT min(position) FROM seals WHERE company_id = %(company_id)s AND position > %(last)s), %(last)s)
         WINDOW chain AS (ORDER BY s.position)
     ), judged AS (
         SELECT *, last_position = position - 1 AS follows,
