@@ -1,8 +1,12 @@
 """Every entry is sealed exactly once, in chains that anybody can compute again, whatever happens at the same time."""
 
 import random
+import re
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import UUID
 
 import psycopg
@@ -47,6 +51,28 @@ def test_anybody_can_compute_the_chain_again(tenant: Tenant) -> None:
     (head,) = tenant.rows("SELECT * FROM chain_heads WHERE company_id = %(company_id)s")
     assert (head["position"], head["hash"]) == (len(sealed), sealed[-1]["seal_hash"])
     assert faults(tenant) == {}
+
+
+def test_the_script_of_the_operations_page_does(tenant: Tenant, tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/operations.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "chain.py").write_text(script)
+
+    def compute() -> subprocess.CompletedProcess[str]:
+        server = tenant.superuser.info
+        url = f"host={server.host} port={server.port} dbname={server.dbname} user={server.user}"
+        command = [sys.executable, tmp_path / "chain.py", url, str(tenant.id)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    fill(tenant)
+    tenant.post({"user_id": tenant.add_user("cleo"), "points": 5, "note": "x", "reference": 'ü "quoted" \\ \n'})
+    seal_all(tenant)
+    assert compute().stdout.strip() == seals(tenant)[-1]["seal_hash"].hex()
+    third = seals(tenant)[2]["id"]
+    with tenant.superuser.transaction():
+        tenant.superuser.execute("SET LOCAL session_replication_role = replica")
+        tenant.superuser.execute("UPDATE entries SET delta = delta + 1 WHERE id = %s", (third,))
+    assert compute().stderr.strip() == f"txn_{third} is not what was sealed"
 
 
 def test_a_note_can_be_erased_and_the_chain_holds(tenant: Tenant) -> None:
