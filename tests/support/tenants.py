@@ -43,7 +43,7 @@ _POSTED = """
     FROM entries WHERE company_id = %(company_id)s AND id = ANY (%(ids)s)
 """
 
-_EXPIRE = "SELECT count(*) FROM expire_due_lots(100) WHERE error IS NULL"
+_EXPIRE = "SELECT count(*) FROM expire_due_lots(100) WHERE points > 0 AND error IS NULL"
 
 
 class Answer(NamedTuple):
