@@ -1,4 +1,4 @@
-"""One handler and its statement, in turns; run as a process of its own by `tests.benchmarks.warm`.
+"""One handler and its statement, call by call in turns; run as a process of its own by `tests.benchmarks.warm`.
 
 The statement gets over psycopg what the handler would send: new ids, a new key. What is timed begins with the event, or
 with the parameters, and ends with the answer. What the handler logs is written, as in production, and read by nobody.
@@ -7,7 +7,6 @@ with the parameters, and ends with the answer. What the handler logs is written,
 import copy
 import dataclasses
 import json
-import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +25,8 @@ from goodword.referral import clicks
 from local import events
 from tests.benchmarks.table import compare
 
-CALLS = 150
+WARM = 200
+CALLS = 1_500
 
 
 class Subject:
@@ -84,15 +84,10 @@ class Subject:
         }  # fmt: skip
 
 
-def milliseconds(prepare: Callable[[], Any], work: Callable[[Any], None]) -> float:
-    """The median duration of some calls."""
-    durations: list[float] = []
-    for _ in range(CALLS):
-        prepared = prepare()
-        began = time.perf_counter()
-        work(prepared)
-        durations.append(time.perf_counter() - began)
-    return statistics.median(durations) * 1000
+def milliseconds(work: Callable[[Any], None], subject: object) -> float:
+    began = time.perf_counter()
+    work(subject)
+    return (time.perf_counter() - began) * 1000
 
 
 def main() -> None:
@@ -112,8 +107,14 @@ def main() -> None:
         if bare.execute(*statement).fetchone() is None:
             raise LookupError("no answer")
 
-    found = compare(lambda: milliseconds(subject.event, handle), lambda: milliseconds(subject.statement, send))
-    sys.stdout.write(json.dumps(dataclasses.asdict(found)))
+    def handling() -> float:
+        return milliseconds(handle, subject.event())
+
+    def sending() -> float:
+        return milliseconds(send, subject.statement())
+
+    compare(handling, sending, rounds=WARM)
+    sys.stdout.write(json.dumps(dataclasses.asdict(compare(handling, sending, rounds=CALLS))))
 
 
 if __name__ == "__main__":
