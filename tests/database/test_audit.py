@@ -173,6 +173,30 @@ def test_a_fault_of_the_connection_is_no_fault_of_the_books(tenant: Tenant, monk
     assert counted(run(tenant), "disagreeing") == 0
 
 
+def test_a_lock_that_could_not_be_had_is_none_either(tenant: Tenant) -> None:
+    ask(tenant)
+    with tenant.superuser.transaction():
+        tenant.superuser.execute("LOCK TABLE awards IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            run(tenant.twin())
+    assert counted(run(tenant), "disagreeing") == 0
+
+
+@pytest.mark.usefixtures("one_key_a_window")
+def test_an_audit_asked_for_during_another_begins_at_the_start(tenant: Tenant) -> None:
+    fill(tenant)
+    ask(tenant)
+    one_batch(tenant)
+    one_batch(tenant)
+    assert under_way(tenant)["space"] == "seals"
+    break_wallet(tenant)
+    ask(tenant)
+    one_batch(tenant)
+    assert under_way(tenant)["first_key"] is None
+    run(tenant)
+    assert [row["name"] for row in kept(tenant) if not row["ok"]] == ["wallet_equals_entries"]
+
+
 def test_the_sealing_comes_first(tenant: Tenant) -> None:
     ada = tenant.add_user("ada")
     tenant.post(*({"user_id": ada, "points": 1} for _ in range(3)))

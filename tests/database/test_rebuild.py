@@ -65,6 +65,9 @@ TAMPERINGS: dict[str, LiteralString] = {
     "debts": "UPDATE wallets SET debt = debt + 1 WHERE company_id = %(company_id)s AND balance = 0",
     "versions": "UPDATE wallets SET version = version + 1 WHERE company_id = %(company_id)s",
     "expiries": "UPDATE wallets SET next_expiry_at = NULL WHERE company_id = %(company_id)s",
+    "late expiries": """
+        UPDATE wallets SET next_expiry_at = next_expiry_at + interval '1 day' WHERE company_id = %(company_id)s
+    """,
     "empty lots": "UPDATE lots SET remaining = 0 WHERE company_id = %(company_id)s",
     "full lots": "UPDATE lots SET remaining = amount WHERE company_id = %(company_id)s",
     "no wallets": "DELETE FROM wallets WHERE company_id = %(company_id)s",
