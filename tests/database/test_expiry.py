@@ -53,7 +53,7 @@ def held_up(tenant: Tenant, cluster: Cluster, user_id: UUID) -> Iterator[Callabl
 
     Nothing holds it up any more when the block is left, and then it is waited for.
     """
-    with psycopg.connect(cluster.superuser_url(setup.DATABASE)) as holder, ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor() as threads, psycopg.connect(cluster.superuser_url(setup.DATABASE)) as holder:
         holder.execute("SELECT 1 FROM goodword.lots WHERE user_id = %s FOR UPDATE", (user_id,))
 
         def run(work: Callable[..., Any], *given: object) -> Future[Any]:
@@ -62,7 +62,6 @@ def held_up(tenant: Tenant, cluster: Cluster, user_id: UUID) -> Iterator[Callabl
             return running
 
         yield run
-        holder.rollback()
 
 
 def kill(tenant: Tenant, victim: Tenant, role: str) -> None:
@@ -79,7 +78,7 @@ def job(request: pytest.FixtureRequest, tenant: Tenant, cluster: Cluster, ada: U
 
     def twice_at_once() -> None:
         """The second begins and ends while the first is in the middle."""
-        first, second = tenant.twin(), tenant.twin()
+        first, second = tenant.patient_twin("jobs"), tenant.twin()
         with held_up(tenant, cluster, ada) as run:
             running = run(first.book_expiry)
             second.book_expiry()
@@ -87,7 +86,7 @@ def job(request: pytest.FixtureRequest, tenant: Tenant, cluster: Cluster, ada: U
         running.result()
 
     def killed() -> None:
-        victim = tenant.twin()
+        victim = tenant.patient_twin("jobs")
         with held_up(tenant, cluster, ada) as run:
             running = run(victim.book_expiry)
             kill(tenant, victim, "jobs")
@@ -142,16 +141,17 @@ def test_killed_between_two_instants_nothing_of_either_is_booked(
     second = EXPIRES + timedelta(days=1)
     tenant.adjust("ada", 7, expires_at=second)
     tenant.set_clock(second)
-    option, victim = tenant.add_option(cost=1), tenant.twin()
+    role = "jobs" if operation == "job" else "app"
+    option, victim = tenant.add_option(cost=1), tenant.patient_twin(role)
     before = tenant.wallet(ada)
-    with psycopg.connect(cluster.superuser_url(setup.DATABASE)) as holder, ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(cluster.superuser_url(setup.DATABASE)) as holder:
         holder.execute("SELECT 1 FROM goodword.lots WHERE user_id = %s AND expires_at = %s FOR UPDATE", (ada, second))
         if operation == "job":
             running = thread.submit(victim.book_expiry)
         else:
             running = thread.submit(victim.redeem, "ada", option, key="once")
         wait_until_blocked(tenant.superuser)
-        kill(tenant, victim, "jobs" if operation == "job" else "app")
+        kill(tenant, victim, role)
         with pytest.raises(psycopg.errors.AdminShutdown):
             running.result()
     assert (tenant.wallet(ada), len(tenant.entries(ada))) == (before, 3)

@@ -372,11 +372,11 @@ def test_a_use_that_meets_a_refund_half_done_is_whole_or_refused(tenant: Tenant,
     """The refund waits for the wallet and holds the quota, for which the use waits."""
     tenant.post({"user_id": ada, "points": 1})
     redemption = redeem(tenant, tenant.add_option(cost=1, quantity=2))
-    with psycopg.connect(cluster.superuser_url(setup.DATABASE)) as holder, ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(2) as threads, psycopg.connect(cluster.superuser_url(setup.DATABASE)) as holder:
         holder.execute("SELECT 1 FROM goodword.wallets WHERE company_id = %s FOR UPDATE", (tenant.id,))
-        refunding = threads.submit(tenant.twin().refund, redemption)
+        refunding = threads.submit(tenant.patient_twin("admin").refund, redemption)
         wait_until_blocked(tenant.superuser)
-        using = threads.submit(tenant.twin().consume, "ada", "ai_calls")
+        using = threads.submit(tenant.patient_twin("app").consume, "ada", "ai_calls")
         wait_until_blocked(tenant.superuser, clients=2)
         holder.rollback()
         assert refunding.result().status == 200

@@ -80,6 +80,13 @@ class Tenant:
         """The same company over connections of its own, for a client at the same time."""
         return Tenant(self.line, self._as_role, self.superuser)
 
+    def patient_twin(self, role: str) -> "Tenant":
+        """A twin that waits for locks as long as it takes, as that role."""
+        twin = self.twin()
+        twin.connection(role).execute("SET lock_timeout = 0")
+        twin.connection(role).execute("SET statement_timeout = 0")
+        return twin
+
     def connection(self, role: str) -> Connection:
         """The kept connection of a role, in autocommit."""
         if role not in self._connections:
