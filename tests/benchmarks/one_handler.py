@@ -48,7 +48,7 @@ class Subject:
             event["pathParameters"]["code"] = self._user(number).upper()
         else:
             event["pathParameters"]["user_id"] = self._user(number)
-            event["headers"]["idempotency-key"] = f"{self.name}-{number}"
+            event["headers"]["idempotency-key"] = str(ids.new_id())
         return event
 
     def statement(self) -> tuple[LiteralString, dict[str, object]]:
@@ -58,7 +58,7 @@ class Subject:
             return clicks._RECORD, self._click(number)  # noqa: SLF001 - the very statement
         body = json.loads(self._event["body"])
         common = {
-            "company_id": self._company_id, "user_id": self._user(number), "key": f"{self.name}-{number}",
+            "company_id": self._company_id, "user_id": self._user(number), "key": str(ids.new_id()),
             "hash": bytes(32), "request_id": "bare", "outbox_id": ids.new_id(), "activity_id": ids.new_id(),
         }  # fmt: skip
         if self.name == "redeem_points__quota":

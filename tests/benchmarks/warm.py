@@ -1,7 +1,8 @@
 """Warm handlers, each beside its own statement sent bare over psycopg: what parsing, keys and answering add to it.
 
 A handler runs in a process of its own with the environment that template.yaml gives its function, as a worker runs it.
-Commits do not wait for the disk here: its time is nobody's merit, and would hide the handler's.
+The budget is judged with durable commits, as everything is. What is left of the ratio where commits do not wait for the
+disk is told beside it, because a slow disk hides a slow handler.
 """
 
 import json
@@ -68,10 +69,15 @@ BUDGETS = {
 def measure(ground: Ground) -> list[Line]:
     """The budgets of the routes that are one trip."""
     values = prepare(ground)
+    durable = {what: run(ground, event, values) for what, (event, _) in BUDGETS.items()}
+    ground.superuser.execute("ALTER DATABASE goodword SET synchronous_commit = off")
     lines: list[Line] = []
     for what, (event, budget) in BUDGETS.items():
-        found = run(ground, event, values)
-        detail = f"{found.judged:.2f} ms of {found.other:.2f} ms, median of one client's"
+        found, hasty = durable[what], run(ground, event, values)
+        detail = (
+            f"{found.judged:.2f} ms of {found.other:.2f} ms; where commits do not wait for the disk "
+            f"{hasty.ratio:.2f}, {hasty.judged:.2f} ms of {hasty.other:.2f} ms"
+        )
         lines.append(Line(f"{what} / its bare statement", budget, found.ratio, at_most=True, detail=detail))
     return lines
 
@@ -83,7 +89,6 @@ def prepare(ground: Ground) -> Mapping[str, str]:
     ground.add_users(USERS)
     for statement in (_GIVE, _OFFER, _ALLOW, _SHARE, _REDEEM, _CONSUME, _CLICK):
         ground.superuser.execute(statement, scope)
-    ground.superuser.execute("ALTER DATABASE goodword SET synchronous_commit = off")
     ground.settle()
     return {**ground.line, "option_id": ids.public("opt", option), "code": "USER_0"}
 
