@@ -153,7 +153,7 @@ def test_nothing_is_skipped_or_sealed_twice_while_many_post(tenant: Tenant) -> N
 
     def client(number: int) -> None:
         throw = random.Random(number)  # noqa: S311 - the same throws in every run; no secret
-        connection = tenant.twin().connection("app")
+        connection = tenant.patient_twin("app").connection("app")
         for turn in range(60):
             with connection.transaction(force_rollback=throw.random() < 0.2):
                 for step in range(throw.randint(1, 4)):

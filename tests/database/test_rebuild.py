@@ -28,6 +28,15 @@ def rebuild(tenant: Tenant) -> list[tuple[UUID, int, int, int]]:
     )
 
 
+def patient(tenant: Tenant) -> Tenant:
+    """A twin that waits for locks as long as it takes."""
+    twin = tenant.twin()
+    for role in ("app", "admin", "migrator"):
+        twin.connection(role).execute("SET lock_timeout = 0")
+        twin.connection(role).execute("SET statement_timeout = 0")
+    return twin
+
+
 def faults(tenant: Tenant) -> dict[str, list[str]]:
     return checks.faults(tenant.connection("admin"), tenant.id, checks.WHOLE)
 
@@ -130,7 +139,7 @@ def test_nothing_is_lost_and_no_check_fails_while_many_post(tenant: Tenant) -> N
 
     def client(number: int) -> None:
         throw = random.Random(number)  # noqa: S311 - the same throws in every run; no secret
-        twin = tenant.twin()
+        twin = patient(tenant)
         for turn in range(40):
             name = throw.choice(names)
             reference = f"{number} {turn}"
@@ -140,7 +149,7 @@ def test_nothing_is_lost_and_no_check_fails_while_many_post(tenant: Tenant) -> N
             twin.adjust(name, -1)
 
     def on_its_own(deed: Callable[[Tenant], object]) -> Callable[[], object]:
-        twin = tenant.twin()
+        twin = patient(tenant)
         return lambda: deed(twin)
 
     with (
