@@ -106,8 +106,7 @@ FUNCTIONS = {
     "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage day_start",
     "admin": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption day_start"
     " entry_digest",
-    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots is_set_aside"
-    " entry_digest seal_entries",
+    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots is_set_aside entry_digest seal_entries",
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} redeem refund_redemption adjust_points"
         " append_entry"
