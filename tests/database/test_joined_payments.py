@@ -9,7 +9,7 @@ from tests.support.tenants import AsRole, Tenant
 from tests.support.waiting import wait_until_blocked
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-PAID = PaymentSucceeded("in_1", ("in_1",), None, None, None, "usd", 1900, NOW, None)
+PAID = PaymentSucceeded("in_1", ("in_1",), None, None, None, "usd", 1900, 1900, NOW, None)
 BENS = IdentityLinked(("pi_1",), "ben", None, None, NOW)
 
 
@@ -44,6 +44,6 @@ def test_of_several_people_the_one_linked_first_paid(tenant: Tenant) -> None:
     later = IdentityLinked(("cus_1",), "ben", None, None, NOW.replace(month=2))
     facts.record(connection, tenant.id, "stripe", [later])
     facts.record(connection, tenant.id, "stripe", [IdentityLinked(("sub_1",), "ada", None, None, NOW)])
-    paid = PaymentSucceeded("in_2", ("cus_1", "sub_1"), None, None, None, "usd", 100, NOW, None)
+    paid = PaymentSucceeded("in_2", ("cus_1", "sub_1"), None, None, None, "usd", 100, 100, NOW, None)
     facts.record(connection, tenant.id, "stripe", [paid])
     assert owner(tenant) == ada

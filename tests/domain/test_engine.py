@@ -17,7 +17,7 @@ PROGRAM = Program()
 
 
 def payment(at: datetime, number: int = 1, amount: int = 1900, currency: str | None = "usd") -> Payment:
-    return Payment(UUID(int=number), amount, currency, at)
+    return Payment(UUID(int=number), f"in_{number}", amount, amount, currency, at)
 
 
 def facts(

@@ -214,6 +214,7 @@ def test_a_payment_says_the_same_in_every_shape(
             click_id=None,
             code=None,
             currency="usd",
+            gross_amount=2_999,
             net_amount=2_799,
             paid_at=PAID,
             period_start=None,

@@ -62,7 +62,7 @@ def _pay(tenant: Tenant) -> None:
     objects = ("cus_1", "in_1", "pi_1")
     facts = (
         IdentityLinked(objects, REFEREE, None, None, at),
-        PaymentSucceeded("in_1", objects, REFEREE, None, None, "usd", 1900, at, None),
+        PaymentSucceeded("in_1", objects, REFEREE, None, None, "usd", 1900, 1900, at, None),
         ObjectsLinked(objects),
     )
     with tenant.transaction("webhook") as connection:

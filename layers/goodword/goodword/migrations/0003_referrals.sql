@@ -17,6 +17,8 @@ CREATE TABLE referrals (
     touched_at       timestamptz NOT NULL,
     registered_at    timestamptz NOT NULL,
     lapses_at        timestamptz NOT NULL,
+    advances_at      timestamptz,
+    trace            jsonb NOT NULL,
     activated_at     timestamptz,
     qualified_at     timestamptz,
     retained_at      timestamptz,
@@ -35,6 +37,10 @@ CREATE TABLE referrals (
         stage IN ('registered', 'activated', 'qualified', 'retained', 'expired', 'cancelled'))
 );
 CREATE INDEX referrals_referrer_ix ON referrals (company_id, referrer_id, registered_at DESC, id);
+CREATE INDEX referrals_newest_ix ON referrals (company_id, registered_at DESC, id);
+CREATE INDEX referrals_code_ix ON referrals (company_id, code_id);
+-- When time alone will change what a referral stands for; NULL: never again.
+CREATE INDEX referrals_advance_ix ON referrals (company_id, advances_at) WHERE advances_at IS NOT NULL;
 
 -- A registered referral lapses exactly at lapses_at, whether or not a job has booked it.
 CREATE FUNCTION stage_at(referral referrals, at timestamptz) RETURNS text
@@ -86,6 +92,7 @@ CREATE TABLE payments (
     code_ref          text,
     user_id           uuid,
     currency          text,
+    gross_amount      bigint NOT NULL,
     net_amount        bigint NOT NULL,
     paid_at           timestamptz NOT NULL,
     period_start      timestamptz,
@@ -93,11 +100,75 @@ CREATE TABLE payments (
     CONSTRAINT payments_pk PRIMARY KEY (company_id, id),
     CONSTRAINT payments_key_uq UNIQUE (company_id, provider, payment_key),
     CONSTRAINT payments_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
-    CONSTRAINT payments_net_ck CHECK (net_amount > 0)
+    CONSTRAINT payments_net_ck CHECK (net_amount > 0 AND net_amount <= gross_amount)
 );
 CREATE INDEX payments_user_ix ON payments (company_id, user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX payments_parked_person_ix ON payments (company_id, external_id) WHERE user_id IS NULL;
-CREATE INDEX payments_parked_objects_ix ON payments USING gin (objects) WHERE user_id IS NULL;
+CREATE INDEX payments_objects_ix ON payments USING gin (objects);
+
+-- A refund or a dispute: money that went back, or may. One row each, with the furthest of its statuses by time; whose
+-- payment it is about may become known later. `amount` is of the payment's gross amount and in its currency.
+CREATE TABLE takebacks (
+    company_id    uuid NOT NULL,
+    provider      text NOT NULL,
+    kind          text NOT NULL,
+    takeback_key  text NOT NULL,
+    objects       text[] NOT NULL,
+    payment_id    uuid,
+    amount        bigint NOT NULL,
+    currency      text,
+    status        text NOT NULL,
+    began_at      timestamptz NOT NULL,
+    status_at     timestamptz NOT NULL,
+    recorded_at   timestamptz NOT NULL,
+    CONSTRAINT takebacks_pk PRIMARY KEY (company_id, provider, kind, takeback_key),
+    CONSTRAINT takebacks_payment_fk FOREIGN KEY (company_id, payment_id) REFERENCES payments (company_id, id),
+    CONSTRAINT takebacks_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT takebacks_amount_ck CHECK (amount >= 0),
+    CONSTRAINT takebacks_status_ck CHECK (CASE kind
+        WHEN 'refund' THEN status IN ('pending', 'succeeded', 'failed')
+        WHEN 'dispute' THEN status IN ('warning', 'open', 'lost', 'won')
+        ELSE false
+    END)
+);
+CREATE INDEX takebacks_payment_ix ON takebacks (company_id, payment_id);
+CREATE INDEX takebacks_objects_ix ON takebacks USING gin (objects);
+
+-- What becomes of the money: a refund is gone until it fails, a dispute when it is lost; an inquiry moves nothing.
+CREATE FUNCTION takeback_state(status text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN status IN ('pending', 'succeeded', 'lost') THEN 'gone'
+        WHEN status = 'open' THEN 'disputed' ELSE 'kept' END;
+
+-- Of two statuses of one instant the further one stands (API.md, Webhooks in).
+CREATE FUNCTION takeback_rank(status text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN array_position(ARRAY['pending', 'warning', 'open', 'succeeded', 'lost', 'failed', 'won'], status);
+
+-- A subscription as its provider last told of it. `price_refs` name what is subscribed to: Stripe's prices, Whop's plans.
+CREATE TABLE subscriptions (
+    company_id            uuid NOT NULL,
+    provider              text NOT NULL,
+    subscription_key      text NOT NULL,
+    objects               text[] NOT NULL,
+    external_id           text,
+    user_id               uuid,
+    status                text NOT NULL,
+    price_refs            text[] NOT NULL,
+    period_ends_at        timestamptz,
+    cancel_at_period_end  boolean NOT NULL DEFAULT false,
+    ended_at              timestamptz,
+    status_at             timestamptz NOT NULL,
+    recorded_at           timestamptz NOT NULL,
+    CONSTRAINT subscriptions_pk PRIMARY KEY (company_id, provider, subscription_key),
+    CONSTRAINT subscriptions_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT subscriptions_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT subscriptions_status_ck CHECK (status IN ('trialing', 'active', 'past_due', 'paused', 'ended')),
+    CONSTRAINT subscriptions_ended_ck CHECK ((status = 'ended') = (ended_at IS NOT NULL))
+);
+CREATE INDEX subscriptions_user_ix ON subscriptions (company_id, user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX subscriptions_parked_person_ix ON subscriptions (company_id, external_id) WHERE user_id IS NULL;
+CREATE INDEX subscriptions_objects_ix ON subscriptions USING gin (objects);
 
 -- Which person a provider's object belongs to, by the app's own id: known perhaps before the person signs up.
 CREATE TABLE identity_links (
@@ -130,6 +201,39 @@ CREATE FUNCTION lock_identities(company uuid, identities text[]) RETURNS void
     FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
 $$;
 
+-- Joins refunds and disputes to their payments, through the ids these objects share or have been linked to, whichever
+-- came first. The payments are locked: a signup that claims one at this moment comes before or after, never beside.
+-- Returns the people whose payments they are.
+CREATE FUNCTION match_takebacks(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    related text[] := p_objects || ARRAY(
+        SELECT other_id FROM object_links
+        WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (p_objects));
+    takeback takebacks;
+    payment payments;
+BEGIN
+    FOR takeback IN
+        SELECT * FROM takebacks WHERE company_id = p_company AND provider = p_provider AND objects && related
+        ORDER BY kind, takeback_key
+    LOOP
+        SELECT * INTO payment FROM payments p
+        WHERE p.company_id = p_company AND p.provider = p_provider AND p.objects && (takeback.objects || ARRAY(
+            SELECT other_id FROM object_links
+            WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (takeback.objects)))
+        ORDER BY p.paid_at, p.payment_key LIMIT 1 FOR NO KEY UPDATE;
+        IF FOUND THEN
+            UPDATE takebacks SET payment_id = payment.id
+            WHERE company_id = p_company AND provider = p_provider AND kind = takeback.kind
+                AND takeback_key = takeback.takeback_key AND payment_id IS DISTINCT FROM payment.id;
+            IF payment.user_id IS NOT NULL THEN RETURN NEXT payment.user_id; END IF;
+        END IF;
+    END LOOP;
+END $$;
+
+GRANT SELECT ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
+GRANT INSERT, UPDATE ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION takeback_state, takeback_rank, match_takebacks TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON referrals, signups, activations, payments, identity_links, object_links
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT ON signups TO :"app";

@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from goodword.core.fields import AnswerModel
 from goodword.payments.bodies import EventUnreadable
 from goodword.referral import facts as facts_room
-from goodword.referral import referrals
+from goodword.referral import settlement
 from goodword.referral.facts import Fact
 
 Outcome = Literal["applied", "ignored", "parked", "failed"]
@@ -136,8 +136,7 @@ def receive(connection: Connection, delivery: Delivery, read: Callable[[], Seque
         return Receipt(duplicate=True, outcome=_stored_outcome(connection, delivery))
     if facts:
         concerned, parked = facts_room.record(connection, delivery.company_id, delivery.provider, facts)
-        for referee_id in concerned:
-            referrals.settle(connection, delivery.company_id, referee_id)
+        settlement.settle(connection, delivery.company_id, concerned)
         if parked:
             outcome = "parked"
             connection.execute(_PARK, _key(delivery))

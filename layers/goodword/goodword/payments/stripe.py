@@ -135,7 +135,7 @@ def _read_session(event: StripeEvent) -> tuple[Fact, ...]:
     tax = _amount(inside(session, "total_details"), "amount_tax") or 0
     net = net_of_tax(total, total, tax)
     key = identifier(session.get("payment_intent")) or identifier(session.get("id"))
-    return linked + _payment(event, key, person, objects, net=net, paid_at=at)
+    return linked + _payment(event, key, person, objects, gross=total, net=net, paid_at=at)
 
 
 def _read_invoice(event: StripeEvent) -> tuple[Fact, ...]:
@@ -161,29 +161,31 @@ def _read_invoice(event: StripeEvent) -> tuple[Fact, ...]:
     linked = _linked(invoice, person, objects, created)
     if event.type == "invoice.payment_succeeded" and invoice.get("status") not in (None, "paid"):
         return linked  # one of several payments on this invoice: the last one brings the whole amount
+    gross, net = _invoice_amounts(invoice)
     return linked + _payment(
         event,
         key,
         person,
         objects,
-        net=_invoice_net(invoice),
+        gross=gross,
+        net=net,
         paid_at=_time(inside(invoice, "status_transitions"), "paid_at") or created,
         period_start=_period_start(invoice),
     )
 
 
-def _invoice_net(invoice: Object) -> int:
-    """What reached the company through Stripe, without tax; 0 for what was settled in any other way."""
+def _invoice_amounts(invoice: Object) -> tuple[int, int]:
+    """What reached the company through Stripe, with and without tax; 0 for what was settled in any other way."""
     amount_paid = _required_amount(invoice, "amount_paid")
     if invoice.get("paid_out_of_band") is True:
-        return 0
+        return 0, 0
     total = _amount(invoice, "total")
     if total is None:
         total = amount_paid
     untaxed = _amount(invoice, "total_excluding_tax")
     tax = _invoice_tax(invoice) if untaxed is None else total - untaxed
-    paid_elsewhere = max(_amount(invoice, "amount_paid_off_stripe") or 0, 0)
-    return net_of_tax(amount_paid - paid_elsewhere, total, tax)
+    gross = amount_paid - max(_amount(invoice, "amount_paid_off_stripe") or 0, 0)
+    return gross, net_of_tax(gross, total, tax)
 
 
 def _invoice_tax(invoice: Object) -> int:
@@ -251,6 +253,7 @@ def _payment(
     person: Person,
     objects: tuple[str, ...],
     *,
+    gross: int,
     net: int,
     paid_at: datetime,
     period_start: datetime | None = None,
@@ -268,6 +271,7 @@ def _payment(
             click_id=person.click_id,
             code=person.code,
             currency=currency and currency.lower(),
+            gross_amount=gross,
             net_amount=net,
             paid_at=paid_at,
             period_start=period_start,

@@ -85,8 +85,8 @@ def _read_payment(event: WhopEvent) -> tuple[Fact, ...]:
     payment = event.object
     objects, person = _objects(payment), _person(payment)
     told = _about_person(event, objects, person)
-    net = _net(payment)
-    if net is None:
+    paid = _paid(payment)
+    if paid is None:
         return told
     key = identifier(payment.get("id"))
     if key is None:
@@ -99,8 +99,9 @@ def _read_payment(event: WhopEvent) -> tuple[Fact, ...]:
             external_id=person.external_id,
             click_id=person.click_id,
             code=person.code,
-            currency=net.currency,
-            net_amount=net.amount,
+            currency=paid.currency,
+            gross_amount=paid.gross,
+            net_amount=paid.net,
             paid_at=_dated(event, "paid_at", "created_at"),
             period_start=_period_start(payment),
         ),
@@ -182,8 +183,9 @@ def _fitting(kind: TypeAdapter[str], *values: object) -> str | None:
     return None
 
 
-class _Net(NamedTuple):
-    amount: int
+class _Paid(NamedTuple):
+    gross: int
+    net: int
     currency: str
 
 
@@ -192,8 +194,8 @@ class _Money(NamedTuple):
     currency: str | None
 
 
-def _net(payment: Object) -> _Net | None:
-    """What was paid without its tax, in minor units; None where it was nothing, or nothing in any currency.
+def _paid(payment: Object) -> _Paid | None:
+    """What was paid, with and without its tax, in minor units; None where it was nothing, or in no currency.
 
     `tax_amount` is inside `total` whether it was added on top or not; v5 calls it `final_amount` and shows no tax.
     """
@@ -211,7 +213,10 @@ def _net(payment: Object) -> _Net | None:
         if tax.currency != total.currency:
             raise EventUnreadable("tax_amount and total are in two currencies")
         net = _EXACT.subtract(net, tax.amount)
-    return _Net(_minor_units(net, total.currency), total.currency) if net > 0 else None
+    if net <= 0:
+        return None
+    gross = _minor_units(total.amount, total.currency)
+    return _Paid(gross, min(_minor_units(net, total.currency), gross), total.currency)
 
 
 def _minor_units(amount: Decimal, currency: str) -> int:

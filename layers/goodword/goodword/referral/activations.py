@@ -8,7 +8,7 @@ from goodword.accounts import users
 from goodword.core import clock, ids
 from goodword.core.errors import Refused
 from goodword.core.fields import AnswerModel, AppId, ExternalId, GivenInstant, RequestModel
-from goodword.referral import awards, facts, referrals
+from goodword.referral import awards, facts, referrals, settlement
 from goodword.referral.awards import Award
 from goodword.referral.referrals import Referral
 
@@ -62,7 +62,7 @@ def activate(connection: Connection, company_id: UUID, activation: Activation) -
             "at": at,
         },
     )
-    referrals.settle(connection, company_id, user.id)
+    settlement.settle(connection, company_id, [user.id])
     referral = referrals.ask(connection, company_id, user.id)
     given = awards.ask(connection, company_id, user.id)
     return ActivationAnswer(referral=referral(), awards=given())

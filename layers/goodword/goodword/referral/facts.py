@@ -12,7 +12,7 @@ when a signup or a link makes the person known. Whoever records first takes the 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 from psycopg import Connection
@@ -35,7 +35,8 @@ class IdentityLinked:
 class PaymentSucceeded:
     """Money arrived, once per `key`: whatever events report the same sale report the same key.
 
-    `net_amount` is what was paid in minor units without its tax, after discounts and credit, and always above zero.
+    `gross_amount` is what was charged, in minor units, after discounts and credit; `net_amount` is that without tax and
+    always above zero.
     `period_start` is when the billing period that was paid for begins; None where nothing recurs.
     The other fields repeat the event's IdentityLinked, so that a payment can be applied by itself.
     """
@@ -46,9 +47,45 @@ class PaymentSucceeded:
     click_id: str | None
     code: str | None
     currency: str | None
+    gross_amount: int
     net_amount: int
     paid_at: datetime
     period_start: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """A refund or a dispute, once per `key`, with one of its statuses and since when it has that.
+
+    `amount` is out of the payment's gross amount, in its currency and minor units. `objects` are ids of the sale alone
+    (charge, payment intent, invoice), by which its payment is found, before or after this.
+    """
+
+    kind: Literal["refund", "dispute"]
+    key: str
+    objects: tuple[str, ...]
+    amount: int
+    currency: str | None
+    status: Literal["pending", "succeeded", "failed", "warning", "open", "lost", "won"]
+    began_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionChanged:
+    """A subscription as its provider tells of it at an instant. `price_refs`: what is subscribed to."""
+
+    key: str
+    objects: tuple[str, ...]
+    external_id: str | None
+    click_id: str | None
+    code: str | None
+    status: Literal["trialing", "active", "past_due", "paused", "ended"]
+    price_refs: tuple[str, ...]
+    period_ends_at: datetime | None
+    cancel_at_period_end: bool
+    ended_at: datetime | None
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +109,10 @@ class ProfileSeen:
     avatar_url: str | None
 
 
-Fact: TypeAlias = IdentityLinked | PaymentSucceeded | ObjectsLinked | ProfileSeen
+Fact: TypeAlias = IdentityLinked | PaymentSucceeded | TakenBack | SubscriptionChanged | ObjectsLinked | ProfileSeen
 
-NAMING = (IdentityLinked, PaymentSucceeded)
+NAMING = (IdentityLinked, PaymentSucceeded, SubscriptionChanged)
+OF_A_SALE = (PaymentSucceeded, TakenBack, ObjectsLinked)
 
 _LOCK = "SELECT lock_identities(%(company_id)s, %(identities)s)"
 
@@ -105,9 +143,9 @@ _LINK_OBJECTS = """
 _RECORD_PAYMENT = """
     WITH recorded AS (
         INSERT INTO payments (company_id, id, provider, payment_key, objects, external_id, click_ref, code_ref,
-            currency, net_amount, paid_at, period_start, recorded_at)
+            currency, gross_amount, net_amount, paid_at, period_start, recorded_at)
         VALUES (%(company_id)s, %(id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(click_id)s, %(code)s,
-            %(currency)s, %(net_amount)s, %(paid_at)s, %(period_start)s, company_now(%(company_id)s))
+            %(currency)s, %(gross_amount)s, %(net_amount)s, %(paid_at)s, %(period_start)s, company_now(%(company_id)s))
         ON CONFLICT ON CONSTRAINT payments_key_uq DO NOTHING
         RETURNING *
     )
@@ -116,6 +154,34 @@ _RECORD_PAYMENT = """
         'id', public_id('pay', id), 'provider', provider, 'currency', currency, 'net_amount', net_amount,
         'paid_at', rfc3339(paid_at)), recorded_at
     FROM recorded
+"""
+
+# Of all statuses told the latest stands, and at one instant the further one; an earlier one that comes later changes
+# nothing.
+_RECORD_TAKEBACK = """
+    INSERT INTO takebacks AS known (company_id, provider, kind, takeback_key, objects, amount, currency, status,
+        began_at, status_at, recorded_at)
+    VALUES (%(company_id)s, %(provider)s, %(kind)s, %(key)s, %(objects)s, %(amount)s, %(currency)s, %(status)s,
+        %(began_at)s, %(at)s, company_now(%(company_id)s))
+    ON CONFLICT ON CONSTRAINT takebacks_pk DO UPDATE
+        SET status = excluded.status, status_at = excluded.status_at, amount = excluded.amount,
+            currency = excluded.currency, objects = excluded.objects || known.objects
+        WHERE (excluded.status_at, takeback_rank(excluded.status)) > (known.status_at, takeback_rank(known.status))
+"""
+
+_MATCH = "SELECT match_takebacks(%(company_id)s, %(provider)s, %(objects)s)"
+
+# An end is final; before it the latest telling stands.
+_RECORD_SUBSCRIPTION = """
+    INSERT INTO subscriptions AS known (company_id, provider, subscription_key, objects, external_id, status,
+        price_refs, period_ends_at, cancel_at_period_end, ended_at, status_at, recorded_at)
+    VALUES (%(company_id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(status)s, %(price_refs)s,
+        %(period_ends_at)s, %(cancel_at_period_end)s, %(ended_at)s, %(at)s, company_now(%(company_id)s))
+    ON CONFLICT ON CONSTRAINT subscriptions_pk DO UPDATE
+        SET status = excluded.status, price_refs = excluded.price_refs, period_ends_at = excluded.period_ends_at,
+            cancel_at_period_end = excluded.cancel_at_period_end, ended_at = excluded.ended_at,
+            status_at = excluded.status_at, external_id = coalesce(known.external_id, excluded.external_id)
+        WHERE (excluded.status_at, excluded.ended_at IS NOT NULL) > (known.status_at, known.ended_at IS NOT NULL)
 """
 
 # Who is meant by these objects: a link of one of them, or of one that stands on the same sale; of several people the
@@ -165,8 +231,32 @@ _CLAIM_PARKED = """
             OR (payments.external_id IS NULL AND EXISTS (
                 SELECT 1 FROM objects
                 WHERE objects.provider = payments.provider AND payments.objects && objects.object_ids)))
-    RETURNING person.id
 """
+
+# The same for subscriptions.
+_CLAIM_SUBSCRIPTIONS = """
+    WITH person AS (
+        SELECT id, external_id, stripe_customer_id, whop_user_id FROM users
+        WHERE company_id = %(company_id)s AND external_id = %(external_id)s
+    ), linked AS (
+        SELECT provider, object_id FROM identity_links
+        WHERE company_id = %(company_id)s AND external_id = %(external_id)s
+        UNION
+        SELECT 'stripe', stripe_customer_id FROM person WHERE stripe_customer_id IS NOT NULL
+        UNION
+        SELECT 'whop', whop_user_id FROM person WHERE whop_user_id IS NOT NULL
+    ), objects AS (
+        SELECT provider, array_agg(object_id) AS object_ids FROM linked GROUP BY provider
+    )
+    UPDATE subscriptions SET user_id = person.id FROM person
+    WHERE subscriptions.company_id = %(company_id)s AND subscriptions.user_id IS NULL
+        AND (subscriptions.external_id = person.external_id
+            OR (subscriptions.external_id IS NULL AND EXISTS (
+                SELECT 1 FROM objects
+                WHERE objects.provider = subscriptions.provider AND subscriptions.objects && objects.object_ids)))
+"""
+
+_ID_OF = "SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = %(external_id)s"
 
 
 # The identity is locked, so nobody else can take it between the look and the write.
@@ -196,30 +286,32 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
     objects = {object_id for fact in facts for object_id in fact.objects}
     named = next((fact.external_id for fact in facts if isinstance(fact, NAMING) and fact.external_id), None)
     lock(connection, company_id, provider, objects, None)
-    connection.execute(_LOCK_PARTNERS, {"company_id": company_id, "provider": provider, "objects": sorted(objects)})
+    scope = {"company_id": company_id, "provider": provider, "objects": sorted(objects)}
+    connection.execute(_LOCK_PARTNERS, scope)
     for fact in facts:
         _store(connection, company_id, provider, fact)
-    person = named or _person_of(connection, company_id, provider, objects)
+    concerned: set[UUID] = set()
+    if any(isinstance(fact, OF_A_SALE) for fact in facts):
+        concerned.update(user_id for (user_id,) in connection.execute(_MATCH, scope))
     has_payment = any(isinstance(fact, PaymentSucceeded) for fact in facts)
+    person = named or _person_of(connection, company_id, provider, objects)
     if person is None:
-        return [], has_payment
+        return sorted(concerned), has_payment
     lock(connection, company_id, provider, (), person)
-    claimed = _claimed(connection, company_id, person)
+    claim(connection, company_id, person)
     for fact in facts:
         if isinstance(fact, ProfileSeen):
             _fill_in(connection, company_id, person, fact)
-    known = bool(claimed) or _is_known(connection, company_id, person)
-    return claimed, has_payment and not known
+    known = connection.execute(_ID_OF, {"company_id": company_id, "external_id": person}).fetchone()
+    concerned.update(known or ())
+    return sorted(concerned), has_payment and known is None
 
 
 def claim(connection: Connection, company_id: UUID, external_id: str) -> None:
-    """Give a person who has just become known the payments that are theirs; costs no trip of its own."""
-    connection.execute(_CLAIM_PARKED, {"company_id": company_id, "external_id": external_id})
-
-
-def _claimed(connection: Connection, company_id: UUID, external_id: str) -> list[UUID]:
-    rows = connection.execute(_CLAIM_PARKED, {"company_id": company_id, "external_id": external_id}).fetchall()
-    return sorted({row[0] for row in rows})
+    """Give a person who is known what is theirs of the payments and subscriptions; costs no trip of its own."""
+    whose = {"company_id": company_id, "external_id": external_id}
+    connection.execute(_CLAIM_PARKED, whose)
+    connection.execute(_CLAIM_SUBSCRIPTIONS, whose)
 
 
 def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) -> None:
@@ -241,9 +333,39 @@ def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) 
                     "click_id": fact.click_id,
                     "code": fact.code,
                     "currency": fact.currency,
+                    "gross_amount": fact.gross_amount,
                     "net_amount": fact.net_amount,
                     "paid_at": fact.paid_at,
                     "period_start": fact.period_start,
+                },
+            )
+        case TakenBack():
+            connection.execute(
+                _RECORD_TAKEBACK,
+                {
+                    **scope,
+                    "kind": fact.kind,
+                    "key": fact.key,
+                    "amount": fact.amount,
+                    "currency": fact.currency,
+                    "status": fact.status,
+                    "began_at": fact.began_at,
+                    "at": fact.at,
+                },
+            )
+        case SubscriptionChanged():
+            connection.execute(
+                _RECORD_SUBSCRIPTION,
+                {
+                    **scope,
+                    "key": fact.key,
+                    "external_id": fact.external_id,
+                    "status": fact.status,
+                    "price_refs": list(fact.price_refs),
+                    "period_ends_at": fact.period_ends_at,
+                    "cancel_at_period_end": fact.cancel_at_period_end,
+                    "ended_at": fact.ended_at,
+                    "at": fact.at,
                 },
             )
         case _:
@@ -269,13 +391,3 @@ def _person_of(connection: Connection, company_id: UUID, provider: str, objects:
         _PERSON_OF, {"company_id": company_id, "provider": provider, "objects": sorted(objects)}
     ).fetchone()
     return row[0] if row else None
-
-
-def _is_known(connection: Connection, company_id: UUID, external_id: str) -> bool:
-    return (
-        connection.execute(
-            "SELECT 1 FROM users WHERE company_id = %(company_id)s AND external_id = %(external_id)s",
-            {"company_id": company_id, "external_id": external_id},
-        ).fetchone()
-        is not None
-    )

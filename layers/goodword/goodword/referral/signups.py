@@ -22,7 +22,7 @@ from goodword.core.errors import Refused
 from goodword.core.fields import AnswerModel, AppId, CodeText, LongText, RequestModel, Text
 from goodword.core.ids import ClickId
 from goodword.core.privacy import PrivacyKey
-from goodword.referral import attribution, awards, candidates, codes, facts, profiles, program, referrals
+from goodword.referral import attribution, awards, candidates, codes, facts, profiles, program, referrals, settlement
 from goodword.referral.attribution import Candidate, Reason, Source, Verdict
 from goodword.referral.awards import Award
 from goodword.referral.profiles import User
@@ -147,13 +147,13 @@ def sign_up(
     if winner is not None and winner.referrer is not None and winner.code_id is not None:
         pair = NewReferral(
             made.referral, winner.referrer.id, made.user, winner.code_id, winner.click_id, winner.source,
-            signup.app_id, winner.touched_at, at,
+            signup.app_id, winner.touched_at, at, trace,
         )  # fmt: skip
         referrals.bind(connection, company_id, pair, terms.version, terms.program)
         events.append(outbox.Event("referral.registered", {"id": ids.public("ref", made.referral)}))
     outbox.announce(connection, company_id, events, at)
     facts.claim(connection, company_id, user.external_id)
-    referrals.settle(connection, company_id, made.user)
+    settlement.settle(connection, company_id, [made.user])
     return _answer(connection, company_id, made.user, decision, base_url), True
 
 
