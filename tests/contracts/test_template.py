@@ -28,6 +28,8 @@ ROLES = {
     "AnswerUnknownRouteFunction": None,
     "MigrateDatabaseFunction": "migrator",
     "ExpirePointsFunction": "jobs",
+    "AdvanceReferralsFunction": "jobs",
+    "ReleaseAwardsFunction": "jobs",
 }
 
 each_function = pytest.mark.parametrize("logical_id", FUNCTIONS)

@@ -151,7 +151,9 @@ def load(connection: Connection, scope: Mapping[str, object]) -> list[Known]:
 
 def standing(known: Known, *, time_passes: bool = False) -> Standing:
     """What should stand for a referral by its facts."""
-    retention = time_passes or any(award.event == "retained" for award in known.stored)
+    retention = (
+        time_passes or known.row["retained_at"] is not None or any(award.event == "retained" for award in known.stored)
+    )
     return engine.standing(known.program, known.facts, known.at, retention=retention)
 
 
