@@ -1,12 +1,16 @@
-"""The account: a test company's clock, and the addresses to give to providers."""
+"""The account: a test company's clock, the addresses to give to providers, and what came in there."""
+
+from uuid import UUID
 
 from goodword.accounts import companies
 from goodword.accounts.companies import TestClock, TestClockState
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
+from goodword.core.errors import NotFound
 from goodword.core.http import App, Request, Response, answer
-from goodword.payments import endpoints
+from goodword.payments import endpoints, replays
 from goodword.payments.endpoints import Endpoint, NewEndpoint
+from goodword.payments.replays import InboxEvent, InboxList, InboxQuery, NoBody
 
 app = App()
 
@@ -34,6 +38,38 @@ def create_endpoint(request: Request, endpoint: NewEndpoint) -> Response:
         endpoint,
         lambda c: answer(201, endpoints.create(c, request.company_id, endpoint_id, endpoint, request.base_url)),
     )
+
+
+@app.route("GET /v1/inbox", scope=Scope.ADMIN, query=InboxQuery, answers={200: InboxList})
+def list_inbox(request: Request) -> Response:
+    """List the events that came in, newest first."""
+    query = request.parse_query(InboxQuery)
+    return answer(200, database.once(lambda c: replays.events(c, request.company_id, query)))
+
+
+@app.route("POST /v1/inbox/{id}/replay", scope=Scope.ADMIN, body=NoBody, answers={200: InboxEvent})
+def replay(request: Request, body: NoBody) -> Response:
+    """Apply an event again now."""
+    event_id = _event_id(request)
+    return idempotency.transact(
+        request, body, lambda c: answer(200, replays.replay(c, request.company_id, event_id))
+    )
+
+
+@app.route("POST /v1/inbox/{id}/discard", scope=Scope.ADMIN, body=NoBody, answers={200: InboxEvent})
+def discard(request: Request, body: NoBody) -> Response:
+    """Give a failed event up."""
+    event_id = _event_id(request)
+    return idempotency.transact(
+        request, body, lambda c: answer(200, replays.discard(c, request.company_id, event_id))
+    )
+
+
+def _event_id(request: Request) -> UUID:
+    event_id = ids.parse("inb", request.path_parameters["id"])
+    if event_id is None:
+        raise NotFound("inbox_event_not_found", "There is no such event.")
+    return event_id
 
 
 lambda_handler = app.handle

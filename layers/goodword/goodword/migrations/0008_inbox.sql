@@ -27,11 +27,12 @@ CREATE TABLE inbox_events (
     type                 text NOT NULL,
     livemode             boolean,
     headers              jsonb NOT NULL,
-    body                 bytea NOT NULL,
+    body                 bytea,
     outcome              text NOT NULL,
     error                text,
     note                 text,
     attempts             integer NOT NULL DEFAULT 1,
+    next_attempt_at      timestamptz,
     received_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     handled_at           timestamptz,
     CONSTRAINT inbox_events_pk PRIMARY KEY (company_id, id),
@@ -42,7 +43,16 @@ CREATE TABLE inbox_events (
     CONSTRAINT inbox_events_outcome_ck CHECK (outcome IN ('applied', 'ignored', 'parked', 'failed')),
     CONSTRAINT inbox_events_error_ck CHECK ((outcome = 'failed') = (error IS NOT NULL))
 );
-CREATE INDEX inbox_events_failed_ix ON inbox_events (company_id, received_at) WHERE outcome = 'failed';
+CREATE INDEX inbox_events_newest_ix ON inbox_events (company_id, received_at DESC, id);
+CREATE INDEX inbox_events_due_ix ON inbox_events (next_attempt_at) WHERE outcome = 'failed';
+-- Bodies hold personal data: once handled they are kept for a while and then removed (`body` NULL).
+CREATE INDEX inbox_events_body_ix ON inbox_events (received_at) WHERE body IS NOT NULL AND outcome <> 'failed';
+
+-- A minute, then ever more rarely, up to a day. An event that shows no object will never work: it waits for an operator.
+CREATE FUNCTION next_inbox_attempt(outcome text, error text, attempts integer) RETURNS timestamptz
+    LANGUAGE sql VOLATILE
+    RETURN CASE WHEN outcome = 'failed' AND error <> 'thin_event' THEN
+        clock_timestamp() + least(interval '1 minute' * 2 ^ least(attempts - 1, 12), interval '1 day') END;
 
 -- Signing secrets can be read by the webhook role only; who makes an endpoint cannot read its secrets back.
 GRANT SELECT ON provider_endpoints TO :"webhook";
@@ -50,3 +60,5 @@ GRANT SELECT (company_id, id, provider, scope, created_at), INSERT ON provider_e
 GRANT UPDATE (username, email, avatar_url, whop_user_id) ON users TO :"webhook";
 GRANT SELECT, INSERT, UPDATE ON inbox_events TO :"webhook", :"jobs";
 GRANT SELECT ON inbox_events TO :"admin";
+GRANT UPDATE (outcome, error, note, attempts, next_attempt_at, handled_at) ON inbox_events TO :"admin";
+GRANT EXECUTE ON FUNCTION next_inbox_attempt TO :"webhook", :"admin", :"jobs";

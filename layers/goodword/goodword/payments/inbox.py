@@ -78,12 +78,14 @@ _ENDPOINT = """
 # Waits for a twin in flight. A failed event is taken up again; a handled one returns no row.
 _KEEP = """
     INSERT INTO inbox_events AS kept (company_id, id, endpoint_company_id, endpoint_id, provider, event_id, type,
-        livemode, headers, body, outcome, error, note, handled_at)
+        livemode, headers, body, outcome, error, note, next_attempt_at, handled_at)
     VALUES (%(company_id)s, %(id)s, %(endpoint_company_id)s, %(endpoint_id)s, %(provider)s, %(event_id)s, %(type)s,
         %(livemode)s, %(headers)s, %(body)s, %(outcome)s, %(error)s, %(note)s,
+        next_inbox_attempt(%(outcome)s, %(error)s, 1),
         CASE WHEN %(outcome)s <> 'failed' THEN clock_timestamp() END)
     ON CONFLICT ON CONSTRAINT inbox_events_event_uq DO UPDATE
         SET attempts = kept.attempts + 1, outcome = excluded.outcome, error = excluded.error, note = excluded.note,
+            next_attempt_at = next_inbox_attempt(excluded.outcome, excluded.error, kept.attempts + 1),
             handled_at = excluded.handled_at
         WHERE kept.outcome = 'failed'
     RETURNING attempts
@@ -134,22 +136,30 @@ def receive(connection: Connection, delivery: Delivery, read: Callable[[], Seque
         outcome = "applied" if facts else "ignored"
     if not _keep(connection, delivery, outcome):
         return Receipt(duplicate=True, outcome=_stored_outcome(connection, delivery))
-    if facts:
-        concerned, parked = facts_room.record(connection, delivery.company_id, delivery.provider, facts)
-        settlement.settle(connection, delivery.company_id, concerned)
-        if parked:
-            outcome = "parked"
-            connection.execute(_PARK, _key(delivery))
+    if facts and apply(connection, delivery.company_id, delivery.provider, facts) == "parked":
+        outcome = "parked"
+        connection.execute(_PARK, _key(delivery))
     return Receipt(duplicate=False, outcome=outcome)
+
+
+def apply(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> Outcome:
+    """Store facts and bring every referral they concern to what they say."""
+    concerned, parked = facts_room.record(connection, company_id, provider, facts)
+    settlement.settle(connection, company_id, concerned)
+    return "parked" if parked else "applied"
 
 
 def keep_failed(connection: Connection, delivery: Delivery, fault: Exception) -> Receipt:
     """Keep an event that could not be applied, with what stood in its way but no data of its body."""
-    error = str(fault) if isinstance(fault, EventUnreadable) else type(fault).__name__
-    kept = _keep(connection, delivery, "failed", error)
+    kept = _keep(connection, delivery, "failed", error_of(fault))
     if kept:
         return Receipt(duplicate=False, outcome="failed")
     return Receipt(duplicate=True, outcome=_stored_outcome(connection, delivery))
+
+
+def error_of(fault: Exception) -> str:
+    """What to say of a fault: never its message, into which Postgres puts the values of a row."""
+    return str(fault) if isinstance(fault, EventUnreadable) else type(fault).__name__
 
 
 def _keep(connection: Connection, delivery: Delivery, outcome: Outcome, error: str | None = None) -> bool:
