@@ -20,8 +20,10 @@ from local.template import Function, load
 ROOT = Path(__file__).resolve().parent.parent
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 DESCRIPTIONS = {200: "OK", 201: "Created", 204: "No content", 302: "Found"}
-# API.md, Points: a redemption, an adjustment may not go without the key; a usage and the rest may carry one.
-KEY_REQUIRED = {"POST /v1/users/{user_id}/redemptions", "POST /v1/users/{user_id}/points"}
+# A redemption, its refund and an adjustment may not go without the key; a usage and the rest may carry one.
+KEY_REQUIRED = {
+    "POST /v1/users/{user_id}/redemptions", "POST /v1/redemptions/{id}/refund", "POST /v1/users/{user_id}/points",
+}  # fmt: skip
 
 
 def routes_of(folder: Path) -> dict[str, Route]:

@@ -11,7 +11,7 @@ class SceneError(Exception):
 
 
 def prepare(line: Mapping[str, str]) -> dict[str, object]:
-    """Ada, Ben whom she brought, points, an option and a click of hers; the values of the events' placeholders.
+    """Ada, Ben whom she brought, points, an option, a redemption and a click of hers; the values of the placeholders.
 
     `line` is that of a company nobody has used yet, on a running server. Raises SceneError.
     """
@@ -26,12 +26,16 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     code = make("/v1/signups", {"user": {"external_id": "ada", "username": "Ada"}})["user"]["referral_code"]
     make("/v1/signups", {"user": {"external_id": "ben"}, "referral_code": code})
     make("/v1/users/ada/points", {"points": 100, "note": "for a start"}, {"idempotency-key": "start"})
+    make("/v1/users/ada/points", {"points": 30, "note": "for photos", "priority": 1}, {"idempotency-key": "photos-1"})
+    photos = {"kind": "quota", "name": "5 photos", "feature": "photos", "quantity": 5, "cost_points": 30}
+    bought = {"option_id": make("/v1/redemption-options", photos)["id"]}
     option = {"kind": "quota", "name": "20 AI calls", "feature": "ai_calls", "quantity": 20, "cost_points": 30}
     values = {
         **line,
         "code": code,
         "click_id": make("/v1/clicks", {"code": code})["id"],
         "option_id": make("/v1/redemption-options", option)["id"],
+        "redemption_id": make("/v1/users/ada/redemptions", bought, {"idempotency-key": "photos-2"})["id"],
         "endpoint_id": line["stripe_endpoint"].rpartition("/")[2],
         "whop_endpoint_id": line["whop_endpoint"].rpartition("/")[2],
     }

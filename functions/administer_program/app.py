@@ -1,11 +1,11 @@
-"""The program: its rules, what points can buy, and points given or taken by hand."""
+"""The program: its rules, what points can buy, and points given, taken or given back by hand."""
 
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
 from goodword.points import ledger, redemptions
 from goodword.points.ledger import Entry, PointsAdjustment
-from goodword.points.redemptions import NewOption, Option
+from goodword.points.redemptions import NewOption, Option, Redemption
 from goodword.referral import program
 from goodword.referral.program import ProgramVersion
 
@@ -41,6 +41,16 @@ def adjust(request: Request, adjustment: PointsAdjustment) -> Response:
         "adjustment": ids.public("adj", ids.new_id()),
     }
     return database.once(lambda c: idempotency.one_trip_answer(c, ledger.ADJUST, statement))
+
+
+@app.route("POST /v1/redemptions/{id}/refund", scope=Scope.ADMIN, answers={200: Redemption})
+def refund(request: Request) -> Response:
+    """Give the points of a redemption back, in one trip; what they bought ends now."""
+    statement = {
+        **idempotency.one_trip(request, request.parse_nothing()),
+        "redemption": ids.parse("red", request.path_parameters["id"]),
+    }
+    return database.once(lambda c: idempotency.one_trip_answer(c, redemptions.REFUND, statement))
 
 
 lambda_handler = app.handle

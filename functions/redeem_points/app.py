@@ -4,6 +4,8 @@ from goodword.accounts import users
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
+from goodword.insight import statements
+from goodword.insight.statements import Statement, StatementQuery
 from goodword.points import ledger, redemptions
 from goodword.points.ledger import Balance, BalanceQuery, EntryList, EntryQuery
 from goodword.points.redemptions import NewRedemption, OptionList, OptionQuery, Redemption
@@ -50,6 +52,13 @@ def list_entries(request: Request) -> Response:
             lambda c: ledger.entries(c, request.company_id, users.find(c, request.company_id, user_id).id, query)
         ),
     )
+
+
+@app.route("GET /v1/users/{user_id}/statement", scope=Scope.READ, query=StatementQuery, answers={200: Statement})
+def read_statement(request: Request) -> Response:
+    """Sum up the changes of a user's balance over a period."""
+    query, user_id = request.parse_query(StatementQuery), request.user_id
+    return answer(200, database.once(lambda c: statements.of_user(c, request.company_id, user_id, query)))
 
 
 lambda_handler = app.handle

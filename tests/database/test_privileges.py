@@ -100,8 +100,8 @@ _ANSWERING = f"{_KEEPING} answer_of_key problem"
 FUNCTIONS = {
     "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click",
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING}",
-    "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage",
-    "admin": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption",
+    "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage day_start",
+    "admin": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption day_start",
     "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots is_set_aside",
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} redeem refund_redemption adjust_points"

@@ -126,8 +126,11 @@ def test_points_can_be_given_and_taken(company: Company) -> None:
     given = company.ok("POST", "/v1/users/ada/points", {"points": 50, "note": "for a talk"}, key="a1", status=201)
     assert given.pop("id").startswith("txn_")
     assert given.pop("ref").startswith("adj_")
-    assert time_of(given.pop("created_at")) == NOON
-    assert given == {"type": "ADMIN_GRANT", "delta": 50, "balance_after": 50, "version": 1, "note": "for a talk"}
+    assert [time_of(given.pop(name)) for name in ("effective_at", "created_at")] == [NOON, NOON]
+    assert given == {
+        "type": "ADMIN_GRANT", "delta": 50, "debt_delta": 0, "balance_after": 50, "debt_after": 0, "version": 1,
+        "note": "for a talk",
+    }  # fmt: skip
     taken = company.ok("POST", "/v1/users/ada/points", {"points": -20, "note": ""}, key="a2", status=201)
     assert (taken["type"], taken["delta"], taken["balance_after"], taken["note"]) == ("ADMIN_GRANT", -20, 30, "")
     balance = company.ok("GET", "/v1/users/ada/balance")
@@ -155,6 +158,29 @@ def test_given_points_expire_when_it_is_said_and_else_after_the_programs_months(
         {"points": 2, "expires_at": "2028-02-29T12:00:00.000001Z"},
         {"points": 1, "expires_at": "2029-02-28T12:00:00.000000Z"},  # the month's end is clamped
     ]
+
+
+def test_points_of_a_lower_priority_are_spent_first(company: Company) -> None:
+    company.set_clock(NOON)
+    company.sign_up("ada")
+    for key, points, fields_ in (
+        ("first", 10, {}),
+        ("second", 20, {"priority": 99, "expires_at": "2030-01-01T00:00:00Z"}),
+        ("third", 30, {"priority": 101, "expires_at": "2027-02-01T00:00:00Z"}),
+    ):
+        company.ok("POST", "/v1/users/ada/points", {"points": points, "note": "", **fields_}, key=key)
+    company.ok("POST", "/v1/users/ada/points", {"points": -25, "note": ""}, key="taken")
+    assert company.ok("GET", "/v1/users/ada/balance")["expiring"] == [
+        {"points": 30, "expires_at": "2027-02-01T00:00:00.000000Z"},
+        {"points": 5, "expires_at": "2028-01-15T12:00:00.000000Z"},  # without one it is 100
+    ]
+
+
+@pytest.mark.parametrize("priority", [-1, 1001, 1.5, "1", True, None])
+def test_a_priority_that_cannot_be_is_refused(shared: Company, priority: object) -> None:
+    body = {"points": 1, "note": "x", "priority": priority}
+    answer = shared.api.send("POST", "/v1/users/ada/points", body, headers={"idempotency-key": "a1"})
+    assert fields(answer) == {"priority"}
 
 
 def test_points_cannot_be_given_for_the_past(company: Company) -> None:

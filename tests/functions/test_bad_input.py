@@ -90,7 +90,7 @@ def test_without_a_known_key_nothing_is_answered(asked: Asked, key: str) -> None
         assert send(asked, key, client=nobody, authorization=authorization).status == 401
     for unknown in ("gw_test_", "gw_test_x", f"gw_pub_{'x' * 40}", "gw_test_" + "x" * 4000):
         problem(send(asked, key, client=nobody, authorization=f"Bearer {unknown}"), 401, "key_unknown")
-    problem(send(asked, key, client=nobody, path=f"{asked.path(key)}?key=gw_pub_%00%FF"), 401, "key_unknown")
+    problem(send(asked, key, client=nobody, path=asked.path(key, {"key": "gw_pub_%00%FF"})), 401, "key_unknown")
 
 
 def test_a_revoked_key_is_unknown(company: Company, superuser: psycopg.Connection) -> None:
@@ -103,7 +103,7 @@ def test_a_revoked_key_is_unknown(company: Company, superuser: psycopg.Connectio
 
 @pytest.mark.parametrize("key", GUARDED)
 def test_a_secret_key_never_belongs_into_an_address(asked: Asked, key: str) -> None:
-    path = f"{asked.path(key)}?key={asked.company.line['secret_key']}"
+    path = asked.path(key, {"key": asked.company.line["secret_key"]})
     problem(send(asked, key, path=path, client=asked.company.browser), 401, "key_misplaced")
 
 
@@ -111,7 +111,7 @@ def test_a_secret_key_never_belongs_into_an_address(asked: Asked, key: str) -> N
 def test_a_publishable_key_is_for_browsers_only(asked: Asked, key: str) -> None:
     publishable, nobody = asked.company.pub, asked.company.browser
     problem(send(asked, key, client=nobody, authorization=f"Bearer {publishable}"), 403, "scope_insufficient")
-    problem(send(asked, key, client=nobody, path=f"{asked.path(key)}?key={publishable}"), 401, "key_missing")
+    problem(send(asked, key, client=nobody, path=asked.path(key, {"key": publishable})), 401, "key_missing")
 
 
 @pytest.mark.parametrize("scope", [Scope.READ, Scope.WRITE])
@@ -147,8 +147,11 @@ BAD_QUERIES: dict[str, tuple[str, ...]] = {
     "after": ("", "nonsense", "0", "%00", "%FF", "txn_", "txn_x", "ref_x", "opt_x", "clk_" + "0" * 32),
     "level": ("", "0", "3", "one"),
     "type": ("", "lower", "A" * 41, "%00", "A%0A"),
-    "from": ("", "today", "1800000000", "2027-01-15", "2027-01-15T12:00:00", "0001-01-01T00:00:00%2B14:00", "%00"),
-    "to": ("", "today", "9999-12-31T23:59:59-14:00", "2027-13-01T00:00:00Z", "%FF"),
+    "from": (
+        "", "today", "1800000000", "2027-01", "2027-1-15", "20270115", "2027-02-29", "1969-12-31",
+        "2027-01-15T12:00:00", "0001-01-01T00:00:00%2B14:00", "%00", "2027-01-15%00",
+    ),
+    "to": ("", "today", "9999-12-31T23:59:59-14:00", "2027-13-01T00:00:00Z", "2027-13-01", "9000-01-01", "%FF"),
     "as_of": ("", "now", "1800000000", "infinity", "2027-01-15T12:00:00", "0001-01-01T00:00:00%2B14:00"),
     "surprise": ("1", ""),
 }  # fmt: skip
@@ -162,7 +165,7 @@ def test_a_query_that_cannot_be_is_refused_by_its_name(asked: Asked, key: str) -
     assert names <= BAD_QUERIES.keys()
     for name in {*names, "surprise"}:
         for value in BAD_QUERIES[name]:
-            answer = send(asked, key, path=f"{asked.path(key)}?{name}={value}")
+            answer = send(asked, key, path=asked.path(key, {name: value}))
             assert fields(answer) == {name}, value
 
 

@@ -73,7 +73,7 @@ def test_any_path_and_query_are_answered(asked: Asked, key: str, part: str, quer
 
     parameters = "&".join(f"{quoted(name)}={quoted(value)}" for name, value in query.items())
     path = key.partition(" ")[2]
-    for name in ("code", "user_id", "feature", "endpoint_id"):
+    for name in ("code", "user_id", "feature", "endpoint_id", "id"):
         path = path.replace(f"{{{name}}}", quoted(part))
     judge(send(asked, key, None if REQUESTS[key].body is None else b"{}", f"{path}?{parameters}"))
 

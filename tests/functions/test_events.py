@@ -10,7 +10,7 @@ from tests.support import examples
 from tests.support.companies import Company
 
 VALUES: tuple[str, ...] = (
-    "secret_key", "publishable_key", "code", "click_id", "option_id", "endpoint_id", "stripe_secret",
+    "secret_key", "publishable_key", "code", "click_id", "option_id", "redemption_id", "endpoint_id", "stripe_secret",
     "whop_endpoint_id", "whop_secret",
 )  # fmt: skip
 

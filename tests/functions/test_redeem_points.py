@@ -1,19 +1,19 @@
 """Points: what they buy, buying it exactly once, and what stands in a wallet."""
 
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import psycopg
 import pytest
 
-from local.client import Answer
 from tests.support import books, rows
 from tests.support.answers import fields, problem, time_of
 from tests.support.companies import Company
+from tests.support.points import OPTION, buy, give, offer, post, redeem, transactions
+from tests.support.waiting import again_and_again, wait_until
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
-OPTION = {"kind": "quota", "name": "20 AI calls", "feature": "ai_calls", "quantity": 20, "cost_points": 30}
 NOTHING = "opt_" + "0" * 32
 
 
@@ -24,23 +24,6 @@ def rich(company: Company) -> Company:
     company.sign_up("ada")
     give(company, 100, key="start")
     return company
-
-
-def give(company: Company, points: int, *, key: str, **fields: object) -> Any:  # noqa: ANN401
-    return company.ok("POST", "/v1/users/ada/points", {"points": points, "note": key, **fields}, key=key)
-
-
-def offer(company: Company, **changed: object) -> str:
-    return company.ok("POST", "/v1/redemption-options", OPTION | changed)["id"]
-
-
-def redeem(company: Company, option_id: str, *, key: str, user: str = "ada", **fields: object) -> Answer:
-    body = {"option_id": option_id, **fields}
-    return company.api.send("POST", f"/v1/users/{user}/redemptions", body, headers={"idempotency-key": key})
-
-
-def transactions(company: Company, query: str = "", user: str = "ada") -> Any:  # noqa: ANN401
-    return company.ok("GET", f"/v1/users/{user}/transactions{query}")
 
 
 @pytest.fixture(autouse=True)
@@ -58,8 +41,8 @@ def test_points_buy_quota(rich: Company) -> None:
     assert redemption.pop("id").startswith("red_")
     assert time_of(redemption.pop("created_at")) == NOON
     assert redemption == {
-        "option_id": option_id, "kind": "quota", "quantity": 1, "cost_points": 30, "status": "fulfilled",
-        "balance_after": 70, "grant": None,
+        "user_id": "ada", "option_id": option_id, "kind": "quota", "quantity": 1, "cost_points": 30,
+        "status": "fulfilled", "balance_after": 70, "grant": None, "refunded_at": None,
     }  # fmt: skip
     entitlement = rich.ok("GET", "/v1/users/ada/entitlements/ai_calls")
     assert (entitlement["allowed"], entitlement["extra"], entitlement["remaining"]) == (True, 20, 20)
@@ -180,6 +163,13 @@ def test_options_are_listed_newest_first_and_page_by_page(company: Company, othe
     }  # fmt: skip
 
 
+def test_an_option_that_is_none_cannot_be_followed(company: Company, other: Company) -> None:
+    option_id = offer(company)
+    assert company.ok("GET", f"/v1/redemption-options?after={option_id}") == {"data": [], "has_more": False}
+    for stranger in (NOTHING, offer(other)):
+        assert fields(company.api.send("GET", f"/v1/redemption-options?after={stranger}")) == {"after"}
+
+
 def test_a_balance_says_what_it_is_made_of(rich: Company) -> None:
     redeem(rich, offer(rich), key="r1")
     give(rich, -10, key="back")
@@ -231,14 +221,44 @@ def test_a_balance_can_be_asked_for_at_any_past_instant(rich: Company) -> None:
     )
 
 
-def test_yesterday_asked_today_says_what_yesterday_said(rich: Company) -> None:
-    soon = NOON + timedelta(days=1)
-    give(rich, 5, key="soon", expires_at=soon.isoformat())
+@pytest.mark.parametrize("booked", [False, True])
+def test_yesterday_asked_today_says_what_yesterday_said(rich: Company, booked: bool) -> None:  # noqa: FBT001 - a case
+    """Around an expiry that nobody has booked, and when it was booked much later."""
+    soon, moment = NOON + timedelta(days=1), timedelta(microseconds=1)
+    give(rich, 25, key="soon", expires_at=soon.isoformat())
+    buy(rich, key="r1", cost_points=20)
+    said: dict[datetime, object] = {}
+    for at in (NOON, soon - moment, soon, soon + moment, soon + timedelta(days=1)):
+        rich.set_clock(at)
+        said[at] = rich.ok("GET", "/v1/users/ada/balance") | {"expiring": []}
     rich.set_clock(NOON + timedelta(days=30))
-    give(rich, 1, key="books-expiry")
-    for at, balance in ((soon - timedelta(microseconds=1), 105), (soon, 100)):
-        answer = rich.ok("GET", f"/v1/users/ada/balance?as_of={at:%Y-%m-%dT%H:%M:%S.%fZ}")
-        assert answer["balance"] == balance
+    if booked:
+        give(rich, 1, key="books-expiry")
+    for at, balance in said.items():
+        assert rich.ok("GET", f"/v1/users/ada/balance?as_of={at:%Y-%m-%dT%H:%M:%S.%fZ}") == balance
+    assert [each["delta"] for each in transactions(rich, "?type=EXPIRY")["data"]] == [-5] * booked
+
+
+def test_debt_too_is_what_it_was(rich: Company, superuser: psycopg.Connection) -> None:
+    post(superuser, rich.id, "IMPORT", 50, reference="old")
+    buy(rich, key="r1", cost_points=120)
+    for days, act in enumerate(
+        (
+            lambda: post(superuser, rich.id, "REVERSAL", 50, reference="old"),
+            lambda: give(rich, 5, key="more"),
+            lambda: post(superuser, rich.id, "REINSTATEMENT", 50, reference="old"),
+        ),
+        start=1,
+    ):
+        rich.set_clock(NOON + timedelta(days=days))
+        act()
+    asked = [
+        rich.ok("GET", f"/v1/users/ada/balance?as_of={NOON + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}")
+        for days in range(4)
+    ]
+    assert [(each["balance"], each["debt"], each["total_reversed"]) for each in asked] == [
+        (30, 0, 0), (0, 20, -30), (0, 15, -35), (35, 0, 0),
+    ]  # fmt: skip
 
 
 def test_points_are_burned_in_the_order_they_expire(rich: Company) -> None:
@@ -250,12 +270,16 @@ def test_points_are_burned_in_the_order_they_expire(rich: Company) -> None:
 def test_entries_are_listed_newest_first(rich: Company) -> None:
     give(rich, -10, key="back")
     newest, oldest = transactions(rich)["data"]
-    assert newest.keys() == {"id", "type", "delta", "balance_after", "version", "ref", "note", "created_at"}
+    assert newest.keys() == {
+        "id", "type", "delta", "debt_delta", "balance_after", "debt_after", "version", "ref", "note", "effective_at",
+        "created_at",
+    }  # fmt: skip
     assert (newest["type"], newest["delta"], newest["balance_after"], newest["version"], newest["note"]) == (
         "ADMIN_GRANT", -10, 90, 2, "back",
     )  # fmt: skip
     assert (oldest["delta"], oldest["balance_after"], oldest["version"]) == (100, 100, 1)
-    assert time_of(oldest["created_at"]) == NOON
+    assert (oldest["debt_delta"], oldest["debt_after"]) == (0, 0)
+    assert time_of(oldest["effective_at"]) == time_of(oldest["created_at"]) == NOON
     assert newest["id"].startswith("txn_")
 
 
@@ -268,6 +292,54 @@ def test_pages_of_entries_hold_still_while_new_ones_come(rich: Company) -> None:
     last = transactions(rich, f"?limit=2&after={second['data'][-1]['id']}")
     assert [entry["version"] for page in (first, second, last) for entry in page["data"]] == [6, 5, 4, 3, 2, 1]
     assert [page["has_more"] for page in (first, second, last)] == [True, True, False]
+
+
+def test_a_walk_through_the_pages_sees_every_entry_once_while_new_ones_are_written(rich: Company) -> None:
+    for number in range(40):
+        give(rich, 1, key=f"give-{number}")
+    there = {entry["id"] for entry in transactions(rich, "?limit=100")["data"]}
+    assert len(there) == 41
+    writer, numbers = Company(rich.line), itertools.count()
+    seen: list[str] = []
+    with again_and_again(lambda: give(writer, 1, key=f"new-{next(numbers)}"), pause_seconds=0) as written:
+        query = "?limit=3"
+        while query:
+            before = written["done"]
+            page = transactions(rich, query)
+            seen += [entry["id"] for entry in page["data"]]
+            query = f"?limit=3&after={seen[-1]}" if page["has_more"] else ""
+            wait_until(lambda before=before: written["done"] > before, "somebody writes between two pages")
+    writer.close()
+    assert len(seen) == len(set(seen))
+    assert there <= set(seen)
+
+
+def test_an_entry_that_is_none_of_this_user_cannot_be_followed(rich: Company, other: Company) -> None:
+    (mine,) = transactions(rich)["data"]
+    assert transactions(rich, f"?after={mine['id']}") == {"data": [], "has_more": False}
+    assert transactions(rich, f"?after={mine['id']}&type=EXPIRY") == {"data": [], "has_more": False}
+    rich.sign_up("bob")
+    other.sign_up("ada")
+    strangers = ["txn_0", "txn_" + "9" * 18, give(rich, 1, key="bob", user="bob")["id"], give(other, 1, key="x")["id"]]
+    for stranger in strangers:
+        answer = rich.api.send("GET", f"/v1/users/ada/transactions?after={stranger}")
+        assert fields(answer) == {"after"}
+        assert answer.json["errors"][0]["message"] == "is no entry of this user"
+
+
+def test_days_are_the_companys_own(rich: Company, superuser: psycopg.Connection) -> None:
+    superuser.execute("UPDATE companies SET time_zone = 'America/New_York' WHERE id = %(id)s", {"id": rich.id})
+    for key, at in (("last", "2027-01-17T04:59:59.999999Z"), ("next", "2027-01-17T05:00:00Z")):
+        rich.set_clock(datetime.fromisoformat(at))
+        give(rich, 1, key=key)
+
+    def notes(query: str) -> list[str]:
+        return [entry["note"] for entry in transactions(rich, query)["data"]]
+
+    assert notes("?from=2027-01-17") == ["next"]
+    assert notes("?to=2027-01-17") == ["last", "start"]
+    assert notes("?from=2027-01-16&to=2027-01-17") == ["last"]
+    assert notes("?from=2027-01-16&to=2027-01-17T04:59:59.999999Z") == []
 
 
 def test_entries_can_be_filtered(rich: Company) -> None:

@@ -82,3 +82,15 @@ def test_the_circle_is_asked_for_in_one_way(company: Company) -> None:
         ("stage=qualified", "stage"),
     ):
         assert fields(company.api.send("GET", f"/v1/users/ada/referrals?{query}")) == {wrong}
+
+
+def test_only_a_referral_of_the_user_can_be_followed(company: Company, other: Company) -> None:
+    mine = company.refer("ada", "ben")["referral"]["id"]
+    assert company.ok("GET", f"/v1/users/ada/referrals?after={mine}") == {"data": [], "has_more": False}
+    strangers = [
+        "ref_" + "0" * 32,
+        company.refer("ben", "cleo")["referral"]["id"],
+        other.refer("ada", "x")["referral"]["id"],
+    ]
+    for stranger in strangers:
+        assert fields(company.api.send("GET", f"/v1/users/ada/referrals?after={stranger}")) == {"after"}

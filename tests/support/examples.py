@@ -48,7 +48,7 @@ TABLE: dict[str, Row] = {
     "administer_program__give_points": Row(
         201,
         {"type": "ADMIN_GRANT", "delta": 50, "balance_after": 155, "note": "for her talk at the meetup"},
-        together({"entries": 1, "lots": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
+        together({"entries": 1, "entry_notes": 1, "lots": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
     ),
     "administer_program__offer": Row(
         201,
@@ -56,11 +56,16 @@ TABLE: dict[str, Row] = {
         together({"redemption_options": 1, "outbox_events": 1}, DONE_ONCE),
     ),
     "administer_program__read": Row(200, {"version": 1, "program": {"schema_version": 1, "timezone": "UTC"}}),
+    "administer_program__refund": Row(
+        200,
+        {"kind": "quota", "user_id": "ada", "cost_points": 30, "status": "refunded", "balance_after": 135},
+        together({"entries": 1, "allocations": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
+    ),
     "administer_program__take_points": Row(
         201,
         {"type": "ADMIN_GRANT", "delta": -40, "balance_after": 65, "note": "given twice"},
         # out of two lots: the referral's 5 points are older
-        together({"entries": 1, "allocations": 2, "outbox_events": 1, "activity": 1}, DONE_ONCE),
+        together({"entries": 1, "entry_notes": 1, "allocations": 2, "outbox_events": 1, "activity": 1}, DONE_ONCE),
     ),
     "answer_unknown_route__anything": Row(404, {"code": "route_not_found", "status": 404}),
     "attribute_signup__activate": Row(  # within five minutes of the signup: it will count later
@@ -138,7 +143,7 @@ TABLE: dict[str, Row] = {
     ),
     "receive_whop_webhook__probe": Row(200),
     "receive_whop_webhook__unknown_type": Row(200, receipt("ignored"), KEPT),
-    "redeem_points__balance": Row(200, {"user_id": "ada", "balance": 105, "total_earned": 105, "total_spent": 0}),
+    "redeem_points__balance": Row(200, {"user_id": "ada", "balance": 105, "total_earned": 135, "total_spent": -30}),
     "redeem_points__options": Row(200, {"has_more": False}),
     "redeem_points__quota": Row(
         201,
@@ -147,6 +152,9 @@ TABLE: dict[str, Row] = {
             {"redemptions": 1, "quota_grants": 1, "entries": 1, "allocations": 2, "outbox_events": 1, "activity": 1},
             DONE_ONCE,
         ),
+    ),
+    "redeem_points__statement": Row(
+        200, {"user_id": "ada", "opening": 0, "earned": 135, "spent": 30, "expired": 0, "closing": 105, "entries": 4}
     ),
     "redeem_points__transactions": Row(200, {"has_more": False}),
     "serve_users__circle": Row(200, {"has_more": False}),

@@ -1,6 +1,7 @@
 """One good request for every route, with every field a body may have: what bad requests are made from."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from goodword.core.http import Route
@@ -17,6 +18,7 @@ class Good:
     path: str
     body: dict[str, Any] | None = None
     idempotent: bool = False
+    query: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 REQUESTS: dict[str, Good] = {
@@ -56,6 +58,9 @@ REQUESTS: dict[str, Good] = {
     ),
     "GET /v1/users/{user_id}/balance": Good("/v1/users/{user_id}/balance"),
     "GET /v1/users/{user_id}/transactions": Good("/v1/users/{user_id}/transactions"),
+    "GET /v1/users/{user_id}/statement": Good(
+        "/v1/users/{user_id}/statement", query={"from": "2026-01-01", "to": "2026-02-01T00:00:00Z"}
+    ),
     "GET /v1/users/{user_id}/entitlements": Good("/v1/users/{user_id}/entitlements"),
     "GET /v1/users/{user_id}/entitlements/{feature}": Good("/v1/users/{user_id}/entitlements/photos"),
     "POST /v1/users/{user_id}/usage": Good(
@@ -74,9 +79,10 @@ REQUESTS: dict[str, Good] = {
     ),
     "POST /v1/users/{user_id}/points": Good(
         "/v1/users/{user_id}/points",
-        {"points": 1, "note": "thanks", "expires_at": "8000-01-15T12:00:00Z"},
+        {"points": 1, "note": "thanks", "expires_at": "8000-01-15T12:00:00Z", "priority": 50},
         idempotent=True,
     ),
+    "POST /v1/redemptions/{id}/refund": Good("/v1/redemptions/{redemption_id}/refund", idempotent=True),
     "GET /v1/test-clock": Good("/v1/test-clock"),
     "PUT /v1/test-clock": Good("/v1/test-clock", {"now": "2027-01-15T12:00:00Z"}),
     "POST /v1/provider-endpoints": Good(
@@ -95,24 +101,29 @@ ROUTES: dict[str, Route] = {
 
 
 class Asked:
-    """A company of which everything may be asked: Ada with a code and points, and something she can buy."""
+    """A company of which everything may be asked: Ada with a code, points, and something that she can buy and has."""
 
     def __init__(self, company: Company) -> None:
         self.company = company
         code = company.sign_up(ADA)["user"]["referral_code"]
         company.ok("POST", f"/v1/users/{ADA}/points", {"points": 100, "note": "x"}, key="asked")
         option = {"kind": "quota", "name": "x", "feature": "ai_calls", "quantity": 1, "cost_points": 1}
+        option_id = company.ok("POST", "/v1/redemption-options", option)["id"]
+        bought = company.ok("POST", f"/v1/users/{ADA}/redemptions", {"option_id": option_id}, key="asked-2")
         self._values = {
             "code": code,
             "user_id": ADA,
-            "option_id": company.ok("POST", "/v1/redemption-options", option)["id"],
+            "option_id": option_id,
+            "redemption_id": bought["id"],
             "stripe_endpoint_id": company.line["stripe_endpoint"].rpartition("/")[2],
             "whop_endpoint_id": company.line["whop_endpoint"].rpartition("/")[2],
         }
 
-    def path(self, key: str, **instead: str) -> str:
-        """The path of the good request to a route, with some of its parameters replaced."""
-        return REQUESTS[key].path.format(**{**self._values, **instead})
+    def path(self, key: str, query: Mapping[str, str] | None = None, **instead: str) -> str:
+        """The path and query of the good request to a route, with some parameters replaced or added."""
+        path = REQUESTS[key].path.format(**{**self._values, **instead})
+        parameters = "&".join(f"{name}={value}" for name, value in {**REQUESTS[key].query, **(query or {})}.items())
+        return f"{path}?{parameters}" if parameters else path
 
     def body(self, key: str) -> dict[str, Any]:
         """The body of the good request to a route."""

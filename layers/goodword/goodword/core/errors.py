@@ -44,6 +44,12 @@ class Refused(DomainError):
     """Well-formed, but invalid or against a rule."""
 
 
+def invalid_fields(*wrong: tuple[str, str]) -> Refused:
+    """The refusal of fields by their names, each with what is wrong with it."""
+    errors = [{"field": field, "message": message} for field, message in wrong]
+    return Refused("invalid_request", "Some fields are not valid.", errors=errors)
+
+
 class TooManyRequests(DomainError):
     """A rate limit; `retry_after` seconds are among the fields."""
 

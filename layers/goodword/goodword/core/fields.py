@@ -4,7 +4,7 @@ No text holds NUL (Postgres cannot store it); no integer leaves the range of a b
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -28,6 +28,7 @@ EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo
 _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})", re.IGNORECASE
 )
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def rfc3339(at: datetime) -> str:
@@ -54,12 +55,35 @@ def _given(value: object) -> datetime:
     return at.astimezone(UTC)
 
 
+def _given_moment(value: object) -> date:
+    if not isinstance(value, str) or not (_DAY.fullmatch(value) or _RFC_3339.fullmatch(value)):
+        raise ValueError("must be a day, as 2026-01-31, or a time with an offset, as 2026-01-31T12:00:00Z")
+    if not _DAY.fullmatch(value):
+        return _given(value)
+    day = date.fromisoformat(value)
+    if not EARLIEST.date() <= day < LATEST.date():
+        raise ValueError("must lie in the years 1970 to 8999")
+    return day
+
+
+def moment(name: str, given: date | None) -> dict[str, date | None]:
+    """The two parameters under which a statement takes a moment: `name`, an instant, and `name_day`."""
+    is_instant = isinstance(given, datetime)
+    return {name: given if is_instant else None, f"{name}_day": None if is_instant else given}
+
+
 _AS_TEXT = (
     PlainSerializer(rfc3339, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 )
 Instant = Annotated[AwareDatetime, AfterValidator(_utc), *_AS_TEXT]
 GivenInstant = Annotated[datetime, PlainValidator(_given), *_AS_TEXT]  # by a client
+# by a client: an instant, or a day, which stands for its first instant on the company's own calendar
+GivenMoment = Annotated[
+    date,
+    PlainValidator(_given_moment),
+    WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
+]
 ExternalId = Annotated[str, StringConstraints(pattern=EXTERNAL_ID)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 LongText = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
@@ -78,6 +102,10 @@ class RequestModel(BaseModel):
     """A request body: an unknown field is an error, a text is no number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class NoFields(RequestModel):
+    """The body of a request whose path says everything."""
 
 
 class AnswerModel(BaseModel):

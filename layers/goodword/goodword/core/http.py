@@ -33,8 +33,9 @@ from goodword.core.errors import (
     TooManyRequests,
     Unauthenticated,
     Unavailable,
+    invalid_fields,
 )
-from goodword.core.fields import EXTERNAL_ID
+from goodword.core.fields import EXTERNAL_ID, NoFields
 from goodword.core.observability import logger
 
 LARGEST_BODY = 256 * 1024
@@ -175,6 +176,10 @@ class Request:
         except ValidationError as invalid:
             raise _refusal(invalid) from None
 
+    def parse_nothing(self) -> NoFields:
+        """The body where there is nothing to say: none, or an object without fields. Raises as `parse` does."""
+        return self.parse(NoFields) if self.body else NoFields()
+
     def parse_query(self, model: type[M]) -> M:
         """The query parameters as a model. Raises Refused naming every wrong one."""
         try:
@@ -190,11 +195,7 @@ def _refusal(invalid: ValidationError) -> DomainError:
         for problem in problems
     ):
         return Malformed("malformed_body", "The body is not a JSON object.")
-    return Refused(
-        "invalid_request",
-        "Some fields are not valid.",
-        errors=[{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in problems],
-    )
+    return invalid_fields(*((".".join(map(str, each["loc"])), each["msg"]) for each in problems))
 
 
 def answer(status: int, body: BaseModel | Mapping[str, object], headers: Mapping[str, str] | None = None) -> Response:

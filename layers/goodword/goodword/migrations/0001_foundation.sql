@@ -39,6 +39,16 @@ CREATE FUNCTION months_later(at timestamptz, months integer, zone text) RETURNS 
     LANGUAGE sql STABLE STRICT
     RETURN ((at AT TIME ZONE zone) + make_interval(months => months)) AT TIME ZONE zone;
 
+-- The first instant of a day on the company's own calendar. Where clocks are put back at midnight a day begins twice:
+-- Postgres alone would take the second time.
+CREATE FUNCTION day_start(day date, zone text) RETURNS timestamptz
+    LANGUAGE sql STABLE STRICT
+    RETURN CASE
+        WHEN ((day::timestamp AT TIME ZONE zone) - interval '1 hour') AT TIME ZONE zone < day::timestamp
+            THEN day::timestamp AT TIME ZONE zone
+        ELSE (day::timestamp AT TIME ZONE zone) - interval '1 hour'
+    END;
+
 CREATE TABLE api_keys (
     company_id  uuid NOT NULL,
     id          uuid NOT NULL,
@@ -173,6 +183,7 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA goodword FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public_id, rfc3339, company_now, months_later
     TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
+GRANT EXECUTE ON FUNCTION day_start TO :"app", :"admin";
 GRANT EXECUTE ON FUNCTION claim_idempotency_key, keep_idempotent_answer TO :"click", :"app", :"admin", :"ledger";
 GRANT EXECUTE ON FUNCTION problem, answer_of_key TO :"app", :"admin", :"ledger";
 

@@ -265,7 +265,7 @@ BEGIN
         WHERE a.company_id = w.company_id AND a.lot_id = ANY (lots)
     ) - (
         SELECT coalesce(sum(debt_delta - delta), 0) FROM entries
-        WHERE company_id = w.company_id AND reference = p_reference AND type = 'REVERSAL');
+        WHERE company_id = w.company_id AND reference = p_reference AND user_id = w.user_id AND type = 'REVERSAL');
 END $$;
 
 -- Takes earned points back: from the earning's own lots, then from the others in burn order; what the wallet cannot
@@ -311,7 +311,8 @@ BEGIN
         END IF;
         p_points := least(p_points, (
             SELECT coalesce(sum(debt_delta - delta), 0) FROM entries
-            WHERE company_id = w.company_id AND reference = p_reference AND type IN ('REVERSAL', 'REINSTATEMENT')));
+            WHERE company_id = w.company_id AND reference = p_reference AND user_id = w.user_id
+                AND type IN ('REVERSAL', 'REINSTATEMENT')));
         IF p_points <= 0 THEN
             RETURN NULL; -- no more is given back than was taken
         END IF;
@@ -343,12 +344,15 @@ BEGIN
         w.balance := w.balance + p_points;
         w.version := w.version + 1;
         w.next_expiry_at := least(w.next_expiry_at, p_expires_at);
-        IF p_type = 'REINSTATEMENT' THEN
-            w.total_reversed := w.total_reversed + p_points;
-        ELSE
+        IF p_type <> 'REINSTATEMENT' THEN
             w.total_earned := w.total_earned + p_points;
         END IF;
-        PERFORM save_wallet(repay_debt(w, entry, p_at));
+        w := repay_debt(w, entry, p_at);
+        IF p_type = 'REINSTATEMENT' THEN
+            -- not before: while debt stands for what was reversed, this total has no room for what comes back
+            w.total_reversed := w.total_reversed + p_points;
+        END IF;
+        PERFORM save_wallet(w);
     END IF;
     RETURN entry;
 END $$;

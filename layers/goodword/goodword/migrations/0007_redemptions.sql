@@ -111,11 +111,12 @@ BEGIN
             INSERT INTO quota_grants (company_id, redemption_id, user_id, feature, quantity, created_at)
             VALUES (p_company, p_redemption, person, option.feature, option.quantity * p_quantity, at);
             answer := jsonb_build_object(
-                'id', public_id('red', p_redemption), 'option_id', public_id('opt', p_option), 'kind', option.kind,
+                'id', public_id('red', p_redemption), 'user_id', p_external_id,
+                'option_id', public_id('opt', p_option), 'kind', option.kind,
                 'quantity', p_quantity, 'cost_points', cost::bigint, 'status', 'fulfilled',
-                'balance_after', w.balance, 'grant', NULL, 'created_at', rfc3339(at));
+                'balance_after', w.balance, 'grant', NULL, 'created_at', rfc3339(at), 'refunded_at', NULL);
             INSERT INTO outbox_events (company_id, id, type, data, created_at) VALUES (p_company, p_outbox,
-                'redemption.fulfilled', answer || jsonb_build_object('user_id', p_external_id), at);
+                'redemption.fulfilled', answer, at);
             INSERT INTO activity (company_id, id, user_id, action, details, created_at) VALUES (p_company, p_activity,
                 person, 'redeemed', jsonb_build_object('redemption_id', answer -> 'id', 'points', cost), at);
         END IF;
@@ -180,12 +181,14 @@ BEGIN
         UPDATE redemptions r SET status = 'refunded', refunded_at = at
         WHERE r.company_id = p_company AND r.id = p_redemption;
         answer := jsonb_build_object(
-            'id', public_id('red', p_redemption), 'option_id', public_id('opt', redemption.option_id),
+            'id', public_id('red', p_redemption),
+            'user_id', (SELECT external_id FROM users WHERE company_id = p_company AND users.id = redemption.user_id),
+            'option_id', public_id('opt', redemption.option_id),
             'kind', redemption.kind, 'quantity', redemption.quantity, 'cost_points', redemption.cost_points,
             'status', 'refunded', 'balance_after', w.balance, 'grant', NULL,
-            'created_at', rfc3339(redemption.created_at));
+            'created_at', rfc3339(redemption.created_at), 'refunded_at', rfc3339(at));
         INSERT INTO outbox_events (company_id, id, type, data, created_at) VALUES (p_company, p_outbox,
-            'redemption.refunded', answer || jsonb_build_object('user_id', public_id('usr', redemption.user_id)), at);
+            'redemption.refunded', answer, at);
         INSERT INTO activity (company_id, id, user_id, action, details, created_at) VALUES (p_company, p_activity,
             redemption.user_id, 'redemption_refunded',
             jsonb_build_object('redemption_id', answer -> 'id', 'points', redemption.cost_points), at);

@@ -13,8 +13,17 @@ from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 from pydantic import Field, field_validator
 
-from goodword.core.errors import NotFound, Refused
-from goodword.core.fields import MOST_AT_ONCE, AnswerModel, GivenInstant, Instant, LongText, RequestModel
+from goodword.core.errors import NotFound, Refused, invalid_fields
+from goodword.core.fields import (
+    MOST_AT_ONCE,
+    AnswerModel,
+    GivenInstant,
+    GivenMoment,
+    Instant,
+    LongText,
+    RequestModel,
+    moment,
+)
 
 EarningType = Literal[
     "REFERRAL_REGISTERED", "REFERRAL_ACTIVATED", "REFERRAL_FIRST_PAYMENT", "REFERRAL_RECURRING", "REFERRAL_L2",
@@ -77,8 +86,8 @@ class EntryQuery(RequestModel):
     limit: int = Field(default=20, ge=1, le=100)
     after: str | None = Field(default=None, pattern=r"^txn_[0-9]{1,18}$")
     type: str | None = Field(default=None, pattern=r"^[A-Z0-9_]{1,40}$")
-    from_: GivenInstant | None = Field(default=None, alias="from")
-    to: GivenInstant | None = None
+    from_: GivenMoment | None = Field(default=None, alias="from")
+    to: GivenMoment | None = None
 
 
 class BalanceQuery(RequestModel):
@@ -159,6 +168,11 @@ _BALANCE = """
 """
 
 _ENTRIES = """
+    WITH period AS (
+        SELECT coalesce(%(from)s::timestamptz, day_start(%(from_day)s::date, time_zone), '-infinity') AS since,
+            coalesce(%(to)s::timestamptz, day_start(%(to_day)s::date, time_zone), 'infinity') AS until
+        FROM companies WHERE id = %(company_id)s
+    )
     SELECT 'txn_' || id AS id, type, delta, debt_delta, balance_after, debt_after, version, reference AS ref, note,
         effective_at, created_at
     FROM entries LEFT JOIN entry_notes ON entry_notes.company_id = entries.company_id AND entry_id = id
@@ -166,9 +180,12 @@ _ENTRIES = """
         AND (%(after)s::bigint IS NULL OR version < (
             SELECT version FROM entries WHERE company_id = %(company_id)s AND user_id = %(user_id)s AND id = %(after)s))
         AND (%(type)s::text IS NULL OR type = %(type)s)
-        AND (%(from)s::timestamptz IS NULL OR effective_at >= %(from)s)
-        AND (%(to)s::timestamptz IS NULL OR effective_at < %(to)s)
+        AND effective_at >= (SELECT since FROM period) AND effective_at < (SELECT until FROM period)
     ORDER BY version DESC LIMIT %(limit)s + 1
+"""
+
+_IS_ENTRY = """
+    SELECT 1 FROM entries WHERE company_id = %(company_id)s AND user_id = %(user_id)s AND id = %(after)s
 """
 
 
@@ -195,21 +212,20 @@ def ask_balance(
 
 
 def entries(connection: Connection, company_id: UUID, user_id: UUID, query: EntryQuery) -> EntryList:
-    """A page of a user's entries, newest first. Stable under writes: a page follows an entry, not a count."""
-    rows = (
-        connection.cursor(row_factory=class_row(Entry))
-        .execute(
-            _ENTRIES,
-            {
-                "company_id": company_id,
-                "user_id": user_id,
-                "limit": query.limit,
-                "after": int(query.after.removeprefix("txn_")) if query.after else None,
-                "type": query.type,
-                "from": query.from_,
-                "to": query.to,
-            },
-        )
-        .fetchall()
-    )
+    """A page of a user's entries, newest first. Stable under writes: a page follows an entry, not a count.
+
+    Raises Refused for an `after` that is no entry of this user.
+    """
+    asked = {
+        "company_id": company_id,
+        "user_id": user_id,
+        "limit": query.limit,
+        "after": int(query.after.removeprefix("txn_")) if query.after else None,
+        "type": query.type,
+        **moment("from", query.from_),
+        **moment("to", query.to),
+    }
+    rows = connection.cursor(row_factory=class_row(Entry)).execute(_ENTRIES, asked).fetchall()
+    if query.after and not rows and connection.execute(_IS_ENTRY, asked).fetchone() is None:
+        raise invalid_fields(("after", "is no entry of this user"))
     return EntryList(data=rows[: query.limit], has_more=len(rows) > query.limit)

@@ -12,6 +12,7 @@ from psycopg.rows import class_row
 from pydantic import Field
 
 from goodword.core import clock, outbox
+from goodword.core.errors import invalid_fields
 from goodword.core.fields import AnswerModel, Instant, RequestModel, Text
 from goodword.core.ids import OptionId, RedemptionId
 
@@ -69,6 +70,7 @@ class Redemption(AnswerModel):
     """Points spent, and what came of it."""
 
     id: RedemptionId
+    user_id: str
     option_id: OptionId
     kind: Literal["quota", "unlock", "reward"]
     quantity: int
@@ -77,6 +79,7 @@ class Redemption(AnswerModel):
     balance_after: int
     grant: None
     created_at: Instant
+    refunded_at: Instant | None
 
 
 REDEEM = """
@@ -108,6 +111,8 @@ _OPTIONS = """
     ORDER BY created_at DESC, id DESC LIMIT %(limit)s + 1
 """
 
+_IS_OPTION = "SELECT 1 FROM redemption_options WHERE company_id = %(company_id)s AND id = %(after)s"
+
 
 def offer(connection: Connection, company_id: UUID, option_id: UUID, new: NewOption) -> Option:
     """Write a new option. An unknown feature is a violated constraint, by name."""
@@ -119,10 +124,9 @@ def offer(connection: Connection, company_id: UUID, option_id: UUID, new: NewOpt
 
 
 def options(connection: Connection, company_id: UUID, after: UUID | None, limit: int) -> OptionList:
-    """A page of the company's options, newest first."""
-    rows = (
-        connection.cursor(row_factory=class_row(Option))
-        .execute(_OPTIONS, {"company_id": company_id, "after": after, "limit": limit})
-        .fetchall()
-    )
+    """A page of the company's options, newest first. Raises Refused for an `after` that is none of them."""
+    asked = {"company_id": company_id, "after": after, "limit": limit}
+    rows = connection.cursor(row_factory=class_row(Option)).execute(_OPTIONS, asked).fetchall()
+    if after and not rows and connection.execute(_IS_OPTION, asked).fetchone() is None:
+        raise invalid_fields(("after", "is no option of this company"))
     return OptionList(data=rows[:limit], has_more=len(rows) > limit)

@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic_core import to_jsonable_python
 
 from goodword.core import ids
+from goodword.core.errors import invalid_fields
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import ReferralId
 from goodword.referral import engine
@@ -202,18 +203,17 @@ def listed(connection: Connection, company_id: UUID, query: ReferralQuery) -> Re
 def _page(
     connection: Connection, company_id: UUID, limit: int, after: str | None, wanted: Mapping[str, object]
 ) -> ReferralList:
-    rows = (
-        connection.cursor(row_factory=class_row(Referral))
-        .execute(
-            _READ,
-            {
-                **_ALL,
-                "company_id": company_id,
-                "limit": limit,
-                "after": ids.parse("ref", after) if after else None,
-                **wanted,
-            },
-        )
-        .fetchall()
-    )
+    """Raises Refused for an `after` that is no referral of this list."""
+    asked = {
+        **_ALL,
+        "company_id": company_id,
+        "limit": limit,
+        "after": ids.parse("ref", after) if after else None,
+        **wanted,
+    }
+    rows = connection.cursor(row_factory=class_row(Referral)).execute(_READ, asked).fetchall()
+    if after and not rows:
+        itself = {**asked, "id": asked["after"], "after": None, "limit": 1}
+        if connection.execute(_READ, itself).fetchone() is None:
+            raise invalid_fields(("after", "is no referral of this list"))
     return ReferralList(data=rows[:limit], has_more=len(rows) > limit)

@@ -1,0 +1,1 @@
+"""What is asked of all rooms together: statements, integrity; read only."""
