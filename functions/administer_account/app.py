@@ -10,7 +10,7 @@ from goodword.core.errors import NotFound
 from goodword.core.http import App, Request, Response, answer
 from goodword.payments import endpoints, replays
 from goodword.payments.endpoints import Endpoint, NewEndpoint
-from goodword.payments.replays import InboxEvent, InboxList, InboxQuery, NoBody
+from goodword.payments.replays import InboxEvent, InboxList, InboxQuery
 
 app = App()
 
@@ -47,21 +47,21 @@ def list_inbox(request: Request) -> Response:
     return answer(200, database.once(lambda c: replays.events(c, request.company_id, query)))
 
 
-@app.route("POST /v1/inbox/{id}/replay", scope=Scope.ADMIN, body=NoBody, answers={200: InboxEvent})
-def replay(request: Request, body: NoBody) -> Response:
+@app.route("POST /v1/inbox/{id}/replay", scope=Scope.ADMIN, answers={200: InboxEvent})
+def replay(request: Request) -> Response:
     """Apply an event again now."""
     event_id = _event_id(request)
     return idempotency.transact(
-        request, body, lambda c: answer(200, replays.replay(c, request.company_id, event_id))
+        request, request.parse_nothing(), lambda c: answer(200, replays.replay(c, request.company_id, event_id))
     )
 
 
-@app.route("POST /v1/inbox/{id}/discard", scope=Scope.ADMIN, body=NoBody, answers={200: InboxEvent})
-def discard(request: Request, body: NoBody) -> Response:
+@app.route("POST /v1/inbox/{id}/discard", scope=Scope.ADMIN, answers={200: InboxEvent})
+def discard(request: Request) -> Response:
     """Give a failed event up."""
     event_id = _event_id(request)
     return idempotency.transact(
-        request, body, lambda c: answer(200, replays.discard(c, request.company_id, event_id))
+        request, request.parse_nothing(), lambda c: answer(200, replays.discard(c, request.company_id, event_id))
     )
 
 

@@ -30,6 +30,8 @@ ROLES = {
     "ExpirePointsFunction": "jobs",
     "AdvanceReferralsFunction": "jobs",
     "ReleaseAwardsFunction": "jobs",
+    "ReplayWebhooksFunction": "jobs",
+    "EnforceRetentionFunction": "jobs",
 }
 
 each_function = pytest.mark.parametrize("logical_id", FUNCTIONS)

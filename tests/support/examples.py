@@ -104,6 +104,10 @@ TABLE: dict[str, Row] = {
     "advance_referrals__quarterly": Row(
         None, {"job": "advance_referrals", "set_aside": [], "complete": True, "skipped": None}
     ),
+    "replay_webhooks__often": Row(None, {"job": "replay_webhooks", "set_aside": [], "complete": True, "skipped": None}),
+    "enforce_retention__nightly": Row(
+        None, {"job": "enforce_retention", "set_aside": [], "complete": True, "skipped": None}
+    ),
     "release_awards__quarterly": Row(
         None, {"job": "release_awards", "set_aside": [], "complete": True, "skipped": None}
     ),

@@ -6,6 +6,7 @@ Applying an event twice changes nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from psycopg.rows import class_row
 from pydantic import Field
 
 from goodword.core import database, ids
-from goodword.core.errors import Conflict, NotFound
+from goodword.core.errors import Conflict, NotFound, invalid_fields
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import EndpointId, InboxEventId
 from goodword.core.jobs import Batch
@@ -26,6 +27,10 @@ from goodword.referral.facts import Fact
 
 JOB = "replay_webhooks"
 EVENTS_PER_BATCH = 20
+RETENTION_JOB = "enforce_retention"
+BODIES_PER_BATCH = 1000
+BODY_DAYS = 90
+"""How long the body of a handled event is kept: providers' own replays and every question come sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +120,21 @@ _DISCARD = """
     RETURNING id
 """
 
+_REDACT = """
+    UPDATE inbox_events SET body = NULL, headers = '{}' WHERE (company_id, id) IN (
+        SELECT company_id, id FROM inbox_events
+        WHERE body IS NOT NULL AND outcome <> 'failed' AND received_at < clock_timestamp() - %(age)s
+        ORDER BY received_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)
+    RETURNING id
+"""
+
 
 def events(connection: Connection, company_id: UUID, query: InboxQuery) -> InboxList:
-    """A page of the company's events, newest first."""
+    """A page of the company's events, newest first. Raises Refused for an `after` that is none of them."""
     after = ids.parse("inb", query.after) if query.after else None
     rows = _listed(connection, company_id, None, query.status, query.provider, after, query.limit)
+    if after and not rows and not _listed(connection, company_id, after, None, None, None, 1):
+        raise invalid_fields(("after", "is no event of this company"))
     return InboxList(data=rows[: query.limit], has_more=len(rows) > query.limit)
 
 
@@ -146,6 +161,13 @@ def discard(connection: Connection, company_id: UUID, event_id: UUID) -> InboxEv
     if discarded is None and not (event.note or "").startswith("discarded"):
         raise Conflict("inbox_event_not_failed", "Only an event that failed can be discarded.")
     return event
+
+
+def redact(connection: Connection) -> Batch:
+    """Remove the bodies of handled events that are past their retention; the event itself is known for ever."""
+    age = timedelta(days=BODY_DAYS)
+    redacted = connection.execute(_REDACT, {"age": age, "limit": BODIES_PER_BATCH}).fetchall()
+    return Batch(counts={"bodies": len(redacted)}, more=len(redacted) == BODIES_PER_BATCH)
 
 
 def batch(connection: Connection) -> Batch:
