@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 from pydantic import Field
 
 from goodword.core import ids
+from goodword.core.errors import invalid_fields
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import AwardId, ReferralId
 from goodword.referral.differences import Status
@@ -76,8 +77,13 @@ _OF_USER = """
     WHERE awards.company_id = %(company_id)s AND awards.user_id = %(user_id)s
         AND (%(event)s::text IS NULL OR event = %(event)s) AND (%(status)s::text IS NULL OR status = %(status)s)
         AND (%(after)s::uuid IS NULL OR (awards.created_at, awards.id) < (
-            SELECT created_at, id FROM awards WHERE company_id = %(company_id)s AND id = %(after)s))
+            SELECT created_at, id FROM awards
+            WHERE company_id = %(company_id)s AND id = %(after)s AND user_id = %(user_id)s))
     ORDER BY awards.created_at DESC, awards.id DESC LIMIT %(limit)s + 1
+"""
+
+_IS_AWARD = """
+    SELECT 1 FROM awards WHERE company_id = %(company_id)s AND user_id = %(user_id)s AND id = %(after)s
 """
 
 
@@ -90,20 +96,16 @@ def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Callable[
 
 
 def of_user(connection: Connection, company_id: UUID, user_id: UUID, query: AwardQuery) -> AwardList:
-    """A page of the awards that a user receives, newest first."""
-    rows = (
-        connection.cursor(row_factory=class_row(Award))
-        .execute(
-            _OF_USER,
-            {
-                "company_id": company_id,
-                "user_id": user_id,
-                "event": query.event,
-                "status": query.status,
-                "after": ids.parse("awd", query.after) if query.after else None,
-                "limit": query.limit,
-            },
-        )
-        .fetchall()
-    )
+    """A page of the awards that a user receives, newest first. Raises Refused for an `after` that is none of them."""
+    asked = {
+        "company_id": company_id,
+        "user_id": user_id,
+        "event": query.event,
+        "status": query.status,
+        "after": ids.parse("awd", query.after) if query.after else None,
+        "limit": query.limit,
+    }
+    rows = connection.cursor(row_factory=class_row(Award)).execute(_OF_USER, asked).fetchall()
+    if query.after and not rows and connection.execute(_IS_AWARD, asked).fetchone() is None:
+        raise invalid_fields(("after", "is no award of this user"))
     return AwardList(data=rows[: query.limit], has_more=len(rows) > query.limit)

@@ -138,7 +138,11 @@ _READ = """
         AND (%(stage)s::text IS NULL OR stage_at(referrals, now.at) = %(stage)s)
         AND (%(flagged)s::boolean IS NULL OR flagged = %(flagged)s)
         AND (%(after)s::uuid IS NULL OR (referrals.registered_at, referrals.id) < (
-            SELECT registered_at, id FROM referrals WHERE company_id = %(company_id)s AND id = %(after)s))
+            SELECT registered_at, id FROM referrals AS last WHERE company_id = %(company_id)s AND id = %(after)s
+                AND (%(referrer_id)s::uuid IS NULL OR last.referrer_id = %(referrer_id)s)
+                AND (%(upline_id)s::uuid IS NULL OR last.referrer_id IN (
+                    SELECT referee_id FROM referrals WHERE company_id = %(company_id)s AND referrer_id = %(upline_id)s))
+        ))
     ORDER BY referrals.registered_at DESC, referrals.id DESC LIMIT %(limit)s + 1
 """
 
@@ -213,7 +217,8 @@ def _page(
     }
     rows = connection.cursor(row_factory=class_row(Referral)).execute(_READ, asked).fetchall()
     if after and not rows:
-        itself = {**asked, "id": asked["after"], "after": None, "limit": 1}
+        # what has changed its stage since it was listed can still be followed
+        itself = {**asked, "id": asked["after"], "after": None, "stage": None, "flagged": None, "limit": 1}
         if connection.execute(_READ, itself).fetchone() is None:
             raise invalid_fields(("after", "is no referral of this list"))
     return ReferralList(data=rows[:limit], has_more=len(rows) > limit)
