@@ -146,6 +146,10 @@ BAD_QUERIES: dict[str, tuple[str, ...]] = {
     "limit": ("", "0", "101", "-1", "1.5", "ten", "1e1", "9" * 400, "%00", "1&limit=2"),
     "after": ("", "nonsense", "0", "%00", "%FF", "txn_", "txn_x", "ref_x", "opt_x", "clk_" + "0" * 32),
     "level": ("", "0", "3", "one"),
+    "event": ("", "paid", "REGISTERED", "registered%00", "%FF"),
+    "status": ("", "given", "PAID", "paid%00", "%FF"),
+    "stage": ("", "pending", "EXPIRED", "%00", "qualified%0A"),
+    "flagged": ("", "maybe", "2", "null", "%00"),
     "type": ("", "lower", "A" * 41, "%00", "A%0A"),
     "from": (
         "", "today", "1800000000", "2027-01", "2027-1-15", "20270115", "2027-02-29", "1969-12-31",
@@ -223,6 +227,7 @@ def test_a_field_that_is_missing_is_named(asked: Asked, key: str) -> None:
 # what no field takes, and what none of its type does
 NEVER: tuple[object, ...] = ([[]], {"a": {}}, "a\0b", "\0", 10**400, -(10**400), math.nan, math.inf, "1e999")
 WRONG: dict[type, tuple[object, ...]] = {
+    type(None): (1, 1.5, True, [], {}, "x" * 3000),  # a text that may be left out
     str: (1, 1.5, True, [], {}, "x" * 3000),
     int: ("1", 1.5, 1e300, True, [], {}, 2**63, -(2**63) - 1, 10**13),
     bool: ("true", 1, 0, [], {}),

@@ -68,6 +68,12 @@ REQUESTS: dict[str, Good] = {
     ),
     "GET /v1/users/{user_id}": Good("/v1/users/{user_id}"),
     "GET /v1/users/{user_id}/referrals": Good("/v1/users/{user_id}/referrals"),
+    "GET /v1/users/{user_id}/awards": Good("/v1/users/{user_id}/awards"),
+    "PUT /v1/users/{user_id}/referrer": Good(
+        "/v1/users/{user_id}/referrer",
+        {"referral_code": "{other_code}", "referrer_id": None, "reason": "told us on the phone"},
+    ),
+    "GET /v1/referrals": Good("/v1/referrals"),
     "GET /v1/program": Good("/v1/program"),
     "POST /v1/redemption-options": Good(
         "/v1/redemption-options",
@@ -101,7 +107,10 @@ ROUTES: dict[str, Route] = {
 
 
 class Asked:
-    """A company of which everything may be asked: Ada with a code, points, and something that she can buy and has."""
+    """A company of which everything may be asked: Ada with a code, points, and something that she can buy and has.
+
+    She brought Cy; Dan came by himself and has a code too.
+    """
 
     def __init__(self, company: Company) -> None:
         self.company = company
@@ -109,9 +118,13 @@ class Asked:
         company.ok("POST", f"/v1/users/{ADA}/points", {"points": 100, "note": "x"}, key="asked")
         option = {"kind": "quota", "name": "x", "feature": "ai_calls", "quantity": 1, "cost_points": 1}
         option_id = company.ok("POST", "/v1/redemption-options", option)["id"]
+        referral = company.sign_up("cy", referral_code=code)
         bought = company.ok("POST", f"/v1/users/{ADA}/redemptions", {"option_id": option_id}, key="asked-2")
         self._values = {
             "code": code,
+            "other_code": company.sign_up("dan")["user"]["referral_code"],
+            "referral_id": referral["referral"]["id"],
+            "award_id": referral["awards"][0]["id"],
             "user_id": ADA,
             "option_id": option_id,
             "redemption_id": bought["id"],
