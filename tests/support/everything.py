@@ -9,7 +9,7 @@ from goodword.payments.inbox import Delivery
 from goodword.referral import activations, clicks, codes, signups
 from goodword.referral.activations import Activation
 from goodword.referral.clicks import Visit
-from goodword.referral.facts import IdentityLinked, ObjectsLinked, PaymentSucceeded
+from goodword.referral.facts import IdentityLinked, ObjectsLinked, PaymentSucceeded, SubscriptionChanged, TakenBack
 from goodword.referral.signups import Signup, SignupAnswer, SignupIds
 from tests.support.tenants import Tenant
 
@@ -35,7 +35,7 @@ def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_i
 
 
 def fill(tenant: Tenant) -> None:
-    """Play the first story, with a click, a payment, a purchase and a use."""
+    """Play the first story, with a click, a subscription, an inquiry about its payment, a purchase and a use."""
     code = sign_up(tenant, REFERRER).user.referral_code
     assert code is not None
     click_id = click(tenant, code)
@@ -64,7 +64,12 @@ def _pay(tenant: Tenant) -> None:
         IdentityLinked(objects, REFEREE, None, None, at),
         PaymentSucceeded("in_1", objects, REFEREE, None, None, "usd", 1900, 1900, at, None),
         ObjectsLinked(objects),
-    )
+        SubscriptionChanged(
+            "sub_1", ("cus_1", "sub_1"), None, None, None, "active", ("price_1",), None,
+            cancel_at_period_end=False, ended_at=None, at=at,
+        ),
+        TakenBack("dispute", "dp_1", ("pi_1",), 1900, "usd", "warning", at, at),
+    )  # fmt: skip
     with tenant.transaction("webhook") as connection:
         receipt = inbox.receive(connection, delivery, lambda: facts)
     assert receipt.outcome == "applied"

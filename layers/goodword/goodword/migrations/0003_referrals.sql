@@ -145,7 +145,8 @@ CREATE FUNCTION takeback_rank(status text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN array_position(ARRAY['pending', 'warning', 'open', 'succeeded', 'lost', 'failed', 'won'], status);
 
--- A subscription as its provider last told of it. `price_refs` name what is subscribed to: Stripe's prices, Whop's plans.
+-- A subscription as its provider last told of it, and since when it has told (`began_at`). `price_refs` name what is
+-- subscribed to: Stripe's prices, Whop's plans.
 CREATE TABLE subscriptions (
     company_id            uuid NOT NULL,
     provider              text NOT NULL,
@@ -157,6 +158,7 @@ CREATE TABLE subscriptions (
     price_refs            text[] NOT NULL,
     period_ends_at        timestamptz,
     cancel_at_period_end  boolean NOT NULL DEFAULT false,
+    began_at              timestamptz NOT NULL,
     ended_at              timestamptz,
     status_at             timestamptz NOT NULL,
     recorded_at           timestamptz NOT NULL,
@@ -169,6 +171,11 @@ CREATE TABLE subscriptions (
 CREATE INDEX subscriptions_user_ix ON subscriptions (company_id, user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX subscriptions_parked_person_ix ON subscriptions (company_id, external_id) WHERE user_id IS NULL;
 CREATE INDEX subscriptions_objects_ix ON subscriptions USING gin (objects);
+
+-- At one instant: a subscription begins, fails, pauses and ends in this order.
+CREATE FUNCTION subscription_rank(status text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN array_position(ARRAY['trialing', 'active', 'past_due', 'paused', 'ended'], status);
 
 -- Which person a provider's object belongs to, by the app's own id: known perhaps before the person signs up.
 CREATE TABLE identity_links (
@@ -233,7 +240,8 @@ END $$;
 
 GRANT SELECT ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION takeback_state, takeback_rank, match_takebacks TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION takeback_state, takeback_rank, subscription_rank, match_takebacks
+    TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON referrals, signups, activations, payments, identity_links, object_links
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT ON signups TO :"app";

@@ -2,7 +2,8 @@
 
 Pure. An award's `points` never change; what the facts have taken back of them stands in `reversed_points`. A paid award
 is booked whole and what was taken back is booked after it, so that it can be given back in the same way, and the ledger
-comes to one sum whatever came first.
+comes to one sum whatever came first. When an earlier payment or use arrives late, an award moves: it stays what it is,
+with another period, payment or instant.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +48,9 @@ class Stored(NamedTuple):
     hold_reason: str | None
     booked: bool
     adjustments: int
+    period: int | None
+    payment_id: UUID | None
+    due_at: datetime
 
     @property
     def key(self) -> Key:
@@ -77,7 +81,10 @@ class Posting:
 
 @dataclass(slots=True)
 class Award:
-    """An award as it shall stand; `earning` is the position, from 1, of the posting that pays it, if one does."""
+    """An award as it shall stand; `earning` is the position, from 1, of the posting that pays it, if one does.
+
+    `due` is what it is for, None where nothing is any more; only a new one has a `decision`.
+    """
 
     id: UUID
     event: Event
@@ -99,6 +106,7 @@ class Difference:
 
     new: list[Award] = field(default_factory=list[Award])
     changed: list[Award] = field(default_factory=list[Award])
+    moved: list[Award] = field(default_factory=list[Award])
     postings: list[Posting] = field(default_factory=list[Posting])
 
     def pay(self, award: Award) -> None:
@@ -164,15 +172,18 @@ def _change(
     left = money.rounded(stored.points * due.share) if due else 0
     award = Award(
         stored.id, stored.event, stored.user_id, stored.points, stored.status, stored.points - left,
-        stored.hold_until, stored.hold_reason, stored.adjustments,
+        stored.hold_until, stored.hold_reason, stored.adjustments, due=due,
     )  # fmt: skip
+    is_kept_back = stored.status == "held" and stored.hold_reason != DISPUTE
+    if due and not is_kept_back:
+        award.hold_until = due.hold_until
     if stored.booked:
         found.adjust(award, award.reversed_points - stored.reversed_points)
         award.status = "paid" if left else "reversed"
     elif left == 0:
         award.status, award.hold_reason = "reversed", None
-    elif stored.status != "held" or stored.hold_reason == DISPUTE:
-        is_over = stored.hold_until is None or stored.hold_until <= at
+    elif not is_kept_back:
+        is_over = award.hold_until is None or award.hold_until <= at
         # what waits for a time that has passed is released by the job; what waited for something else, at once
         waits = not is_over or (stored.status == "pending" and not releases)
         award.hold_reason = None
@@ -180,6 +191,8 @@ def _change(
     before = (stored.status, stored.reversed_points, stored.hold_reason)
     if (award.status, award.reversed_points, award.hold_reason) != before:
         found.changed.append(award)
+    elif due and (due.period, due.payment_id, due.due_at) != (stored.period, stored.payment_id, stored.due_at):
+        found.moved.append(award)
 
 
 def _settle_unpaid(found: Difference, award: Award, standing: Standing, *, waits: bool) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from goodword.referral import money, periods
@@ -63,8 +63,9 @@ class Takeback:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Whether and when a subscription ended."""
+    """From when on a subscription was known of, and whether and when it ended."""
 
+    began_at: datetime
     ended_at: datetime | None
 
 
@@ -85,7 +86,8 @@ class Facts:
 class Due:
     """An award that is due, before the decisions that depend on other people.
 
-    `share` is the part of the money behind it that is still paid; `reason` says why it earns nothing.
+    `share` is the part of the money behind it that is still paid, of all the `payments` whose fate it shares; `reason`
+    says why it earns nothing.
     """
 
     event: Event
@@ -97,6 +99,7 @@ class Due:
     occasion: str = ""
     period: int | None = None
     payment_id: UUID | None = None
+    payments: tuple[UUID, ...] = ()
     share: Fraction = WHOLE
     hold_until: datetime | None = None
     reason: str | None = None
@@ -125,6 +128,14 @@ class Standing:
     due: tuple[Due, ...] = field(default=())
 
 
+class Counting(NamedTuple):
+    """The facts that count: uses with when each takes effect, those that have by now, and payments, the first first."""
+
+    uses: Sequence[tuple[Activation, datetime]]
+    effective: Sequence[tuple[Activation, datetime]]
+    paid: Sequence[Payment]
+
+
 def lapses_at(program: Program, registered_at: datetime) -> datetime:
     """When a referral that nothing happened to expires."""
     return registered_at + timedelta(days=program.timing.pending_expiry_days)
@@ -137,13 +148,7 @@ def standing(program: Program, facts: Facts, at: datetime, *, retention: bool = 
     before.
     """
     lapse = lapses_at(program, facts.registered_at)
-    uses = _uses(program, facts)
-    effective = [use for use in uses if use[1] <= at]
-    paid = _counting(program, facts)
-    moments = [*(payment.paid_at for payment in paid[:1]), *(effective_at for _, effective_at in effective[:1])]
-    if not moments or min(moments) >= lapse:
-        effective, paid = [], []  # it had expired before anything counted; what came later pays nothing
-        uses = [use for use in uses if use[1] < lapse]
+    uses, effective, paid = counting(program, facts, at)
     money_ = _Money(program, facts, paid)
     activated_at = effective[0][1] if effective else None
     qualified_at = max(paid[0].paid_at, facts.registered_at) if paid else None
@@ -158,7 +163,7 @@ def standing(program: Program, facts: Facts, at: datetime, *, retention: bool = 
         *money_.due(),
     ]
     if retained and retains_at is not None:
-        due.append(_retained(program, paid[0], retains_at, Fraction(0) if cancelled else WHOLE))
+        due.append(_retained(program, paid, retains_at, Fraction(0) if cancelled else WHOLE))
     expired = not paid and not effective and at >= lapse
     return Standing(
         stage=_stage(
@@ -191,11 +196,30 @@ def _stage(*, expired: bool, cancelled: bool, retained: bool, qualified: bool, a
     return "qualified" if qualified else "activated" if activated else "registered"
 
 
-def _counting(program: Program, facts: Facts) -> list[Payment]:
-    """The payments after the touch, or before it by no more than the attribution window; the first one first."""
-    oldest = facts.touched_at - timedelta(days=program.attribution.window_days)
-    counting = (payment for payment in facts.payments if payment.paid_at >= oldest)
-    return sorted(counting, key=lambda payment: (payment.paid_at, payment.key))
+def counts_from(program: Program, facts: Facts) -> datetime:
+    """From when on payments count: the touch, or before it by no more than the attribution window."""
+    return facts.touched_at - timedelta(days=program.attribution.window_days)
+
+
+def counting(program: Program, facts: Facts, at: datetime) -> Counting:
+    """What counts at `at`. Where nothing does before the referral expires, nothing that comes later does."""
+    lapse = lapses_at(program, facts.registered_at)
+    oldest = counts_from(program, facts)
+    uses = _uses(program, facts)
+    effective = [use for use in uses if use[1] <= at]
+    paid = sorted(
+        (payment for payment in facts.payments if payment.paid_at >= oldest),
+        key=lambda payment: (payment.paid_at, payment.key),
+    )
+    moments = [*(payment.paid_at for payment in paid[:1]), *(effective_at for _, effective_at in effective[:1])]
+    if not moments or min(moments) >= lapse:
+        return Counting([use for use in uses if use[1] < lapse], [], [])
+    return Counting(uses, effective, paid)
+
+
+def period_of(first: Payment, payment: Payment) -> int:
+    """The period of a payment, from 1, by the first one of its referral."""
+    return periods.index(first.period_start or first.paid_at, payment.period_start or payment.paid_at)
 
 
 def _uses(program: Program, facts: Facts) -> list[tuple[Activation, datetime]]:
@@ -233,12 +257,16 @@ def _fixed(
     return Due(event, recipient, terms.points, due_at, told, app_id=app_id, hold_until=_hold_until(terms, due_at))
 
 
-def _retained(program: Program, first: Payment, due_at: datetime, share: Fraction) -> Due:
-    terms = program.awards.retained
+def _retained(program: Program, paid: Sequence[Payment], due_at: datetime, share: Fraction) -> Due:
+    """One per referral; a percentage is the first payment's own, so that another first payment is another award."""
+    terms, first = program.awards.retained, paid[0]
+    fixed = terms.points is not None
     points = money.points_due(program, terms, first.net_amount, first.currency)
     trace = _money_trace(program, terms, first)
     return Due(
-        "retained", "referrer", points, due_at, trace, share=share, hold_until=_hold_until(terms, due_at),
+        "retained", "referrer", points, due_at, trace, occasion="" if fixed else first.key,
+        payment_id=None if fixed else first.id, payments=tuple(payment.id for payment in paid), share=share,
+        hold_until=_hold_until(terms, due_at),
         reason=_worthless(program, terms, first),
     )  # fmt: skip
 
@@ -254,9 +282,7 @@ class _Money:
         self._takebacks = [each for each in facts.takebacks if each.payment_id in known]
         self._by_period: dict[int, list[Payment]] = {}
         for payment in paid:
-            anchor = paid[0].period_start or paid[0].paid_at
-            period = periods.index(anchor, payment.period_start or payment.paid_at)
-            self._by_period.setdefault(period, []).append(payment)
+            self._by_period.setdefault(period_of(paid[0], payment), []).append(payment)
 
     @property
     def disputed(self) -> bool:
@@ -264,11 +290,13 @@ class _Money:
 
     def kept(self, before: datetime | None = None) -> Fraction:
         """What is still paid, net; with `before`, by what had happened until then."""
-        return sum((self._kept(payment, before) * payment.net_amount for payment in self._paid), Fraction(0))
+        paid = (payment for payment in self._paid if before is None or payment.paid_at <= before)
+        return sum((self._kept(payment, before) * payment.net_amount for payment in paid), Fraction(0))
 
     def lasts_until(self, at: datetime) -> bool:
-        """Whether something is still paid at `at` and no subscription has ended by then, or there is none."""
-        ended = [each.ended_at is not None and each.ended_at <= at for each in self._facts.subscriptions]
+        """Whether something is still paid at `at` and a subscription goes on, or there has been none by then."""
+        begun = [each for each in self._facts.subscriptions if each.began_at <= at]
+        ended = [each.ended_at is not None and each.ended_at <= at for each in begun]
         return self.kept(at) > 0 and not (ended and all(ended))
 
     def due(self) -> Iterable[Due]:
@@ -302,6 +330,7 @@ class _Money:
             occasion=str(period) if fixed else payment.key,
             period=period,
             payment_id=payment.id,
+            payments=tuple(each.id for each in self._by_period[period]) if fixed else (payment.id,),
             share=self._share(period) if fixed else self._kept(payment),
             hold_until=_hold_until(terms, payment.paid_at),
             reason=_worthless(self._program, terms, payment),

@@ -140,48 +140,71 @@ _LINK_OBJECTS = """
     ON CONFLICT ON CONSTRAINT object_links_pk DO NOTHING
 """
 
+# Another event of a sale that is known tells nothing new of the money, but may name more of its objects or its person.
 _RECORD_PAYMENT = """
     WITH recorded AS (
-        INSERT INTO payments (company_id, id, provider, payment_key, objects, external_id, click_ref, code_ref,
+        INSERT INTO payments AS known (company_id, id, provider, payment_key, objects, external_id, click_ref, code_ref,
             currency, gross_amount, net_amount, paid_at, period_start, recorded_at)
         VALUES (%(company_id)s, %(id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(click_id)s, %(code)s,
             %(currency)s, %(gross_amount)s, %(net_amount)s, %(paid_at)s, %(period_start)s, company_now(%(company_id)s))
-        ON CONFLICT ON CONSTRAINT payments_key_uq DO NOTHING
+        ON CONFLICT ON CONSTRAINT payments_key_uq DO UPDATE
+            SET objects = ARRAY(SELECT DISTINCT unnest(known.objects || excluded.objects)),
+                external_id = coalesce(known.external_id, excluded.external_id),
+                click_ref = coalesce(known.click_ref, excluded.click_ref),
+                code_ref = coalesce(known.code_ref, excluded.code_ref)
+            WHERE NOT known.objects @> excluded.objects
+                OR (known.external_id IS NULL AND excluded.external_id IS NOT NULL)
+                OR (known.click_ref IS NULL AND excluded.click_ref IS NOT NULL)
+                OR (known.code_ref IS NULL AND excluded.code_ref IS NOT NULL)
         RETURNING *
     )
     INSERT INTO outbox_events (company_id, id, type, data, created_at)
     SELECT company_id, %(outbox_id)s, 'payment.succeeded', jsonb_build_object(
         'id', public_id('pay', id), 'provider', provider, 'currency', currency, 'net_amount', net_amount,
         'paid_at', rfc3339(paid_at)), recorded_at
-    FROM recorded
+    FROM recorded WHERE id = %(id)s
 """
 
 # Of all statuses told the latest stands, and at one instant the further one; an earlier one that comes later changes
-# nothing.
+# nothing but by what its payment may be found.
 _RECORD_TAKEBACK = """
     INSERT INTO takebacks AS known (company_id, provider, kind, takeback_key, objects, amount, currency, status,
         began_at, status_at, recorded_at)
     VALUES (%(company_id)s, %(provider)s, %(kind)s, %(key)s, %(objects)s, %(amount)s, %(currency)s, %(status)s,
         %(began_at)s, %(at)s, company_now(%(company_id)s))
     ON CONFLICT ON CONSTRAINT takebacks_pk DO UPDATE
-        SET status = excluded.status, status_at = excluded.status_at, amount = excluded.amount,
-            currency = excluded.currency, objects = excluded.objects || known.objects
-        WHERE (excluded.status_at, takeback_rank(excluded.status)) > (known.status_at, takeback_rank(known.status))
+        SET objects = ARRAY(SELECT DISTINCT unnest(known.objects || excluded.objects)),
+            began_at = least(known.began_at, excluded.began_at),
+            (status, status_at, amount, currency) = (
+                SELECT status, at, amount, currency
+                FROM (VALUES (known.status, known.status_at, known.amount, known.currency),
+                    (excluded.status, excluded.status_at, excluded.amount, excluded.currency)
+                ) AS told (status, at, amount, currency)
+                ORDER BY at DESC, takeback_rank(status) DESC, amount DESC, currency LIMIT 1)
 """
 
 _MATCH = "SELECT match_takebacks(%(company_id)s, %(provider)s, %(objects)s)"
 
-# An end is final; before it the latest telling stands.
+# The latest telling stands, and at one instant the further one; an earlier one that comes later only says since when.
 _RECORD_SUBSCRIPTION = """
     INSERT INTO subscriptions AS known (company_id, provider, subscription_key, objects, external_id, status,
-        price_refs, period_ends_at, cancel_at_period_end, ended_at, status_at, recorded_at)
+        price_refs, period_ends_at, cancel_at_period_end, began_at, ended_at, status_at, recorded_at)
     VALUES (%(company_id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(status)s, %(price_refs)s,
-        %(period_ends_at)s, %(cancel_at_period_end)s, %(ended_at)s, %(at)s, company_now(%(company_id)s))
+        %(period_ends_at)s, %(cancel_at_period_end)s, %(at)s, %(ended_at)s, %(at)s, company_now(%(company_id)s))
     ON CONFLICT ON CONSTRAINT subscriptions_pk DO UPDATE
-        SET status = excluded.status, price_refs = excluded.price_refs, period_ends_at = excluded.period_ends_at,
-            cancel_at_period_end = excluded.cancel_at_period_end, ended_at = excluded.ended_at,
-            status_at = excluded.status_at, external_id = coalesce(known.external_id, excluded.external_id)
-        WHERE (excluded.status_at, excluded.ended_at IS NOT NULL) > (known.status_at, known.ended_at IS NOT NULL)
+        SET objects = ARRAY(SELECT DISTINCT unnest(known.objects || excluded.objects)),
+            external_id = coalesce(known.external_id, excluded.external_id),
+            began_at = least(known.began_at, excluded.began_at),
+            (status, price_refs, period_ends_at, cancel_at_period_end, ended_at, status_at) = (
+                SELECT status, price_refs, period_ends_at, cancel_at_period_end, ended_at, at
+                FROM (VALUES
+                    (known.status, known.price_refs, known.period_ends_at, known.cancel_at_period_end,
+                        known.ended_at, known.status_at),
+                    (excluded.status, excluded.price_refs, excluded.period_ends_at, excluded.cancel_at_period_end,
+                        excluded.ended_at, excluded.status_at)
+                ) AS told (status, price_refs, period_ends_at, cancel_at_period_end, ended_at, at)
+                ORDER BY at DESC, subscription_rank(status) DESC, period_ends_at DESC NULLS LAST,
+                    cancel_at_period_end DESC, ended_at, price_refs LIMIT 1)
 """
 
 # Who is meant by these objects: a link of one of them, or of one that stands on the same sale; of several people the

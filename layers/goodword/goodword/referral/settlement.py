@@ -44,10 +44,10 @@ _KNOWN = """
         ARRAY(SELECT row(t.payment_id, t.amount, takeback_state(t.status), t.began_at)
             FROM takebacks t JOIN payments p ON p.company_id = t.company_id AND p.id = t.payment_id
             WHERE p.company_id = r.company_id AND p.user_id = r.referee_id) AS takebacks,
-        ARRAY(SELECT row(ended_at) FROM subscriptions
+        ARRAY(SELECT row(began_at, ended_at) FROM subscriptions
             WHERE company_id = r.company_id AND user_id = r.referee_id) AS subscriptions,
         ARRAY(SELECT row(id, event, app_id, occasion, user_id, points, reversed_points, status, hold_until,
-                hold_reason, entry_id IS NOT NULL, adjustments)
+                hold_reason, entry_id IS NOT NULL, adjustments, period, payment_id, due_at)
             FROM awards WHERE company_id = r.company_id AND referral_id = r.id) AS awards
     FROM referrals r CROSS JOIN clock
     LEFT JOIN referrals up ON up.company_id = r.company_id AND up.referee_id = r.referrer_id
@@ -69,14 +69,19 @@ _BOOK = """
         SELECT posting, entry_id FROM post_entries(%(company_id)s, %(postings)s)
     ), award AS (
         SELECT row.*, posted.entry_id FROM jsonb_to_recordset(%(awards)s) AS row (
-            id uuid, is_new boolean, referral_id uuid, user_id uuid, event text, app_id text, occasion text,
-            period integer, base_points bigint, multiplier_bps integer, points bigint, reversed_points bigint,
-            adjustments integer, tier text, status text, hold_until timestamptz, hold_reason text, reason text,
-            program_version integer, payment_id uuid, trace jsonb, due_at timestamptz, earning bigint, at timestamptz)
+            id uuid, is_new boolean, is_due boolean, referral_id uuid, user_id uuid, event text, app_id text,
+            occasion text, period integer, base_points bigint, multiplier_bps integer, points bigint,
+            reversed_points bigint, adjustments integer, tier text, status text, hold_until timestamptz,
+            hold_reason text, reason text, program_version integer, payment_id uuid, trace jsonb, due_at timestamptz,
+            earning bigint, at timestamptz)
         LEFT JOIN posted ON posted.posting = row.earning
     ), changed AS (
         UPDATE awards SET status = award.status, reversed_points = award.reversed_points,
-            adjustments = award.adjustments, hold_reason = award.hold_reason,
+            adjustments = award.adjustments, hold_until = award.hold_until, hold_reason = award.hold_reason,
+            period = CASE WHEN is_due THEN award.period ELSE awards.period END,
+            payment_id = CASE WHEN is_due THEN award.payment_id ELSE awards.payment_id END,
+            due_at = CASE WHEN is_due THEN award.due_at ELSE awards.due_at END,
+            trace = CASE WHEN is_due THEN award.trace ELSE awards.trace END,
             entry_id = coalesce(awards.entry_id, award.entry_id),
             released_at = CASE WHEN award.entry_id IS NOT NULL THEN award.at ELSE awards.released_at END
         FROM award WHERE NOT is_new AND awards.company_id = %(company_id)s AND awards.id = award.id
@@ -237,7 +242,8 @@ def _award_rows(known: Known, found: Difference, before: int) -> list[dict[str, 
     return [
         {
             "id": award.id,
-            "is_new": award.due is not None,
+            "is_new": award.decision is not None,
+            "is_due": award.due is not None,
             "referral_id": known.row["id"],
             "user_id": award.user_id,
             "points": award.points,
@@ -249,25 +255,27 @@ def _award_rows(known: Known, found: Difference, before: int) -> list[dict[str, 
             "program_version": known.row["program_version"],
             "earning": before + award.earning if award.earning else None,
             "at": known.at,
-            **(_new_fields(award.due, award.decision) if award.due and award.decision else {}),
+            **(_due_fields(award.due) if award.due else {}),
+            **(_decided_fields(award.due, award.decision) if award.due and award.decision else {}),
         }
-        for award in (*found.new, *found.changed)
+        for award in (*found.new, *found.changed, *found.moved)
     ]
 
 
-def _new_fields(due: Due, decision: Decision) -> dict[str, object]:
+def _due_fields(due: Due) -> dict[str, object]:
+    """What an earlier payment or use that arrives late may move."""
+    return {"period": due.period, "payment_id": due.payment_id, "due_at": due.due_at, "trace": due.trace}
+
+
+def _decided_fields(due: Due, decision: Decision) -> dict[str, object]:
     return {
         "event": due.event,
         "app_id": due.app_id,
         "occasion": due.occasion,
-        "period": due.period,
         "base_points": due.base_points,
         "multiplier_bps": decision.multiplier_bps,
         "tier": decision.tier,
         "reason": due.reason or decision.rejected,
-        "payment_id": due.payment_id,
-        "trace": due.trace,
-        "due_at": due.due_at,
     }
 
 
