@@ -54,7 +54,7 @@ def test_a_domain_module_knows_no_http_no_aws_and_no_process(path: Path) -> None
 @pytest.mark.parametrize("path", HANDLERS, ids=lambda path: path.parent.name)
 def test_a_handler_is_thin(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 70
+    assert len(text.splitlines()) <= max(70, 20 + 10 * text.count("@app.route("))
     assert ".execute(" not in text
     tops = {name.split(".")[0] for name in imports_of(path)}
     assert tops <= {"goodword", "collections"}

@@ -45,11 +45,21 @@ TABLE: dict[str, Row] = {
     "administer_account__clock": Row(200, {"now": "2027-02-01T00:00:00.000000Z"}),
     "administer_account__endpoint": Row(201, stores=together({"provider_endpoints": 1}, DONE_ONCE)),
     "administer_account__read_clock": Row(200, {"now": None}),
+    "administer_program__change_code": Row(
+        200, {"type": "auto", "user_id": "ada", "active": False, "max_uses": 10, "uses": 1}, {"outbox_events": 1}
+    ),
+    "administer_program__create_code": Row(
+        201,
+        {"type": "custom", "user_id": "ada", "active": True, "max_uses": 100, "uses": 0, "metadata": {"event": "meetup"}},
+        together({"codes": 1, "rate_windows": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
+    ),
+    "administer_program__create_reserved_code": Row(422, {"code": "invalid_request"}),
     "administer_program__give_points": Row(
         201,
         {"type": "ADMIN_GRANT", "delta": 50, "balance_after": 155, "note": "for her talk at the meetup"},
         together({"entries": 1, "entry_notes": 1, "lots": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
     ),
+    "administer_program__list_codes": Row(200, {"has_more": False}),
     "administer_program__offer": Row(
         201,
         {"kind": "quota", "feature": "ai_calls", "quantity": 20, "cost_points": 30, "stock": 1000, "active": True},
@@ -61,12 +71,19 @@ TABLE: dict[str, Row] = {
         {"kind": "quota", "user_id": "ada", "cost_points": 30, "status": "refunded", "balance_after": 135},
         together({"entries": 1, "allocations": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
     ),
+    "administer_program__replace": Row(
+        200,
+        {"version": 2, "program": {"timezone": "Europe/Berlin", "recurring_months": [2, 24], "l2_months": [1, 6]}},
+        {"program_versions": 1, "outbox_events": 1},
+    ),
+    "administer_program__replace_by_nonsense": Row(422, {"code": "invalid_request"}),
     "administer_program__take_points": Row(
         201,
         {"type": "ADMIN_GRANT", "delta": -40, "balance_after": 65, "note": "given twice"},
         # out of two lots: the referral's 5 points are older
         together({"entries": 1, "entry_notes": 1, "allocations": 2, "outbox_events": 1, "activity": 1}, DONE_ONCE),
     ),
+    "administer_program__versions": Row(200, {"has_more": False}),
     "answer_unknown_route__anything": Row(404, {"code": "route_not_found", "status": 404}),
     "attribute_signup__activate": Row(  # within five minutes of the signup: it will count later
         200, {"referral": {"referee": "ben", "stage": "registered"}}, {"activations": 1, "activity": 1}

@@ -75,6 +75,49 @@ REQUESTS: dict[str, Good] = {
     ),
     "GET /v1/referrals": Good("/v1/referrals"),
     "GET /v1/program": Good("/v1/program"),
+    "PUT /v1/program": Good(
+        "/v1/program",
+        {
+            "schema_version": 1, "timezone": "Europe/Berlin",
+            "attribution": {"window_days": 90, "model": "last_touch", "signup_grace_days": 7},
+            "awards": {
+                "registered": {"points": 5, "hold_days": 1}, "welcome": {"points": 25}, "activated": {"points": 10},
+                "qualified": {"points": 25}, "recurring": {"bps": 1000}, "l2": {"points": 5},
+                "retained": {"points": 15}, "cross_app": {"points": 5},
+            },
+            "points_per_unit": {"usd": 100, "eur": 110}, "recurring_months": [2, 12], "l2_months": [1, 6],
+            "tiers": [{"name": "bronze", "from": 0, "multiplier_bps": 10_000}],
+            "timing": {
+                "activation_min_minutes": 5, "qualification_min_hours": 24, "retention_days": 30,
+                "pending_expiry_days": 90, "risk_hold_hours": 48, "review_days": 7,
+            },
+            "apps": ["chat", "calendar"], "expects_activations": False,
+            "fraud": {
+                "signals": {"same_ip": 30}, "thresholds": {"hold": 30, "review": 60, "reject": 90},
+                "windows": {"shared_days": 30}, "on_registration_limit": "review",
+            },
+            "limits": {"code_creations_per_hour": 10},
+            "caps": {"per_user_points": 1000, "per_user_per_day_points": 100}, "points_expiry_months": 12,
+        },
+    ),
+    "GET /v1/program/versions": Good("/v1/program/versions"),
+    "POST /v1/codes": Good(
+        "/v1/codes",
+        {
+            "type": "custom", "code": "{new_code}", "user_id": ADA, "app_id": "web",
+            "destination_url": "https://shop.example/", "active": True, "max_uses": 10,
+            "expires_at": "8000-01-15T12:00:00Z", "metadata": {"event": "meetup"},
+        },
+        idempotent=True,
+    ),
+    "GET /v1/codes": Good("/v1/codes"),
+    "PATCH /v1/codes/{code}": Good(
+        "/v1/codes/{code}",
+        {
+            "active": True, "max_uses": 10, "expires_at": "8000-01-15T12:00:00Z",
+            "destination_url": "https://shop.example/", "app_id": "web", "metadata": {"event": "meetup"},
+        },
+    ),
     "POST /v1/redemption-options": Good(
         "/v1/redemption-options",
         {
@@ -122,6 +165,7 @@ class Asked:
         bought = company.ok("POST", f"/v1/users/{ADA}/redemptions", {"option_id": option_id}, key="asked-2")
         self._values = {
             "code": code,
+            "new_code": f"NEW-{code}",
             "other_code": company.sign_up("dan")["user"]["referral_code"],
             "referral_id": referral["referral"]["id"],
             "award_id": referral["awards"][0]["id"],

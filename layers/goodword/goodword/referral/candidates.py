@@ -17,6 +17,8 @@ from goodword.referral.attribution import Candidate, Reason, Verdict
 from goodword.referral.clicks import normal_code
 from goodword.referral.program import LONGEST_WINDOW_DAYS, Terms
 
+_HOLD_CAPS = "SELECT hold_caps(%(company_id)s, false)"
+
 # Two accounts are one payer's where a provider has linked what the one names to the other.
 _BY_CODE = """
     SELECT codes.id AS code_id, codes.max_uses, code_refusal(codes, %(at)s) AS refusal,
@@ -73,7 +75,9 @@ def find(
     connection: Connection, company_id: UUID, user: NewUser | Identity, code: str | None, click_id: str | None,
     terms: Terms,
 ) -> list[Candidate]:  # fmt: skip
-    """What may have brought this user, best first; one trip for all of it."""
+    """What may have brought this user, best first; one trip for all of it. Its caps hold until the transaction ends."""
+    if code is not None or click_id is not None:
+        connection.execute(_HOLD_CAPS, {"company_id": company_id})
     asked = [
         *([_ask_code(connection, company_id, user, code, terms)] if code is not None else []),
         *([_ask_click(connection, company_id, user, click_id, terms)] if click_id is not None else []),
