@@ -205,7 +205,7 @@ def counting(program: Program, facts: Facts, at: datetime) -> Counting:
     """What counts at `at`. Where nothing does before the referral expires, nothing that comes later does."""
     lapse = lapses_at(program, facts.registered_at)
     oldest = counts_from(program, facts)
-    uses = _uses(program, facts)
+    uses = first_uses(program, facts)
     effective = [use for use in uses if use[1] <= at]
     paid = sorted(
         (payment for payment in facts.payments if payment.paid_at >= oldest),
@@ -222,7 +222,7 @@ def period_of(first: Payment, payment: Payment) -> int:
     return periods.index(first.period_start or first.paid_at, payment.period_start or payment.paid_at)
 
 
-def _uses(program: Program, facts: Facts) -> list[tuple[Activation, datetime]]:
+def first_uses(program: Program, facts: Facts) -> list[tuple[Activation, datetime]]:
     """Every first use of an app, with when it takes effect: too early a use counts when the minimum has passed."""
     earliest = facts.registered_at + timedelta(minutes=program.timing.activation_min_minutes)
     uses = sorted(facts.activations, key=lambda use: (use.occurred_at, use.app_id))
