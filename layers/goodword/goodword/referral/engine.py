@@ -50,7 +50,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Takeback:
-    """Money that went back, or is in dispute, out of one payment; of its gross amount.
+    """Money that went back, or is in dispute, out of one payment: of its gross amount, or of the same `whole` of it.
 
     A refund is `gone` until it fails; a dispute is `disputed` while it is open, `gone` once lost, `kept` once won.
     """
@@ -59,6 +59,7 @@ class Takeback:
     amount: int
     state: Literal["gone", "disputed", "kept"]
     began_at: datetime
+    whole: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,12 +343,12 @@ class _Money:
         return kept / sum(payment.net_amount for payment in payments)
 
     def _kept(self, payment: Payment, before: datetime | None = None) -> Fraction:
-        gone = sum(
-            each.amount
+        gone = (
+            Fraction(each.amount, each.whole or payment.gross_amount)
             for each in self._takebacks
             if each.payment_id == payment.id and each.state == "gone" and (before is None or each.began_at <= before)
         )
-        return WHOLE - min(WHOLE, Fraction(gone, payment.gross_amount))
+        return WHOLE - min(WHOLE, sum(gone, Fraction(0)))
 
 
 def _money_trace(program: Program, terms: AwardTerms, payment: Payment) -> dict[str, object]:

@@ -36,7 +36,10 @@ class PaymentSucceeded:
     """Money arrived, once per `key`: whatever events report the same sale report the same key.
 
     `gross_amount` is what was charged, in minor units, after discounts and credit; `net_amount` is that without tax and
-    always above zero.
+    always above zero. `other_amount` is the gross amount in the sale's other currency, where it has two.
+    A part of a sale (a payment intent, a charge) knows neither the sale's key nor its tax. What it tells stands in for
+    the sale, by the id in `stands_in_for`, and counts for nothing once a payment is known that has this id among its
+    sale's objects.
     `period_start` is when the billing period that was paid for begins; None where nothing recurs.
     The other fields repeat the event's IdentityLinked, so that a payment can be applied by itself.
     """
@@ -51,13 +54,17 @@ class PaymentSucceeded:
     net_amount: int
     paid_at: datetime
     period_start: datetime | None
+    other_amount: int | None = None
+    other_currency: str | None = None
+    stands_in_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TakenBack:
     """A refund or a dispute, once per `key`, with one of its statuses and since when it has that.
 
-    `amount` is out of the payment's gross amount, in its currency and minor units. `objects` are ids of the sale alone
+    `amount` is out of the payment's gross amount, in minor units; `other_amount` is the same in another currency, where
+    it was told in two. `objects` are ids of the sale alone
     (charge, payment intent, invoice), by which its payment is found, before or after this.
     """
 
@@ -69,6 +76,8 @@ class TakenBack:
     status: Literal["pending", "succeeded", "failed", "warning", "open", "lost", "won"]
     began_at: datetime
     at: datetime
+    other_amount: int | None = None
+    other_currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,18 +153,23 @@ _LINK_OBJECTS = """
 _RECORD_PAYMENT = """
     WITH recorded AS (
         INSERT INTO payments AS known (company_id, id, provider, payment_key, objects, external_id, click_ref, code_ref,
-            currency, gross_amount, net_amount, paid_at, period_start, recorded_at)
+            currency, gross_amount, net_amount, other_amount, other_currency, paid_at, period_start, stands_in_for,
+            recorded_at)
         VALUES (%(company_id)s, %(id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(click_id)s, %(code)s,
-            %(currency)s, %(gross_amount)s, %(net_amount)s, %(paid_at)s, %(period_start)s, company_now(%(company_id)s))
+            %(currency)s, %(gross_amount)s, %(net_amount)s, %(other_amount)s, %(other_currency)s, %(paid_at)s,
+            %(period_start)s, %(stands_in_for)s, company_now(%(company_id)s))
         ON CONFLICT ON CONSTRAINT payments_key_uq DO UPDATE
             SET objects = ARRAY(SELECT DISTINCT unnest(known.objects || excluded.objects)),
                 external_id = coalesce(known.external_id, excluded.external_id),
                 click_ref = coalesce(known.click_ref, excluded.click_ref),
-                code_ref = coalesce(known.code_ref, excluded.code_ref)
+                code_ref = coalesce(known.code_ref, excluded.code_ref),
+                other_amount = coalesce(known.other_amount, excluded.other_amount),
+                other_currency = coalesce(known.other_currency, excluded.other_currency)
             WHERE NOT known.objects @> excluded.objects
                 OR (known.external_id IS NULL AND excluded.external_id IS NOT NULL)
                 OR (known.click_ref IS NULL AND excluded.click_ref IS NOT NULL)
                 OR (known.code_ref IS NULL AND excluded.code_ref IS NOT NULL)
+                OR (known.other_amount IS NULL AND excluded.other_amount IS NOT NULL)
         RETURNING *
     )
     INSERT INTO outbox_events (company_id, id, type, data, created_at)
@@ -168,19 +182,23 @@ _RECORD_PAYMENT = """
 # Of all statuses told the latest stands, and at one instant the further one; an earlier one that comes later changes
 # nothing but by what its payment may be found.
 _RECORD_TAKEBACK = """
-    INSERT INTO takebacks AS known (company_id, provider, kind, takeback_key, objects, amount, currency, status,
-        began_at, status_at, recorded_at)
-    VALUES (%(company_id)s, %(provider)s, %(kind)s, %(key)s, %(objects)s, %(amount)s, %(currency)s, %(status)s,
-        %(began_at)s, %(at)s, company_now(%(company_id)s))
+    INSERT INTO takebacks AS known (company_id, provider, kind, takeback_key, objects, amount, currency, other_amount,
+        other_currency, status, began_at, status_at, recorded_at)
+    VALUES (%(company_id)s, %(provider)s, %(kind)s, %(key)s, %(objects)s, %(amount)s, %(currency)s, %(other_amount)s,
+        %(other_currency)s, %(status)s, %(began_at)s, %(at)s, company_now(%(company_id)s))
     ON CONFLICT ON CONSTRAINT takebacks_pk DO UPDATE
         SET objects = ARRAY(SELECT DISTINCT unnest(known.objects || excluded.objects)),
             began_at = least(known.began_at, excluded.began_at),
-            (status, status_at, amount, currency) = (
-                SELECT status, at, amount, currency
-                FROM (VALUES (known.status, known.status_at, known.amount, known.currency),
-                    (excluded.status, excluded.status_at, excluded.amount, excluded.currency)
-                ) AS told (status, at, amount, currency)
-                ORDER BY at DESC, takeback_rank(status) DESC, amount DESC, currency LIMIT 1)
+            (status, status_at, amount, currency, other_amount, other_currency) = (
+                SELECT status, at, amount, currency, other_amount, other_currency
+                FROM (VALUES
+                    (known.status, known.status_at, known.amount, known.currency, known.other_amount,
+                        known.other_currency),
+                    (excluded.status, excluded.status_at, excluded.amount, excluded.currency, excluded.other_amount,
+                        excluded.other_currency)
+                ) AS told (status, at, amount, currency, other_amount, other_currency)
+                ORDER BY at DESC, takeback_rank(status) DESC, other_amount DESC NULLS LAST, amount DESC, currency,
+                    other_currency LIMIT 1)
 """
 
 _MATCH = "SELECT match_takebacks(%(company_id)s, %(provider)s, %(objects)s)"
@@ -304,7 +322,8 @@ def lock(connection: Connection, company_id: UUID, provider: str, objects: Itera
 def record(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> tuple[list[UUID], bool]:
     """Store what one event told.
 
-    Returns the users whose referrals may now stand differently, and whether a payment was left parked.
+    Returns the users whose referrals may now stand differently, and whether money was left parked: a payment without
+    its person, or a refund or dispute without its payment or that one's person.
     """
     objects = {object_id for fact in facts for object_id in fact.objects}
     named = next((fact.external_id for fact in facts if isinstance(fact, NAMING) and fact.external_id), None)
@@ -317,9 +336,10 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
     if any(isinstance(fact, OF_A_SALE) for fact in facts):
         concerned.update(user_id for (user_id,) in connection.execute(_MATCH, scope))
     has_payment = any(isinstance(fact, PaymentSucceeded) for fact in facts)
+    is_back_without_payment = not concerned and any(isinstance(fact, TakenBack) for fact in facts)
     person = named or _person_of(connection, company_id, provider, objects)
     if person is None:
-        return sorted(concerned), has_payment
+        return sorted(concerned), has_payment or is_back_without_payment
     lock(connection, company_id, provider, (), person)
     claim(connection, company_id, person)
     for fact in facts:
@@ -327,7 +347,7 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
             _fill_in(connection, company_id, person, fact)
     known = connection.execute(_ID_OF, {"company_id": company_id, "external_id": person}).fetchone()
     concerned.update(known or ())
-    return sorted(concerned), has_payment and known is None
+    return sorted(concerned), known is None if has_payment else is_back_without_payment
 
 
 def claim(connection: Connection, company_id: UUID, external_id: str) -> None:
@@ -360,6 +380,9 @@ def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) 
                     "net_amount": fact.net_amount,
                     "paid_at": fact.paid_at,
                     "period_start": fact.period_start,
+                    "other_amount": fact.other_amount,
+                    "other_currency": fact.other_currency,
+                    "stands_in_for": fact.stands_in_for,
                 },
             )
         case TakenBack():
@@ -374,6 +397,8 @@ def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) 
                     "status": fact.status,
                     "began_at": fact.began_at,
                     "at": fact.at,
+                    "other_amount": fact.other_amount,
+                    "other_currency": fact.other_currency,
                 },
             )
         case SubscriptionChanged():

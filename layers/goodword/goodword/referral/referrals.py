@@ -116,11 +116,13 @@ _READ = """
                 SELECT currency, sum(net_amount - round(net_amount::numeric * least(gross_amount, gone) / gross_amount)
                     )::bigint AS amount
                 FROM payments CROSS JOIN LATERAL (
-                    SELECT coalesce(sum(takebacks.amount), 0) AS gone FROM takebacks
+                    SELECT coalesce(sum(part::numeric * gross_amount / whole), 0) AS gone
+                    FROM takebacks CROSS JOIN LATERAL taken_part(takebacks, payments)
                     WHERE takebacks.company_id = payments.company_id AND takebacks.payment_id = payments.id
                         AND takeback_state(status) = 'gone'
                 ) AS back
                 WHERE payments.company_id = referrals.company_id AND payments.user_id = referrals.referee_id
+                    AND NOT superseded
                 GROUP BY currency
             ) AS by_currency
         ), '[]') AS revenue

@@ -38,11 +38,12 @@ _KNOWN = """
         ARRAY(SELECT row(app_id, occurred_at) FROM activations
             WHERE company_id = r.company_id AND user_id = r.referee_id) AS activations,
         ARRAY(SELECT row(id, payment_key, net_amount, gross_amount, currency, paid_at, period_start) FROM payments
-            WHERE company_id = r.company_id AND user_id = r.referee_id) AS payments,
+            WHERE company_id = r.company_id AND user_id = r.referee_id AND NOT superseded) AS payments,
         ARRAY(SELECT row(id, recorded_at) FROM payments
             WHERE company_id = r.company_id AND user_id = r.referee_id) AS recorded,
-        ARRAY(SELECT row(t.payment_id, t.amount, takeback_state(t.status), t.began_at)
+        ARRAY(SELECT row(t.payment_id, taken.part, takeback_state(t.status), t.began_at, taken.whole)
             FROM takebacks t JOIN payments p ON p.company_id = t.company_id AND p.id = t.payment_id
+            CROSS JOIN LATERAL taken_part(t, p) AS taken
             WHERE p.company_id = r.company_id AND p.user_id = r.referee_id) AS takebacks,
         ARRAY(SELECT row(began_at, ended_at) FROM subscriptions
             WHERE company_id = r.company_id AND user_id = r.referee_id) AS subscriptions,
