@@ -4,8 +4,9 @@ from goodword.accounts import users
 from goodword.core import database
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
-from goodword.referral import awards, late_attribution, profiles, referrals
+from goodword.referral import awards, explanations, late_attribution, profiles, referrals
 from goodword.referral.awards import AwardList, AwardQuery
+from goodword.referral.explanations import AwardExplanation, ReferralExplanation
 from goodword.referral.late_attribution import LateAttribution, LateIds
 from goodword.referral.profiles import User
 from goodword.referral.referrals import CircleQuery, ReferralList, ReferralQuery
@@ -64,6 +65,20 @@ def attribute_late(request: Request, wanted: LateAttribution) -> Response:
             )
         ),
     )
+
+
+@app.route("GET /v1/referrals/{id}/explain", scope=Scope.READ, answers={200: ReferralExplanation})
+def explain_referral(request: Request) -> Response:
+    """Show how a referral came to be, every fact known about it, and what follows."""
+    public_id = request.path_parameters["id"]
+    return answer(200, database.transact(lambda c: explanations.of_referral(c, request.company_id, public_id)))
+
+
+@app.route("GET /v1/awards/{id}/explain", scope=Scope.READ, answers={200: AwardExplanation})
+def explain_award(request: Request) -> Response:
+    """Show from what an award's points come, what of them is due, and what was booked."""
+    public_id = request.path_parameters["id"]
+    return answer(200, database.transact(lambda c: explanations.of_award(c, request.company_id, public_id)))
 
 
 lambda_handler = app.handle

@@ -74,6 +74,8 @@ REQUESTS: dict[str, Good] = {
         {"referral_code": "{other_code}", "referrer_id": None, "reason": "told us on the phone"},
     ),
     "GET /v1/referrals": Good("/v1/referrals"),
+    "GET /v1/referrals/{id}/explain": Good("/v1/referrals/{referral_id}/explain"),
+    "GET /v1/awards/{id}/explain": Good("/v1/awards/{award_id}/explain"),
     "GET /v1/program": Good("/v1/program"),
     "PUT /v1/program": Good(
         "/v1/program",

@@ -1,0 +1,419 @@
+"""Explanations: why a referral and an award stand as they do, so that a reader can reckon it again.
+
+Nothing is stored for them but what was decided once (the traces); all else is what the facts say now, by the same
+engine that settles. While one is read the referral is held, so its facts, awards and bookings are of one instant.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal, LiteralString
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import class_row, dict_row
+
+from goodword.core import ids
+from goodword.core.errors import NotFound
+from goodword.core.fields import AnswerModel, Instant
+from goodword.core.ids import AwardId, ClickId
+from goodword.referral import awards, engine, money, referrals, settlement
+from goodword.referral.attribution import Reason, Source
+from goodword.referral.awards import Award
+from goodword.referral.engine import Activation, Due, Event, Recipient, Stage
+from goodword.referral.referrals import Referral
+
+ShareRule = Literal["no_money", "net_still_paid", "anything_still_paid"]
+SHARE_RULES: Mapping[Event, ShareRule] = {
+    "registered": "no_money",
+    "welcome": "no_money",
+    "activated": "no_money",
+    "cross_app": "no_money",
+    "qualified": "net_still_paid",
+    "recurring": "net_still_paid",
+    "l2": "net_still_paid",
+    "retained": "anything_still_paid",
+}
+
+
+class SeenCandidate(AnswerModel):
+    """A code or click that may have brought the user; `reason` is what stood against it."""
+
+    source: Source
+    code: str
+    click_id: ClickId | None
+    touched_at: Instant
+    reason: Reason | None
+
+
+class AttributionTrace(AnswerModel):
+    """How the referral came to be: by the signup, or late by a key of `scope`, for the `reason` that was given."""
+
+    by: Literal["signup", "late"]
+    scope: str | None = None
+    reason: str | None = None
+    candidates: list[SeenCandidate]
+    winner: Source | None
+    program_version: int
+    window_days: int
+    model: str
+    touched_at: Instant
+
+
+class ExplainedUse(AnswerModel):
+    """A first use of an app. A deferred one takes effect at `effective_at`."""
+
+    app_id: str | None
+    occurred_at: Instant
+    effective_at: Instant
+    outcome: Literal["counted", "pays_nothing", "deferred", "referral_expired"]
+
+
+class ExplainedPayment(AnswerModel):
+    """A payment, in minor units. `taken_back` is what is gone of `gross_amount`; `period` that of a counted one."""
+
+    id: str
+    provider: str
+    key: str
+    currency: str | None
+    gross_amount: int
+    net_amount: int
+    taken_back: int
+    paid_at: Instant
+    period_start: Instant | None
+    recorded_at: Instant
+    period: int | None
+    outcome: Literal["counted", "outside_window", "referral_expired"]
+
+
+class ExplainedTakeback(AnswerModel):
+    """A refund or a dispute. Only what is `gone` is taken back; while something is `disputed`, unpaid awards wait."""
+
+    payment_id: str
+    provider: str
+    kind: Literal["refund", "dispute"]
+    key: str
+    amount: int
+    currency: str | None
+    status: str
+    state: Literal["gone", "disputed", "kept"]
+    began_at: Instant
+    status_at: Instant
+
+
+class ExplainedSubscription(AnswerModel):
+    """A subscription as its provider last told of it, and since when it has told."""
+
+    provider: str
+    key: str
+    status: str
+    cancel_at_period_end: bool
+    period_ends_at: Instant | None
+    began_at: Instant
+    ended_at: Instant | None
+    status_at: Instant
+
+
+class Share(AnswerModel):
+    """A fraction in lowest terms."""
+
+    numerator: int
+    denominator: int
+
+
+class ExplainedDue(AnswerModel):
+    """What the facts call for now; `award_id` is the award that was made of it, if one was."""
+
+    award_id: AwardId | None
+    event: Event
+    recipient: Recipient
+    app_id: str | None
+    period: int | None
+    base_points: int
+    share: Share
+    due_at: Instant
+    reason: str | None
+
+
+class ExplainedStanding(AnswerModel):
+    """What should stand by the facts. `next_at`: when time alone may change it, past where a job has yet to come by."""
+
+    stage: Stage
+    activated_at: Instant | None
+    qualified_at: Instant | None
+    retained_at: Instant | None
+    expired_at: Instant | None
+    disputed: bool
+    next_at: Instant | None
+    due: list[ExplainedDue]
+
+
+class ReferralExplanation(AnswerModel):
+    """A referral, why it is one, every fact known about it with what became of it, and what follows from them."""
+
+    referral: Referral
+    attribution: AttributionTrace
+    activations: list[ExplainedUse]
+    payments: list[ExplainedPayment]
+    takebacks: list[ExplainedTakeback]
+    subscriptions: list[ExplainedSubscription]
+    standing: ExplainedStanding
+    awards: list[Award]
+    as_of: Instant
+
+
+class AwardTrace(AnswerModel):
+    """From what `points` were reckoned: the terms, what they apply to, and the multiplier of the recipient's tier.
+
+    Base points are `points`, or half up(net_amount x bps x points_per_unit / (10000 x 10^exponent)) of a percentage.
+    """
+
+    points: int | None = None
+    bps: int | None = None
+    net_amount: int | None = None
+    currency: str | None = None
+    exponent: int | None = None
+    points_per_unit: int | None = None
+    paid_at: Instant | None = None
+    app_id: str | None = None
+    occurred_at: Instant | None = None
+    effective_at: Instant | None = None
+    base_points: int
+    multiplier_bps: int
+
+
+class AwardEntry(AnswerModel):
+    """A booking of the award in the ledger."""
+
+    id: str
+    type: str
+    delta: int
+    debt_delta: int
+    created_at: Instant
+
+
+class AwardExplanation(AnswerModel):
+    """An award, and how its points and what is due of them come about.
+
+    Its points are half up(base_points x multiplier_bps / 10000), those due half up(points x share). The share is, over
+    the payments shown, by `share_rule`: `net_still_paid`, net_amount x (gross_amount - taken_back) / gross_amount of
+    all, by their net_amount; `anything_still_paid`, 1 while any of it is, else 0; `no_money`, 1. What the facts call
+    for no more (`is_due` false) has the share 0, and of a rejected award nothing is due. The entries' deltas less their
+    debt deltas are what stands in the ledger.
+    """
+
+    award: Award
+    program_version: int
+    trace: AwardTrace
+    is_due: bool
+    share_rule: ShareRule
+    payments: list[ExplainedPayment]
+    takebacks: list[ExplainedTakeback]
+    share: Share
+    due_points: int
+    entries: list[AwardEntry]
+    as_of: Instant
+
+
+# Whoever changes a referral locks it first, so it stands still while this is held. All else is read by statements after
+# this one: they see what was committed while it waited.
+_HOLD = """
+    SELECT id, referee_id, trace, touched_at FROM referrals
+    WHERE company_id = %(company_id)s AND id = %(id)s FOR SHARE
+"""
+
+_HOLD_OF_AWARD = """
+    SELECT id, referee_id FROM referrals
+    WHERE company_id = %(company_id)s AND id = (
+        SELECT referral_id FROM awards WHERE company_id = %(company_id)s AND id = %(id)s) FOR SHARE
+"""
+
+_PAYMENTS = """
+    SELECT payments.id AS payment_id, provider, payment_key AS key, currency, gross_amount, net_amount, paid_at,
+        period_start, recorded_at, least(gross_amount, (
+            SELECT coalesce(sum(amount), 0) FROM takebacks
+            WHERE takebacks.company_id = payments.company_id AND takebacks.payment_id = payments.id
+                AND takeback_state(status) = 'gone'))::bigint AS taken_back
+    FROM payments WHERE company_id = %(company_id)s AND user_id = %(referee_id)s
+    ORDER BY paid_at, payment_key
+"""
+
+_TAKEBACKS = """
+    SELECT public_id('pay', payment_id) AS payment_id, takebacks.provider, kind, takeback_key AS key, amount,
+        takebacks.currency, status, takeback_state(status) AS state, began_at, status_at
+    FROM takebacks JOIN payments ON payments.company_id = takebacks.company_id AND payments.id = payment_id
+    WHERE takebacks.company_id = %(company_id)s AND payments.user_id = %(referee_id)s
+    ORDER BY began_at, kind, takeback_key
+"""
+
+_SUBSCRIPTIONS = """
+    SELECT provider, subscription_key AS key, status, cancel_at_period_end, period_ends_at, began_at, ended_at,
+        status_at
+    FROM subscriptions WHERE company_id = %(company_id)s AND user_id = %(referee_id)s
+    ORDER BY began_at, subscription_key
+"""
+
+_AWARD = """
+    SELECT trace, base_points, multiplier_bps, program_version, payment_id
+    FROM awards WHERE company_id = %(company_id)s AND id = %(id)s
+"""
+
+_ENTRIES = """
+    SELECT 'txn_' || id AS id, type, delta, debt_delta, created_at
+    FROM entries WHERE company_id = %(company_id)s AND reference = %(reference)s
+    ORDER BY entries.id
+"""
+
+
+def of_referral(connection: Connection, company_id: UUID, public_id: str) -> ReferralExplanation:
+    """Explain a referral. Raises NotFound."""
+    held = _hold(connection, _HOLD, company_id, ids.parse("ref", public_id))
+    if held is None:
+        raise NotFound("referral_not_found", "There is no such referral.")
+    facts = _Facts(connection, company_id, held["referee_id"])
+    referral = referrals.find(connection, company_id, held["id"])
+    given = awards.ask(connection, company_id, held["referee_id"])()
+    if referral is None:
+        raise LookupError("a held referral is there")
+    return ReferralExplanation(
+        referral=referral,
+        attribution=AttributionTrace(touched_at=held["touched_at"], **held["trace"]),
+        activations=facts.uses(),
+        payments=facts.payments,
+        takebacks=facts.takebacks,
+        subscriptions=connection.cursor(row_factory=class_row(ExplainedSubscription))
+        .execute(_SUBSCRIPTIONS, facts.scope)
+        .fetchall(),
+        standing=facts.explained_standing(),
+        awards=given,
+        as_of=facts.known.at,
+    )
+
+
+def of_award(connection: Connection, company_id: UUID, public_id: str) -> AwardExplanation:
+    """Explain an award. Raises NotFound."""
+    award_id = ids.parse("awd", public_id)
+    held = _hold(connection, _HOLD_OF_AWARD, company_id, award_id)
+    if held is None or award_id is None:
+        raise NotFound("award_not_found", "There is no such award.")
+    facts = _Facts(connection, company_id, held["referee_id"])
+    (award,) = (each for each in awards.ask(connection, company_id, held["referee_id"])() if each.id == award_id)
+    scope = {"company_id": company_id, "id": award_id, "reference": ids.public("awd", award_id)}
+    (row,) = connection.cursor(row_factory=dict_row).execute(_AWARD, scope).fetchall()
+    due = facts.due_of(award_id)
+    share = due.share if due else 0
+    concerned = facts.concerned(award.event, due, row["payment_id"])
+    return AwardExplanation(
+        award=award,
+        program_version=row["program_version"],
+        trace=AwardTrace(**row["trace"], base_points=row["base_points"], multiplier_bps=row["multiplier_bps"]),
+        is_due=due is not None,
+        share_rule=SHARE_RULES[award.event],
+        payments=[each for each in facts.payments if each.id in concerned],
+        takebacks=[each for each in facts.takebacks if each.payment_id in concerned],
+        share=Share(numerator=share.numerator, denominator=share.denominator),
+        due_points=0
+        if award.status == "rejected"
+        else money.half_up(award.points * share.numerator, share.denominator),
+        entries=connection.cursor(row_factory=class_row(AwardEntry)).execute(_ENTRIES, scope).fetchall(),
+        as_of=facts.known.at,
+    )
+
+
+def _hold(
+    connection: Connection, statement: LiteralString, company_id: UUID, id_: UUID | None
+) -> dict[str, Any] | None:
+    if id_ is None:
+        return None
+    scope = {"company_id": company_id, "id": id_}
+    return connection.cursor(row_factory=dict_row).execute(statement, scope).fetchone()
+
+
+class _Facts:
+    """Everything known about a held referral, and what the engine makes of it now."""
+
+    def __init__(self, connection: Connection, company_id: UUID, referee_id: UUID) -> None:
+        self.scope = {"company_id": company_id, "referee_id": referee_id, "referees": [referee_id]}
+        (self.known,) = settlement.load(connection, self.scope)
+        self._standing = settlement.standing(self.known)
+        self._counting = engine.counting(self.known.program, self.known.facts, self.known.at)
+        rows = connection.cursor(row_factory=dict_row).execute(_PAYMENTS, self.scope).fetchall()
+        self.payments = [self._payment(row) for row in rows]
+        self.takebacks = (
+            connection.cursor(row_factory=class_row(ExplainedTakeback)).execute(_TAKEBACKS, self.scope).fetchall()
+        )
+
+    def due_of(self, award_id: UUID) -> Due | None:
+        """What the facts still call for in the place of an award, if anything."""
+        keys = {award.id: award.key for award in self.known.stored}
+        return next((due for due in self._standing.due if due.key == keys[award_id]), None)
+
+    def concerned(self, event: Event, due: Due | None, payment_id: UUID | None) -> set[str]:
+        """The payments by which an award's share is reckoned, or was while the facts called for it."""
+        if due is not None:
+            payments: Iterable[UUID] = due.payments
+        elif SHARE_RULES[event] == "anything_still_paid":
+            payments = (payment.id for payment in self._counting.paid)
+        else:
+            payments = (payment_id,) if payment_id else ()
+        return {ids.public("pay", payment) for payment in payments}
+
+    def uses(self) -> list[ExplainedUse]:
+        """The activations, in order, with what became of each."""
+        return [
+            ExplainedUse(
+                app_id=use.app_id or None,
+                occurred_at=use.occurred_at,
+                effective_at=effective_at,
+                outcome=self._outcome(use, effective_at),
+            )
+            for use, effective_at in engine.first_uses(self.known.program, self.known.facts)
+        ]
+
+    def explained_standing(self) -> ExplainedStanding:
+        """What should stand."""
+        should = self._standing
+        given = {award.key: award.id for award in self.known.stored}
+        return ExplainedStanding(
+            stage=should.stage,
+            activated_at=should.activated_at,
+            qualified_at=should.qualified_at,
+            retained_at=should.retained_at,
+            expired_at=should.expired_at,
+            disputed=should.disputed,
+            next_at=should.next_at,
+            due=[
+                ExplainedDue(
+                    award_id=given.get(due.key),
+                    event=due.event,
+                    recipient=due.recipient,
+                    app_id=due.app_id or None,
+                    period=due.period,
+                    base_points=due.base_points,
+                    share=Share(numerator=due.share.numerator, denominator=due.share.denominator),
+                    due_at=due.due_at,
+                    reason=due.reason,
+                )
+                for due in should.due
+            ],
+        )
+
+    def _outcome(
+        self, use: Activation, effective_at: datetime
+    ) -> Literal["counted", "pays_nothing", "deferred", "referral_expired"]:
+        if (use, effective_at) not in self._counting.uses:
+            return "referral_expired"
+        if (use, effective_at) not in self._counting.effective:
+            return "deferred"
+        first, _ = self._counting.effective[0]
+        further = {due.app_id for due in self._standing.due if due.event == "cross_app"}
+        return "counted" if use == first or use.app_id in further else "pays_nothing"
+
+    def _payment(self, row: dict[str, Any]) -> ExplainedPayment:
+        payment_id = row.pop("payment_id")
+        counted = {payment.id: payment for payment in self._counting.paid}
+        oldest = engine.counts_from(self.known.program, self.known.facts)
+        if payment_id in counted:
+            outcome, period = "counted", engine.period_of(self._counting.paid[0], counted[payment_id])
+        else:
+            outcome, period = "outside_window" if row["paid_at"] < oldest else "referral_expired", None
+        return ExplainedPayment(id=ids.public("pay", payment_id), period=period, outcome=outcome, **row)
