@@ -6,7 +6,7 @@ from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
 from goodword.referral import awards, explanations, late_attribution, profiles, referrals
 from goodword.referral.awards import AwardList, AwardQuery
-from goodword.referral.explanations import AwardExplanation, ReferralExplanation
+from goodword.referral.explained import AwardExplanation, ReferralExplanation
 from goodword.referral.late_attribution import LateAttribution, LateIds
 from goodword.referral.profiles import User
 from goodword.referral.referrals import CircleQuery, ReferralList, ReferralQuery

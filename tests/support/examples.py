@@ -178,7 +178,31 @@ TABLE: dict[str, Row] = {
         200, {"user_id": "ada", "opening": 0, "earned": 135, "spent": 30, "expired": 0, "closing": 105, "entries": 4}
     ),
     "redeem_points__transactions": Row(200, {"has_more": False}),
+    "serve_users__all_referrals": Row(200, {"has_more": False}),
+    "serve_users__awards": Row(200, {"has_more": False}),
     "serve_users__circle": Row(200, {"has_more": False}),
+    "serve_users__explain_award": Row(
+        200,
+        {
+            "award": {"event": "registered", "user_id": "ada"},
+            "trace": {"points": 5, "multiplier_bps": 10_000},
+            "share": {"numerator": 1, "denominator": 1},
+            "due_points": 5,
+        },
+    ),
+    "serve_users__explain_referral": Row(
+        200,
+        {"referral": {"referrer": "ada", "referee": "ben"}, "attribution": {"by": "signup", "winner": "code"}},
+    ),
+    "serve_users__late_attribution": Row(
+        200,
+        {
+            "user": {"external_id": "gil", "balance": 25},
+            "attribution": {"outcome": "attributed", "source": "code"},
+            "referral": {"referrer": "ada", "referee": "gil"},
+        },
+        together(REFERRED, {"activity": 1}),
+    ),
     "serve_users__read": Row(200, {"external_id": "ada", "username": "Ada", "balance": 105}),
     "serve_users__unknown": Row(404, {"code": "user_not_found"}),
     "track_click__check_code": Row(200, {"valid": True, "referrer": {"display_name": "Ada"}}, {"rate_windows": 1}),
