@@ -24,7 +24,7 @@ TABLES = {
             " program_versions provider_endpoints quota_grants signups usage_counters usages users wallets"
         ),
         "I": "activity outbox_events",
-        "SIU": "awards identity_links inbox_events object_links payments referrals",
+        "SIU": "awards identity_links inbox_events object_links payments referrals subscriptions takebacks",
     },
     "app": {
         "S": (
@@ -34,7 +34,8 @@ TABLES = {
         "I": "activity outbox_events",
         "SI": "signups usages",
         "SIU": (
-            "activations awards codes identity_links object_links payments rate_windows referrals usage_counters users"
+            "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
+            " takebacks usage_counters users"
         ),
     },
     "admin": {
@@ -47,7 +48,7 @@ TABLES = {
         "SI": "program_versions",
         "SIU": (
             "awards codes features identity_links object_links payments plan_limits plans rate_windows"
-            " redemption_options referrals users"
+            " redemption_options referrals subscriptions takebacks users"
         ),
     },
     "jobs": {
@@ -58,7 +59,7 @@ TABLES = {
         ),
         "I": "activity outbox_events",
         "SI": "job_runs",
-        "SIU": "awards identity_links inbox_events object_links payments referrals",
+        "SIU": "awards identity_links inbox_events object_links payments referrals subscriptions takebacks",
         "SIUD": "job_leases job_setbacks",
     },
     "ledger": {
@@ -78,8 +79,10 @@ COLUMNS = {
     "webhook": {("users", "UPDATE", "avatar_url email username whop_user_id")},
     "app": {("quota_grants", "UPDATE", "used")},
     "admin": {
-        ("companies", "UPDATE", "test_now test_now_used"),
-        ("provider_endpoints", "SELECT", "company_id created_at id provider scope"),
+        ("inbox_events", "UPDATE", "attempts error handled_at next_attempt_at note outcome"),
+        ("companies", "UPDATE", "test_now test_now_used time_zone"),
+        ("provider_endpoints", "SELECT", "company_id created_at disabled_at id provider scope"),
+        ("provider_endpoints", "UPDATE", "disabled_at secrets"),
     },
     "jobs": set[tuple[str, str, str]](),
     "ledger": {
@@ -93,16 +96,25 @@ COLUMNS = {
 
 _EVERYBODY = "company_now months_later public_id rfc3339"
 _READING = "entitlement_json entitlements entry_json entry_total period_end period_start spendable"
-_REFERRING = "code_refusal received_at_of lock_identities stage_at"
+_REFERRING = (
+    "code_refusal received_at_of lock_identities stage_at takeback_rank takeback_state subscription_rank"
+    " match_takebacks sale_objects taken_part"
+)
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
 _ANSWERING = f"{_KEEPING} answer_of_key problem"
 FUNCTIONS = {
-    "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click",
-    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING}",
-    "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage day_start",
-    "admin": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption day_start",
-    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots is_set_aside",
+    "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit",
+    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt",
+    "app": (
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage day_start hold_caps"
+        " take_hit"
+    ),
+    "admin": (
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption day_start"
+        " next_inbox_attempt hold_caps take_hit"
+    ),
+    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots is_set_aside next_inbox_attempt",
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} redeem refund_redemption adjust_points"
         " append_entry"

@@ -141,6 +141,14 @@ REQUESTS: dict[str, Good] = {
         {"provider": "stripe", "secrets": ["whsec_0123456789"], "scope": "company"},
         idempotent=True,
     ),
+    "GET /v1/provider-endpoints": Good("/v1/provider-endpoints", query={"limit": "20"}),
+    "PATCH /v1/provider-endpoints/{id}": Good(
+        "/v1/provider-endpoints/{spare_endpoint_id}", {"secrets": ["whsec_9876543210"]}
+    ),
+    "DELETE /v1/provider-endpoints/{id}": Good("/v1/provider-endpoints/{spare_endpoint_id}"),
+    "GET /v1/inbox": Good("/v1/inbox", query={"status": "failed", "provider": "stripe", "limit": "20"}),
+    "POST /v1/inbox/{id}/replay": Good("/v1/inbox/{inbox_event_id}/replay", idempotent=True),
+    "POST /v1/inbox/{id}/discard": Good("/v1/inbox/{inbox_event_id}/discard", idempotent=True),
 }  # fmt: skip
 
 ROUTES: dict[str, Route] = {
@@ -154,7 +162,7 @@ ROUTES: dict[str, Route] = {
 class Asked:
     """A company of which everything may be asked: Ada with a code, points, and something that she can buy and has.
 
-    She brought Cy; Dan came by himself and has a code too.
+    She brought Cy; Dan came by himself and has a code too. One event has failed, and one endpoint is not needed.
     """
 
     def __init__(self, company: Company) -> None:
@@ -165,6 +173,9 @@ class Asked:
         option_id = company.ok("POST", "/v1/redemption-options", option)["id"]
         referral = company.sign_up("cy", referral_code=code)
         bought = company.ok("POST", f"/v1/users/{ADA}/redemptions", {"option_id": option_id}, key="asked-2")
+        spare = {"provider": "whop", "secrets": ["ws_0123456789"]}
+        company.deliver({"object": "v2.core.event", "id": "evt_thin", "type": "v1.invoice.paid"})
+        (failed,) = company.ok("GET", "/v1/inbox")["data"]
         self._values = {
             "code": code,
             "new_code": f"NEW-{code}",
@@ -174,6 +185,8 @@ class Asked:
             "user_id": ADA,
             "option_id": option_id,
             "redemption_id": bought["id"],
+            "inbox_event_id": failed["id"],
+            "spare_endpoint_id": company.ok("POST", "/v1/provider-endpoints", spare)["id"],
             "stripe_endpoint_id": company.line["stripe_endpoint"].rpartition("/")[2],
             "whop_endpoint_id": company.line["whop_endpoint"].rpartition("/")[2],
         }

@@ -1,4 +1,4 @@
--- What the providers send: their endpoints here, and every event once, with its raw body and what became of it.
+-- What the providers send: their endpoints here (a secret is one, or the ARN of one in AWS Secrets Manager), and every event once, with its raw body and what became of it.
 
 CREATE TABLE provider_endpoints (
     company_id  uuid NOT NULL,
@@ -7,13 +7,14 @@ CREATE TABLE provider_endpoints (
     scope       text NOT NULL DEFAULT 'company',
     secrets     text[] NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    disabled_at timestamptz,
     CONSTRAINT provider_endpoints_pk PRIMARY KEY (company_id, id),
     CONSTRAINT provider_endpoints_id_uq UNIQUE (id),
     CONSTRAINT provider_endpoints_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
     CONSTRAINT provider_endpoints_provider_ck CHECK (provider IN ('stripe', 'whop')),
     CONSTRAINT provider_endpoints_scope_ck CHECK (scope IN ('company', 'app')),
     CONSTRAINT provider_endpoints_secrets_ck CHECK (
-        cardinality(secrets) BETWEEN 1 AND 10 AND array_position(secrets, '') IS NULL)
+        cardinality(secrets) BETWEEN (disabled_at IS NULL)::integer AND 10 AND array_position(secrets, '') IS NULL)
 );
 
 -- An event belongs to the company it is about, which for an app's endpoint need not be the endpoint's own.
@@ -56,7 +57,8 @@ CREATE FUNCTION next_inbox_attempt(outcome text, error text, attempts integer) R
 
 -- Signing secrets can be read by the webhook role only; who makes an endpoint cannot read its secrets back.
 GRANT SELECT ON provider_endpoints TO :"webhook";
-GRANT SELECT (company_id, id, provider, scope, created_at), INSERT ON provider_endpoints TO :"admin";
+GRANT SELECT (company_id, id, provider, scope, created_at, disabled_at), INSERT, UPDATE (secrets, disabled_at)
+    ON provider_endpoints TO :"admin";
 GRANT UPDATE (username, email, avatar_url, whop_user_id) ON users TO :"webhook";
 GRANT SELECT, INSERT, UPDATE ON inbox_events TO :"webhook", :"jobs";
 GRANT SELECT ON inbox_events TO :"admin";

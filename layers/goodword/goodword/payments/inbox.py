@@ -72,7 +72,7 @@ _ENDPOINT = """
         AND named.whop_company_id = %(provider_company)s::text
     LEFT JOIN inbox_events AS event ON event.provider = endpoint.provider AND event.endpoint_id = endpoint.id
         AND event.event_id = %(event_id)s
-    WHERE endpoint.id = %(endpoint_id)s AND endpoint.provider = %(provider)s
+    WHERE endpoint.id = %(endpoint_id)s AND endpoint.provider = %(provider)s AND endpoint.disabled_at IS NULL
 """
 
 # Waits for a twin in flight. A failed event is taken up again; a handled one returns no row.
@@ -105,7 +105,7 @@ _PARK = """
 def endpoint(
     connection: Connection, provider: str, endpoint_id: UUID, event_id: str | None, provider_company: str | None
 ) -> Endpoint | None:
-    """The endpoint with its secrets, and the outcome stored for an event id. None for an unknown endpoint.
+    """The endpoint with its secrets, and the outcome stored for an event id; None where there is none that is on.
 
     `provider_company` is the provider's own id of the company that the event is about, where it says so.
     """

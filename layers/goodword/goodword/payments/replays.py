@@ -138,7 +138,7 @@ def events(connection: Connection, company_id: UUID, query: InboxQuery) -> Inbox
     return InboxList(data=rows[: query.limit], has_more=len(rows) > query.limit)
 
 
-def replay(connection: Connection, company_id: UUID, event_id: UUID) -> InboxEvent:
+def replay(connection: Connection, company_id: UUID, event_id: UUID | None) -> InboxEvent:
     """Apply an event again now. Raises NotFound, and Conflict where its body is past its retention."""
     taken = (
         connection.cursor(row_factory=class_row(Taken))
@@ -154,7 +154,7 @@ def replay(connection: Connection, company_id: UUID, event_id: UUID) -> InboxEve
     return _one(connection, company_id, event_id)
 
 
-def discard(connection: Connection, company_id: UUID, event_id: UUID) -> InboxEvent:
+def discard(connection: Connection, company_id: UUID, event_id: UUID | None) -> InboxEvent:
     """Give a failed event up. Raises NotFound, and Conflict for one that did not fail."""
     discarded = connection.execute(_DISCARD, {"company_id": company_id, "id": event_id}).fetchone()
     event = _one(connection, company_id, event_id)
@@ -206,8 +206,8 @@ def _facts(provider: str, body: bytes) -> Sequence[Fact]:
     return stripe.facts(event)
 
 
-def _one(connection: Connection, company_id: UUID, event_id: UUID) -> InboxEvent:
-    rows = _listed(connection, company_id, event_id, None, None, None, 1)
+def _one(connection: Connection, company_id: UUID, event_id: UUID | None) -> InboxEvent:
+    rows = _listed(connection, company_id, event_id, None, None, None, 1) if event_id else []
     if not rows:
         raise NotFound("inbox_event_not_found", "There is no such event.")
     return rows[0]
