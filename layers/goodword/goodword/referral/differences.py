@@ -167,8 +167,6 @@ def _give(found: Difference, due: Due, decision: Decision, standing: Standing, a
 def _change(
     found: Difference, stored: Stored, due: Due | None, standing: Standing, at: datetime, *, releases: bool
 ) -> None:
-    if stored.status == "rejected":
-        return
     left = money.rounded(stored.points * due.share) if due else 0
     award = Award(
         stored.id, stored.event, stored.user_id, stored.points, stored.status, stored.points - left,
@@ -177,7 +175,9 @@ def _change(
     is_kept_back = stored.status == "held" and stored.hold_reason != DISPUTE
     if due and not is_kept_back:
         award.hold_until = due.hold_until
-    if stored.booked:
+    if stored.status == "rejected":
+        award.reversed_points = stored.reversed_points  # decided once; nothing was given that could be taken back
+    elif stored.booked:
         found.adjust(award, award.reversed_points - stored.reversed_points)
         award.status = "paid" if left else "reversed"
     elif left == 0:
