@@ -53,7 +53,7 @@ TABLE: dict[str, Row] = {
     ),
     "administer_program__create_code": Row(
         201,
-        {"type": "custom", "user_id": "ada", "active": True, "max_uses": 100, "uses": 0, "metadata": {"event": "meetup"}},
+        {"type": "custom", "user_id": "ada", "max_uses": 100, "uses": 0, "metadata": {"event": "meetup"}},
         together({"codes": 1, "rate_windows": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
     ),
     "administer_program__create_reserved_code": Row(422, {"code": "invalid_request"}),

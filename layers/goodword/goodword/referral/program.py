@@ -299,6 +299,9 @@ _FIRST = """
     VALUES (%(company_id)s, 1, %(program)s, company_now(%(company_id)s))
 """
 
+# It reads some hundred files of the server's, so nobody is to wait for it.
+_IS_ZONE = "SELECT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = %(timezone)s)"
+
 _LOCK = "SELECT lock_identities(%(company_id)s, ARRAY['program'])"
 
 # A statement of its own, after the lock: it must see the version of whoever held it before. The id was made before the
@@ -308,10 +311,9 @@ _NEXT = """
         SELECT version, created_at FROM program_versions WHERE company_id = %(company_id)s AND id = %(id)s
     ), written AS (
         INSERT INTO program_versions (company_id, id, version, program, created_at)
-        SELECT %(company_id)s, %(id)s, max(version) + 1, %(program)s, company_now(%(company_id)s)
+        SELECT %(company_id)s, %(id)s, coalesce(max(version), 0) + 1, %(program)s, company_now(%(company_id)s)
         FROM program_versions WHERE company_id = %(company_id)s
         HAVING NOT EXISTS (SELECT 1 FROM earlier)
-            AND EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = %(timezone)s)
         RETURNING version, created_at
     ), moved AS (
         UPDATE companies SET time_zone = %(timezone)s
@@ -354,18 +356,20 @@ def replace(connection: Connection, company_id: UUID, version_id: UUID, program:
 
     Raises Refused for a time zone that the database does not know.
     """
-    connection.execute(_LOCK, {"company_id": company_id})
-    row = connection.execute(
-        _NEXT,
-        {
-            "company_id": company_id,
-            "id": version_id,
-            "program": _document(program),
-            "timezone": program.timezone,
-        },
-    ).fetchone()
-    if row is None:
+    new = {
+        "company_id": company_id,
+        "id": version_id,
+        "program": _document(program),
+        "timezone": program.timezone,
+    }
+    known = connection.execute(_IS_ZONE, new)
+    connection.execute(_LOCK, new)
+    written = connection.execute(_NEXT, new)
+    if known.fetchone() != (True,):
         raise invalid_fields(("timezone", "must be a time zone's name, as Europe/Berlin"))
+    row = written.fetchone()
+    if row is None:
+        raise LookupError("a version is written, or was before")
     version, created_at = row
     updated = outbox.Event("program.updated", {"version": version}, version_id)
     outbox.announce(connection, company_id, [updated], created_at)
@@ -376,7 +380,7 @@ def versions(connection: Connection, company_id: UUID, query: VersionQuery) -> P
     """A page of the company's versions, newest first. Raises Refused for an `after` that is none of them."""
     asked = {"company_id": company_id, "after": query.after, "limit": query.limit}
     rows = connection.cursor(row_factory=dict_row).execute(_VERSIONS, asked).fetchall()
-    if query.after and not rows and connection.execute(_IS_VERSION, asked).fetchone() is None:
+    if query.after and connection.execute(_IS_VERSION, asked).fetchone() is None:
         raise invalid_fields(("after", "is no version of this company"))
     page = [ProgramVersion(program=parse(row.pop("document")), **row) for row in rows[: query.limit]]
     return ProgramVersionList(data=page, has_more=len(rows) > query.limit)
