@@ -23,9 +23,9 @@ class SeenCandidate(AnswerModel):
 
 
 class AttributionTrace(AnswerModel):
-    """How the referral came to be: by the signup, or late by a key of `scope`, for the `reason` that was given."""
+    """How a referral came to be: by the signup, late by a key of `scope` for a `reason`, or by what a payment told."""
 
-    by: Literal["signup", "late"]
+    by: Literal["signup", "late", "payment"]
     scope: str | None = None
     reason: str | None = None
     candidates: list[SeenCandidate]
