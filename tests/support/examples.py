@@ -134,12 +134,16 @@ TABLE: dict[str, Row] = {
     "expire_points__hourly": Row(None, {"job": "expire_points", "set_aside": [], "complete": True, "skipped": None}),
     "migrate_database__migrate": Row(None, {"applied": []}),
     "migrate_database__open_company": Row(None, {"applied": []}),
+    "receive_stripe_webhook__charge_refunded_before_2022_11": Row(
+        200, receipt("parked"), together({"takebacks": 1, "object_links": 6}, KEPT)
+    ),
     "receive_stripe_webhook__checkout_of_a_subscription": Row(
         200, receipt("applied"), together({"identity_links": 4}, KEPT)
     ),
     "receive_stripe_webhook__checkout_session_completed": Row(
         200, receipt("applied"), together({"identity_links": 3}, QUALIFIED, KEPT)
     ),
+    "receive_stripe_webhook__dispute_closed": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
     "receive_stripe_webhook__invoice_paid_basil": Row(
         200, receipt("applied"), together({"identity_links": 3}, QUALIFIED, KEPT)
     ),
@@ -148,11 +152,24 @@ TABLE: dict[str, Row] = {
     ),
     "receive_stripe_webhook__invoice_payment_paid": Row(200, receipt("applied"), together({"object_links": 2}, KEPT)),
     "receive_stripe_webhook__of_a_connected_account": Row(200, receipt("ignored"), KEPT),
+    "receive_stripe_webhook__payment_intent_succeeded": Row(
+        200, receipt("applied"), together({"identity_links": 3, "object_links": 2}, QUALIFIED, KEPT)
+    ),
     "receive_stripe_webhook__probe": Row(200),
+    "receive_stripe_webhook__refund_created": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
+    "receive_stripe_webhook__subscription_deleted": Row(
+        200, receipt("applied"), together({"identity_links": 2, "subscriptions": 1}, KEPT)
+    ),
     "receive_stripe_webhook__thin_event": Row(200, receipt("failed"), KEPT),
     "receive_stripe_webhook__unknown_type": Row(200, receipt("ignored"), KEPT),
     "receive_whop_webhook__free_purchase": Row(200, receipt("applied"), KEPT),
-    "receive_whop_webhook__membership_activated": Row(200, receipt("applied"), together({"identity_links": 3}, KEPT)),
+    "receive_whop_webhook__dispute_updated": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
+    "receive_whop_webhook__membership_activated": Row(
+        200, receipt("applied"), together({"identity_links": 3, "subscriptions": 1}, KEPT)
+    ),
+    "receive_whop_webhook__membership_deactivated": Row(
+        200, receipt("applied"), together({"identity_links": 3, "subscriptions": 1}, KEPT)
+    ),
     "receive_whop_webhook__payment_succeeded_dated": Row(
         200, receipt("applied"), together({"identity_links": 4}, QUALIFIED, KEPT)
     ),
@@ -166,6 +183,7 @@ TABLE: dict[str, Row] = {
         200, receipt("applied"), together({"identity_links": 3}, QUALIFIED, KEPT)
     ),
     "receive_whop_webhook__probe": Row(200),
+    "receive_whop_webhook__refund_created_dated": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
     "receive_whop_webhook__unknown_type": Row(200, receipt("ignored"), KEPT),
     "redeem_points__balance": Row(200, {"user_id": "ada", "balance": 105, "total_earned": 135, "total_spent": -30}),
     "redeem_points__options": Row(200, {"has_more": False}),
