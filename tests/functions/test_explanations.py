@@ -420,6 +420,29 @@ def test_what_became_of_every_payment_is_told(referred: Company, tell: Tell) -> 
     assert explained["standing"]["disputed"] is True
 
 
+def test_a_payment_that_stood_in_for_a_sale_is_told_to_be_superseded(referred: Company, tell: Tell) -> None:
+    tell(PaymentSucceeded(
+        "intent:pi_1", ("pi_1",), "ben", None, None, "usd", 2380, 2380, START, None, stands_in_for="pi_1"
+    ))  # fmt: skip
+    tell(PaymentSucceeded("pi_1", ("cs_1", "pi_1"), "ben", None, None, "usd", 2380, 2000, START, None))
+    explained = of_referral(referred)
+    assert [(each["key"], each["outcome"], each["period"]) for each in explained["payments"]] == [
+        ("intent:pi_1", "superseded", None),
+        ("pi_1", "counted", 1),
+    ]
+
+
+def test_what_went_back_in_another_currency_is_told_as_a_part_of_the_whole(referred: Company, tell: Tell) -> None:
+    tell(PaymentSucceeded("pay_1", ("pay_1",), "ben", None, None, "usd", 2000, 2000, START, None, 1800, "eur"))
+    tell(TakenBack("refund", "rf_1", ("pay_1",), 600, "eur", "succeeded", START, START, 700, "usd"))
+    explained = of_referral(referred)
+    assert [each["taken_back"] for each in explained["payments"]] == [667]
+    (back,) = explained["takebacks"]
+    assert (back["amount"], back["currency"], back["part"], back["whole"]) == (600, "eur", 600, 1800)
+    (qualified,) = [each for each in explained["standing"]["due"] if each["event"] == "qualified"]
+    assert qualified["share"] == {"numerator": 2, "denominator": 3}
+
+
 def test_payments_after_the_expiry_are_told_to_have_come_too_late(referred: Company, tell: Tell) -> None:
     referred.set_clock(START + 100 * DAY)
     tell(payment("in_1", START + 95 * DAY))

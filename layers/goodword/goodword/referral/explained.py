@@ -46,7 +46,10 @@ class ExplainedUse(AnswerModel):
 
 
 class ExplainedPayment(AnswerModel):
-    """A payment, in minor units. `taken_back` is what is gone of `gross_amount`; `period` that of a counted one."""
+    """A payment, in minor units. `taken_back` is what is gone of `gross_amount`; `period` that of a counted one.
+
+    A superseded one was told by a part of a sale that is known by now.
+    """
 
     id: str
     provider: str
@@ -59,11 +62,14 @@ class ExplainedPayment(AnswerModel):
     period_start: Instant | None
     recorded_at: Instant
     period: int | None
-    outcome: Literal["counted", "outside_window", "referral_expired"]
+    outcome: Literal["counted", "superseded", "outside_window", "referral_expired"]
 
 
 class ExplainedTakeback(AnswerModel):
-    """A refund or a dispute. Only what is `gone` is taken back; while something is `disputed`, unpaid awards wait."""
+    """A refund or a dispute. Only what is `gone` is taken back; while something is `disputed`, unpaid awards wait.
+
+    It is about `part` out of `whole` of its payment, in a currency that both were told in; mostly that of the payment.
+    """
 
     payment_id: str
     provider: str
@@ -71,6 +77,8 @@ class ExplainedTakeback(AnswerModel):
     key: str
     amount: int
     currency: str | None
+    part: int
+    whole: int
     status: str
     state: Literal["gone", "disputed", "kept"]
     began_at: Instant
@@ -173,9 +181,10 @@ class AwardExplanation(AnswerModel):
 
     Its points are half up(base_points x multiplier_bps / 10000), those due half up(points x share). The share is, over
     the payments shown, by `share_rule`: `net_still_paid`, net_amount x (gross_amount - taken_back) / gross_amount of
-    all, by their net_amount; `anything_still_paid`, 1 while any of it is, else 0; `no_money`, 1. What the facts call
-    for no more (`is_due` false) has the share 0, and of a rejected award nothing is due. The entries' deltas less their
-    debt deltas are what stands in the ledger.
+    all, by their net_amount; `anything_still_paid`, 1 while any of it is, else 0; `no_money`, 1. What is gone in
+    another currency than the payment's counts as the exact part / whole, before `taken_back` is rounded. What the facts
+    call for no more (`is_due` false) has the share 0, and of a rejected award nothing is due. The entries' deltas less
+    their debt deltas are what stands in the ledger.
     """
 
     award: Award

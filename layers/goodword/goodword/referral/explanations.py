@@ -58,8 +58,9 @@ _HOLD_OF_AWARD = """
 
 _PAYMENTS = """
     SELECT payments.id AS payment_id, provider, payment_key AS key, currency, gross_amount, net_amount, paid_at,
-        period_start, recorded_at, least(gross_amount, (
-            SELECT coalesce(sum(amount), 0) FROM takebacks
+        period_start, recorded_at, superseded, least(gross_amount, (
+            SELECT round(coalesce(sum(part::numeric * gross_amount / whole), 0))
+            FROM takebacks CROSS JOIN LATERAL taken_part(takebacks, payments)
             WHERE takebacks.company_id = payments.company_id AND takebacks.payment_id = payments.id
                 AND takeback_state(status) = 'gone'))::bigint AS taken_back
     FROM payments WHERE company_id = %(company_id)s AND user_id = %(referee_id)s
@@ -68,8 +69,9 @@ _PAYMENTS = """
 
 _TAKEBACKS = """
     SELECT public_id('pay', payment_id) AS payment_id, takebacks.provider, kind, takeback_key AS key, amount,
-        takebacks.currency, status, takeback_state(status) AS state, began_at, status_at
+        takebacks.currency, part, whole, status, takeback_state(status) AS state, began_at, status_at
     FROM takebacks JOIN payments ON payments.company_id = takebacks.company_id AND payments.id = payment_id
+    CROSS JOIN LATERAL taken_part(takebacks, payments)
     WHERE takebacks.company_id = %(company_id)s AND payments.user_id = %(referee_id)s
     ORDER BY began_at, kind, takeback_key
 """
@@ -242,7 +244,9 @@ class _Facts:
     def _payment(self, row: dict[str, Any]) -> ExplainedPayment:
         payment_id = row.pop("payment_id")
         period = self._periods.get(payment_id)
-        if period is not None:
+        if row.pop("superseded"):
+            outcome = "superseded"
+        elif period is not None:
             outcome = "counted"
         else:
             outcome = "outside_window" if row["paid_at"] < self._oldest else "referral_expired"
