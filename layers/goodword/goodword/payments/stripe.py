@@ -160,7 +160,7 @@ def _read_invoice(event: StripeEvent) -> tuple[Fact, ...]:
     )
     created = created_at(event)
     told = linked(invoice, person, objects, created)
-    if event.type == "invoice.payment_succeeded" and invoice.get("status") not in (None, "paid"):
+    if invoice.get("status") not in (None, "paid"):
         return told  # one of several payments on this invoice: the last one brings the whole amount
     gross, net = _invoice_amounts(invoice)
     return told + _payment(
