@@ -24,12 +24,13 @@ TABLES = {
             " program_versions provider_endpoints quota_grants signups usage_counters usages users wallets"
         ),
         "I": "activity outbox_events",
-        "SIU": "awards identity_links inbox_events object_links payments referrals subscriptions takebacks",
+        "SI": "touch_decisions",
+        "SIU": "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touches",
     },
     "app": {
         "S": (
             "allocations api_keys clicks companies entries entry_notes features lots plan_limits plans privacy_keys"
-            " program_versions quota_grants redemption_options redemptions wallets"
+            " program_versions quota_grants redemption_options redemptions touches wallets"
         ),
         "I": "activity outbox_events",
         "SI": "signups usages",
@@ -45,10 +46,10 @@ TABLES = {
             " redemptions signups usage_counters usages wallets job_runs job_setbacks"
         ),
         "I": "activity outbox_events provider_endpoints",
-        "SI": "program_versions",
+        "SI": "program_versions touch_decisions",
         "SIU": (
             "awards codes features identity_links object_links payments plan_limits plans rate_windows"
-            " redemption_options referrals subscriptions takebacks users"
+            " redemption_options referrals subscriptions takebacks touches users"
         ),
     },
     "jobs": {
@@ -58,8 +59,8 @@ TABLES = {
             " program_versions quota_grants redemption_options redemptions signups usage_counters usages users wallets"
         ),
         "I": "activity outbox_events",
-        "SI": "job_runs",
-        "SIU": "awards identity_links inbox_events object_links payments referrals subscriptions takebacks",
+        "SI": "job_runs touch_decisions",
+        "SIU": "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touches",
         "SIUD": "job_leases job_setbacks",
     },
     "ledger": {
@@ -76,7 +77,10 @@ TABLES = {
 # Columns where the role may not have the whole table.
 COLUMNS = {
     "click": {("users", "SELECT", "company_id external_id id username")},
-    "webhook": {("users", "UPDATE", "avatar_url email username whop_user_id")},
+    "webhook": {
+        ("users", "UPDATE", "avatar_url email username whop_user_id"),
+        ("codes", "UPDATE", "updated_at uses"),
+    },
     "app": {("quota_grants", "UPDATE", "used")},
     "admin": {
         ("inbox_events", "UPDATE", "attempts error handled_at next_attempt_at note outcome"),
@@ -84,7 +88,7 @@ COLUMNS = {
         ("provider_endpoints", "SELECT", "company_id created_at disabled_at id provider scope"),
         ("provider_endpoints", "UPDATE", "disabled_at secrets"),
     },
-    "jobs": set[tuple[str, str, str]](),
+    "jobs": {("codes", "UPDATE", "updated_at uses")},
     "ledger": {
         ("idempotent_answers", "UPDATE", "body status"),
         ("quota_grants", "UPDATE", "ended_at"),
@@ -98,7 +102,7 @@ _EVERYBODY = "company_now months_later public_id rfc3339"
 _READING = "entitlement_json entitlements entry_json entry_total period_end period_start spendable"
 _REFERRING = (
     "code_refusal received_at_of lock_identities stage_at takeback_rank takeback_state subscription_rank"
-    " match_takebacks sale_objects taken_part"
+    " match_takebacks sale_objects taken_part touches_of hold_caps"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
@@ -106,13 +110,10 @@ _ANSWERING = f"{_KEEPING} answer_of_key problem"
 FUNCTIONS = {
     "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit",
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt",
-    "app": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage day_start hold_caps"
-        " take_hit"
-    ),
+    "app": (f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage day_start take_hit"),
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption day_start"
-        " next_inbox_attempt hold_caps take_hit"
+        " next_inbox_attempt take_hit"
     ),
     "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots is_set_aside next_inbox_attempt",
     "ledger": (

@@ -35,7 +35,7 @@ def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_i
 
 
 def fill(tenant: Tenant) -> None:
-    """Play the first story, with a click, a subscription, an inquiry about its payment, a purchase and a use."""
+    """Play the first story: with a click, a subscription, an inquiry, a promotion code, a purchase and a use."""
     code = sign_up(tenant, REFERRER).user.referral_code
     assert code is not None
     click_id = click(tenant, code)
@@ -45,10 +45,17 @@ def fill(tenant: Tenant) -> None:
     with tenant.transaction("app") as connection:
         activations.activate(connection, tenant.id, Activation(user_id=REFEREE, app_id="chat"))
     _pay(tenant)
+    _carry_a_promotion_code(tenant)
     option = tenant.add_option(cost=10, quantity=5)
     assert tenant.adjust(REFEREE, 100).status == 201
     assert tenant.redeem(REFEREE, option).status == 201
     assert tenant.consume(REFEREE, "ai_calls").status == 200
+
+
+def _carry_a_promotion_code(tenant: Tenant) -> None:
+    fact = IdentityLinked(("cus_9",), REFERRER, None, "SUMMER", datetime.now(UTC))
+    with tenant.transaction("webhook") as connection:
+        inbox.apply(connection, tenant.id, "stripe", [fact])
 
 
 def _pay(tenant: Tenant) -> None:

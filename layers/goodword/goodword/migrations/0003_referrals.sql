@@ -90,8 +90,6 @@ CREATE TABLE payments (
     payment_key       text NOT NULL,
     objects           text[] NOT NULL,
     external_id       text,
-    click_ref         text,
-    code_ref          text,
     user_id           uuid,
     currency          text,
     gross_amount      bigint NOT NULL,
@@ -230,6 +228,69 @@ CREATE TABLE object_links (
     CONSTRAINT object_links_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
 );
 
+-- A click or a code that a provider's event carried: who sent the person behind these objects, whoever that turns out to
+-- be. One row per object of the event, since when it was carried first. Who names a person (`external_id`) means that
+-- person alone; '' is whoever the object is linked to. `ref` is as the event has it and need not be one of ours.
+CREATE TABLE touches (
+    company_id   uuid NOT NULL,
+    provider     text NOT NULL,
+    object_id    text NOT NULL,
+    external_id  text NOT NULL,
+    kind         text NOT NULL,
+    ref          text NOT NULL,
+    carried_at   timestamptz NOT NULL,
+    CONSTRAINT touches_pk PRIMARY KEY (company_id, provider, object_id, external_id, kind, ref),
+    CONSTRAINT touches_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT touches_kind_ck CHECK (kind IN ('click', 'code'))
+);
+CREATE INDEX touches_person_ix ON touches (company_id, external_id) WHERE external_id <> '';
+
+-- What was decided on a touch of a user who had signed up before it came and was referred by nobody. Once: the same
+-- code on every renewal is no new question.
+CREATE TABLE touch_decisions (
+    company_id  uuid NOT NULL,
+    user_id     uuid NOT NULL,
+    kind        text NOT NULL,
+    ref         text NOT NULL,
+    outcome     text NOT NULL,
+    reason      text,
+    trace       jsonb NOT NULL,
+    decided_at  timestamptz NOT NULL,
+    CONSTRAINT touch_decisions_pk PRIMARY KEY (company_id, user_id, kind, ref),
+    CONSTRAINT touch_decisions_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT touch_decisions_outcome_ck CHECK (outcome IN ('attributed', 'rejected', 'passed_over')),
+    CONSTRAINT touch_decisions_reason_ck CHECK ((outcome = 'rejected') = (reason IS NOT NULL))
+);
+
+-- The touches of a person, who need not have signed up: each click and code once, since it was carried first.
+CREATE FUNCTION touches_of(company uuid, person text, stripe_customer text, whop_user text)
+    RETURNS TABLE (kind text, ref text, carried_at timestamptz)
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    WITH linked AS (
+        SELECT provider, object_id FROM identity_links
+        WHERE identity_links.company_id = company AND identity_links.external_id = person
+        UNION
+        SELECT 'stripe', stripe_customer WHERE stripe_customer IS NOT NULL
+        UNION
+        SELECT 'whop', whop_user WHERE whop_user IS NOT NULL
+    ), related AS (
+        SELECT provider, object_id FROM linked
+        UNION
+        SELECT provider, other_id FROM object_links JOIN linked USING (provider, object_id)
+        WHERE object_links.company_id = company
+    )
+    SELECT told.kind, told.ref, min(told.carried_at)
+    FROM (
+        SELECT touches.kind, touches.ref, touches.carried_at FROM touches
+        WHERE touches.company_id = company AND touches.external_id = person AND touches.external_id <> ''
+        UNION ALL
+        SELECT touches.kind, touches.ref, touches.carried_at FROM touches JOIN related USING (provider, object_id)
+        WHERE touches.company_id = company AND touches.external_id = ''
+    ) AS told
+    GROUP BY told.kind, told.ref;
+END;
+
 -- A signup and a payment of one person may commit at the same moment without seeing each other. Everything that
 -- joins a provider's object to a person takes these locks first: objects in order, then the person.
 -- There is no row to lock: the person may not exist yet. Locks end with the transaction.
@@ -301,3 +362,7 @@ GRANT INSERT ON signups TO :"app";
 GRANT INSERT, UPDATE ON activations TO :"app";
 GRANT INSERT, UPDATE ON referrals, payments, identity_links, object_links TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION stage_at, lock_identities TO :"webhook", :"app", :"admin", :"jobs";
+GRANT SELECT, INSERT ON touch_decisions TO :"webhook", :"admin", :"jobs";
+GRANT SELECT, INSERT, UPDATE ON touches TO :"webhook", :"admin", :"jobs";
+GRANT SELECT ON touches TO :"app";
+GRANT EXECUTE ON FUNCTION touches_of TO :"webhook", :"app", :"admin", :"jobs";

@@ -1,5 +1,7 @@
 """Finding what a person may have come by: a code that is named, and a click that is brought, by its chain.
 
+Both may also have been carried by a provider's events (`touches`): a code was then used when it was carried first.
+
 Taking the winner uses its code up by one where uses are capped, so what `choose` chose is to be bound.
 """
 
@@ -13,9 +15,11 @@ from psycopg.rows import dict_row
 
 from goodword.accounts.users import Identity, NewUser
 from goodword.core import clock, ids
+from goodword.referral import touches
 from goodword.referral.attribution import Candidate, Reason, Verdict
 from goodword.referral.clicks import normal_code
 from goodword.referral.program import LONGEST_WINDOW_DAYS, Terms
+from goodword.referral.touches import Touch
 
 _HOLD_CAPS = "SELECT hold_caps(%(company_id)s, false)"
 
@@ -85,6 +89,27 @@ def find(
     return [candidate() for candidate in asked]
 
 
+def carried(
+    connection: Connection, company_id: UUID, user: NewUser | Identity, touched: Sequence[Touch], terms: Terms
+) -> list[tuple[Touch, Candidate]]:
+    """What may have brought this user of what events carried, best first; one trip where there is anything.
+
+    What is no code or click of the company's is none: a provider's promotion code need not be a referral code.
+    """
+    if not touched:
+        return []
+    connection.execute(_HOLD_CAPS, {"company_id": company_id})
+    ordered = touches.ordered(touched, terms.program.attribution.model)
+    asked = [
+        _ask_code(connection, company_id, user, touch.ref, terms, touch.carried_at)
+        if touch.kind == "code"
+        else _ask_click(connection, company_id, user, touch.ref, terms)
+        for touch in ordered
+    ]
+    found = [(touch, ask()) for touch, ask in zip(ordered, asked, strict=True)]
+    return [(touch, candidate) for touch, candidate in found if candidate.code_id is not None]
+
+
 def choose(
     connection: Connection, company_id: UUID, verdicts: Sequence[Verdict], at: datetime
 ) -> tuple[Candidate | None, list[Verdict]]:
@@ -115,23 +140,24 @@ def _who(user: NewUser | Identity) -> dict[str, object]:
 
 
 def _ask_code(
-    connection: Connection, company_id: UUID, user: NewUser | Identity, text: str, terms: Terms
-) -> Callable[[], Candidate]:
-    code = normal_code(text)
+    connection: Connection, company_id: UUID, user: NewUser | Identity, text: str, terms: Terms,
+    used_at: datetime | None = None,
+) -> Callable[[], Candidate]:  # fmt: skip
+    code, at = normal_code(text), used_at or terms.at
     cursor = connection.cursor(row_factory=dict_row).execute(
-        _BY_CODE, {"company_id": company_id, "code": code, "at": terms.at, **_who(user)}
+        _BY_CODE, {"company_id": company_id, "code": code, "at": at, **_who(user)}
     )
 
     def read() -> Candidate:
         row = cursor.fetchone()
         if row is None:
-            return Candidate("code", code, None, None, terms.at, refusal="unknown_code")
+            return Candidate("code", code, None, None, at, refusal="unknown_code")
         return Candidate(
             "code",
             code,
             row["code_id"],
             _owner(row),
-            terms.at,
+            at,
             refusal=_as_reason(row["refusal"]),
             max_uses=row["max_uses"],
             is_same_payer=row["is_same_payer"],

@@ -152,23 +152,18 @@ _LINK_OBJECTS = """
 # Another event of a sale that is known tells nothing new of the money, but may name more of its objects or its person.
 _RECORD_PAYMENT = """
     WITH recorded AS (
-        INSERT INTO payments AS known (company_id, id, provider, payment_key, objects, external_id, click_ref, code_ref,
-            currency, gross_amount, net_amount, other_amount, other_currency, paid_at, period_start, stands_in_for,
-            recorded_at)
-        VALUES (%(company_id)s, %(id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(click_id)s, %(code)s,
-            %(currency)s, %(gross_amount)s, %(net_amount)s, %(other_amount)s, %(other_currency)s, %(paid_at)s,
-            %(period_start)s, %(stands_in_for)s, company_now(%(company_id)s))
+        INSERT INTO payments AS known (company_id, id, provider, payment_key, objects, external_id, currency,
+            gross_amount, net_amount, other_amount, other_currency, paid_at, period_start, stands_in_for, recorded_at)
+        VALUES (%(company_id)s, %(id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(currency)s,
+            %(gross_amount)s, %(net_amount)s, %(other_amount)s, %(other_currency)s, %(paid_at)s, %(period_start)s,
+            %(stands_in_for)s, company_now(%(company_id)s))
         ON CONFLICT ON CONSTRAINT payments_key_uq DO UPDATE
             SET objects = ARRAY(SELECT DISTINCT unnest(known.objects || excluded.objects)),
                 external_id = coalesce(known.external_id, excluded.external_id),
-                click_ref = coalesce(known.click_ref, excluded.click_ref),
-                code_ref = coalesce(known.code_ref, excluded.code_ref),
                 other_amount = coalesce(known.other_amount, excluded.other_amount),
                 other_currency = coalesce(known.other_currency, excluded.other_currency)
             WHERE NOT known.objects @> excluded.objects
                 OR (known.external_id IS NULL AND excluded.external_id IS NOT NULL)
-                OR (known.click_ref IS NULL AND excluded.click_ref IS NOT NULL)
-                OR (known.code_ref IS NULL AND excluded.code_ref IS NOT NULL)
                 OR (known.other_amount IS NULL AND excluded.other_amount IS NOT NULL)
         RETURNING *
     )
@@ -373,8 +368,6 @@ def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) 
                     "outbox_id": ids.new_id(),
                     "key": fact.key,
                     "external_id": fact.external_id,
-                    "click_id": fact.click_id,
-                    "code": fact.code,
                     "currency": fact.currency,
                     "gross_amount": fact.gross_amount,
                     "net_amount": fact.net_amount,

@@ -1,11 +1,15 @@
-"""Late attribution: an unreferred user is bound to a referrer after the signup, by whoever runs the app.
+"""Late attribution: an unreferred user is bound to a referrer after the signup, by who runs the app or by a payment.
 
 The same blocks stand against it as against a signup, with two more: the user is referred already, and the referrer is,
 at any distance, referred by the user. What was paid already counts as for a signup of this instant. A key that may
 write binds inside the signup's grace, an administrator's at any time. The signup's own decision stays as it is stored;
 the referral's trace tells who decided late, and in which words.
+
+A click or code that a provider's event carries (`touches`) binds inside the grace too, as of the time it was carried:
+whether the event or the signup comes first, the same windows are asked. It is decided on once.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
@@ -21,7 +25,7 @@ from goodword.core import ids, outbox
 from goodword.core.auth import Scope
 from goodword.core.errors import NotFound, invalid_fields
 from goodword.core.fields import CodeText, ExternalId, LongText, RequestModel
-from goodword.referral import attribution, candidates, program, referrals, settlement, signups
+from goodword.referral import attribution, candidates, program, referrals, settlement, signups, touches
 from goodword.referral.attribution import Candidate, Verdict
 from goodword.referral.program import Terms
 from goodword.referral.referrals import NewReferral
@@ -102,7 +106,7 @@ def attribute(
     terms = program.current(connection, company_id)
     code = wanted.referral_code or _own_code(connection, company_id, wanted.referrer_id)
     (candidate,) = candidates.find(connection, company_id, person, code, None, terms)
-    verdict = _judge(connection, company_id, person, candidate, terms, scope)
+    verdict = _judge(connection, company_id, person, candidate, terms, scope, terms.at)
     winner, verdicts = candidates.choose(connection, company_id, [verdict], terms.at)
     decision = attribution.outcome(verdicts, winner)
     by = {"by": "late", "scope": scope.name.lower(), "reason": wanted.reason}
@@ -115,14 +119,61 @@ def attribute(
         made.referral, winner.referrer.id, person.id, winner.code_id, None, winner.source, person.app_id, terms.at,
         terms.at, trace,
     )  # fmt: skip
-    connection.execute(_HOLD_PAYMENTS, {"company_id": company_id, "user_id": person.id})
-    referrals.bind(connection, company_id, pair, terms.version, terms.program)
-    public = ids.public("ref", made.referral)
-    details = {"referral_id": public, "scope": by["scope"]}
-    activity.record(connection, company_id, person.id, "late_attributed", details, terms.at)
-    outbox.announce(connection, company_id, [outbox.Event("referral.registered", {"id": public})], terms.at)
-    settlement.settle(connection, company_id, [person.id])
+    _bind(connection, company_id, pair, terms, {"scope": by["scope"]})
     return signups.answer(connection, company_id, person.id, decision, base_url)
+
+
+def follow(connection: Connection, company_id: UUID, external_ids: Sequence[str]) -> None:
+    """Bind these users, where nobody has referred them, to whom a provider's events name; or keep why not."""
+    for external_id in external_ids:
+        _follow(connection, company_id, external_id)
+
+
+def _follow(connection: Connection, company_id: UUID, external_id: str) -> None:
+    connection.execute(_LOCK, {"company_id": company_id, "external_id": external_id})
+    told = touches.ask_undecided_of(connection, company_id, external_id)
+    person = _person(connection, company_id, external_id)
+    touched = told()
+    if person.referral_id is not None or not touched:
+        return  # somebody else was faster
+    terms = program.current(connection, company_id)
+    found = candidates.carried(connection, company_id, person, touched, terms)
+    judged = [
+        _judge(connection, company_id, person, candidate, terms, Scope.WRITE, max(touch.carried_at, person.created_at))
+        for touch, candidate in found
+    ]
+    winner, verdicts = candidates.choose(connection, company_id, judged, terms.at)
+    decision = attribution.outcome(verdicts, winner)
+    trace = attribution.trace(verdicts, winner, terms.version, terms.program, {"by": "payment"})
+    reasons = {(touch.kind, touch.ref): verdict.reason for (touch, _), verdict in zip(found, verdicts, strict=True)}
+    won = next(((touch.kind, touch.ref) for touch, candidate in found if candidate is winner), None)
+    decisions = [
+        {"kind": kind, "ref": ref, "reason": reasons.get((kind, ref)), "wins": (kind, ref) == won}
+        for kind, ref in ((touch.kind, touch.ref) for touch in touched)
+    ]
+    touches.decide(connection, company_id, person.id, decisions, trace, terms.at)
+    if winner is not None and winner.referrer is not None and winner.code_id is not None:
+        pair = NewReferral(
+            ids.new_id(), winner.referrer.id, person.id, winner.code_id, winner.click_id, winner.source, person.app_id,
+            winner.touched_at, terms.at, trace,
+        )  # fmt: skip
+        _bind(connection, company_id, pair, terms, {"by": "payment"})
+    elif found:
+        details = {"code": found[0][1].code, "reason": decision["reason"], "by": "payment"}
+        activity.record(connection, company_id, person.id, "late_attribution_rejected", details, terms.at)
+
+
+def _bind(
+    connection: Connection, company_id: UUID, pair: NewReferral, terms: Terms, details: Mapping[str, object]
+) -> None:
+    """Write the referral and apply what was already paid."""
+    connection.execute(_HOLD_PAYMENTS, {"company_id": company_id, "user_id": pair.referee_id})
+    referrals.bind(connection, company_id, pair, terms.version, terms.program)
+    public = ids.public("ref", pair.id)
+    about = {"referral_id": public, **details}
+    activity.record(connection, company_id, pair.referee_id, "late_attributed", about, terms.at)
+    outbox.announce(connection, company_id, [outbox.Event("referral.registered", {"id": public})], terms.at)
+    settlement.settle(connection, company_id, [pair.referee_id])
 
 
 def _person(connection: Connection, company_id: UUID, external_id: str) -> _Person:
@@ -144,15 +195,17 @@ def _own_code(connection: Connection, company_id: UUID, external_id: str | None)
 
 
 def _judge(
-    connection: Connection, company_id: UUID, person: _Person, candidate: Candidate, terms: Terms, scope: Scope
-) -> Verdict:
+    connection: Connection, company_id: UUID, person: _Person, candidate: Candidate, terms: Terms, scope: Scope,
+    at: datetime,
+) -> Verdict:  # fmt: skip
+    """`at` is when the binding is asked for: by a request now, by an event when it happened."""
     if person.referral_id is not None:
         return Verdict(candidate, "already_referred")
     too_old = scope < Scope.ADMIN and (
-        attribution.is_too_old(person.created_at, terms.program, terms.at)
+        attribution.is_too_old(person.created_at, terms.program, at)
         or attribution.is_too_old(person.app_created_at, terms.program, person.created_at)
     )
-    (verdict,) = attribution.judge([candidate], person, terms.program, terms.at, too_old=too_old)
+    (verdict,) = attribution.judge([candidate], person, terms.program, at, too_old=too_old)
     if verdict.reason is None and candidate.referrer is not None:
         pair = {"company_id": company_id, "user_id": person.id, "referrer_id": candidate.referrer.id}
         if connection.execute(_IS_BROUGHT_BY, pair).fetchone() == (True,):

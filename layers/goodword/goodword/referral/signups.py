@@ -1,7 +1,7 @@
 """Signups: a person becomes known, is attributed, and both sides get what the program gives for it.
 
 One signup per person, for ever: a second one is answered with the stored outcome and changes nothing. Payments that
-came before the person was known are claimed in the same transaction.
+came before the person was known are claimed in the same transaction, and so is who sent the person by their word.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,18 @@ from goodword.core.errors import Refused
 from goodword.core.fields import AnswerModel, AppId, CodeText, LongText, RequestModel, Text
 from goodword.core.ids import ClickId
 from goodword.core.privacy import PrivacyKey
-from goodword.referral import attribution, awards, candidates, codes, facts, profiles, program, referrals, settlement
+from goodword.referral import (
+    attribution,
+    awards,
+    candidates,
+    codes,
+    facts,
+    profiles,
+    program,
+    referrals,
+    settlement,
+    touches,
+)
 from goodword.referral.attribution import Reason, Source
 from goodword.referral.awards import Award
 from goodword.referral.profiles import User
@@ -104,6 +115,7 @@ def sign_up(
     stored = connection.cursor(row_factory=dict_row).execute(
         _STORED, {"company_id": company_id, "external_id": user.external_id}
     )
+    told = touches.ask(connection, company_id, user)
     terms = program.current(connection, company_id)
     at = terms.at
     existing = stored.fetchone()
@@ -114,6 +126,7 @@ def sign_up(
         raise Refused("created_at_in_the_future", "user.created_at must not lie in the future.")
 
     found = candidates.find(connection, company_id, user, signup.referral_code, signup.click_id, terms)
+    found += [candidate for _, candidate in candidates.carried(connection, company_id, user, told(), terms)]
     users.insert(connection, company_id, made.user, user, at)
     _give_code(connection, company_id, made.user, at)
     too_old = attribution.is_too_old(user.created_at, terms.program, at)
