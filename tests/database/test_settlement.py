@@ -13,7 +13,7 @@ from goodword.referral.facts import PaymentSucceeded, SubscriptionChanged, Taken
 from goodword.referral.program import Program
 from local.setup import Prepared
 from tests.support import books, stories
-from tests.support.plays import Job, Joined, Named, Play, SignUp, Spend, Step, amend
+from tests.support.plays import Job, Joined, Named, Part, Play, SignUp, Spend, Step, amend
 from tests.support.stories import DAY, END, PROGRAMS, REGISTERED, Back, Sale, Told, Use
 from tests.support.tenants import AsRole, Tenant
 
@@ -31,7 +31,10 @@ def tenants(prepared: Prepared, as_role: AsRole, superuser: psycopg.Connection) 
 def plays(draw: st.DrawFn) -> tuple[list[Told], list[tuple[Step, int | None]]]:
     """A story, and one way to tell it: steps, each with the hours until the next; None: both are of one event."""
     story = draw(stories.stories())
-    links: list[Step] = [Named(), *(Joined(each.number) for each in story if isinstance(each, Sale))]
+    sales = [each for each in story if isinstance(each, Sale)]
+    links: list[Step] = [Named(), *(Joined(each.number) for each in sales)]
+    if sales:
+        links += [Part(each) for each in draw(st.lists(st.sampled_from(sales), max_size=2))]
     beside = draw(st.lists(st.one_of(st.just(Job()), st.builds(Spend, st.integers(1, 60))), max_size=4))
     again = draw(st.lists(st.sampled_from([*story, *links]), max_size=4))
     steps = draw(st.permutations([SignUp(), *story, *links, *beside, *again]))
