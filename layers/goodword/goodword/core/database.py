@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 BUDGET_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 3
-PREPARED_AFTER = 2
-"""From which use on a statement is prepared, which spares the server to parse and mostly to plan it again."""
+PREPARED_AT = 0
+"""At which use a statement is prepared: at the first, so that no later one waits for it."""
 RETRY_AFTER_SECONDS = 2
 
 # The server went away, moved or refused the connection, or asks for a repetition; nothing of these is about the
@@ -136,7 +136,7 @@ def _connect() -> Connection:
         tcp_user_timeout=5000,
         target_session_attrs="read-write",
         gssencmode="disable",
-        prepare_threshold=PREPARED_AFTER if configured.database_prepared_statements else None,
+        prepare_threshold=PREPARED_AT if configured.database_prepared_statements else None,
         autocommit=True,
     )
 
