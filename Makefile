@@ -1,7 +1,7 @@
 # Needs make and Python 3.11 or newer; building for AWS needs Python 3.13. Everything else is installed into this folder.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-sam run serve invoke sam-local test check lint format types openapi validate build deploy lock clean
+.PHONY: help setup setup-sam run serve invoke sam-local test bench soak check lint format types openapi validate build deploy lock clean
 
 PYENV = "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions
 PYTHON_3_13 = python3.13 $(PYENV)/3.13.*/bin/python3.13
@@ -58,6 +58,12 @@ test: check ## every check and every test, the database's on each PostgreSQL tha
 	    echo "tests/database on PostgreSQL $$major"; \
 	    $(PYTHON) -m pytest tests/database --postgres=$$major || exit 1; \
 	done
+
+bench: setup ## measure against the budgets of docs/benchmarks.md (BENCH=name for one; SCALE=1, ENTRIES=n: a large ledger too)
+	@$(PYTHON) -m tests.benchmarks $(BENCH)
+
+soak: setup ## the ledger against its model, 10,000 sequences of 50 steps (the better part of an hour)
+	$(PYTHON) -m pytest --hypothesis-profile=soak tests/database/test_ledger_model.py
 
 check: lint types ## the checks that run none of the code
 

@@ -241,7 +241,7 @@ class FunctionPools:
         self.functions = template.functions(parameters)
         self.cors = template.cors()
         self._pools = {
-            logical_id: _Pool(function, _environment(function, environment), workers)
+            logical_id: _Pool(function, environment_of(function, environment), workers)
             for logical_id, function in self.functions.items()
         }
         self._loop = asyncio.get_running_loop()
@@ -276,7 +276,7 @@ def _lose_patience(answer: "asyncio.Future[Any]") -> None:
         answer.set_exception(PatienceError())
 
 
-def _environment(function: Function, extra: Mapping[str, str]) -> dict[str, str]:
+def environment_of(function: Function, extra: Mapping[str, str]) -> dict[str, str]:
     """The template's variables and what Lambda itself gives; nothing of our own environment but PATH."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),

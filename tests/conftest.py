@@ -23,7 +23,9 @@ from tests.support.companies import Company
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 
-settings.register_profile("goodword", deadline=None)  # machines are shared: no assertion about time
+# machines are shared: no assertion about time
+settings.register_profile("goodword", deadline=None, stateful_step_count=30)
+settings.register_profile("soak", deadline=None, stateful_step_count=50, max_examples=10_000)
 settings.load_profile("goodword")
 
 

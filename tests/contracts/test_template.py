@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from goodword.core.settings import Settings
+from goodword.insight import audit
 from local import template
 
 ROOT = Path(__file__).parents[2]
@@ -25,9 +26,11 @@ ROLES = {
     "ServeUsersFunction": "app",
     "AdministerProgramFunction": "admin",
     "AdministerAccountFunction": "admin",
+    "ReportInsightFunction": "admin",
     "AnswerUnknownRouteFunction": None,
     "MigrateDatabaseFunction": "migrator",
     "ExpirePointsFunction": "jobs",
+    "AuditLedgerFunction": "jobs",
     "AdvanceReferralsFunction": "jobs",
     "ReleaseAwardsFunction": "jobs",
     "ReplayWebhooksFunction": "jobs",
@@ -109,10 +112,22 @@ def test_a_function_raises_an_alarm_when_it_fails_and_when_it_is_throttled(logic
     watched = Counter(
         alarm["MetricName"]
         for alarm in resources_of("AWS::CloudWatch::Alarm").values()
-        if alarm["Dimensions"] == [{"Name": "FunctionName", "Value": {"Ref": logical_id}}]
+        if alarm.get("Dimensions") == [{"Name": "FunctionName", "Value": {"Ref": logical_id}}]
     )
 
     assert watched == {"Errors": 1, "Throttles": 1}
+
+
+def test_books_that_do_not_agree_raise_an_alarm_of_their_own() -> None:
+    (filtered,) = resources_of("AWS::Logs::MetricFilter").values()
+    (metric,) = filtered["MetricTransformations"]
+    (alarm,) = (each for each in resources_of("AWS::CloudWatch::Alarm").values() if "Dimensions" not in each)
+
+    assert filtered["LogGroupName"] == {"Ref": "AuditLedgerLogs"}
+    assert filtered["FilterPattern"] == f'{{ $.level = "ERROR" && $.message = "{audit.FAULTS_MESSAGE}" }}'
+    assert (alarm["Namespace"], alarm["MetricName"]) == (metric["MetricNamespace"], metric["MetricName"])
+    # a deployment hears of its own books only
+    assert "${AWS::StackName}" in metric["MetricNamespace"]["Fn::Sub"]
 
 
 @each_function

@@ -39,8 +39,8 @@ def test_nothing_booked_is_changed_even_by_its_owner(
     assert refused.value.diag.constraint_name == f"{refused.value.diag.table_name}_append_only"
 
 
-def test_each_of_the_two_guards_itself(superuser: psycopg.Connection) -> None:
-    """A cascade reaches both, so the one's guard would hide that the other's is gone."""
+def test_each_guards_itself(superuser: psycopg.Connection) -> None:
+    """A cascade reaches several, so the guard of one would hide that another's is gone."""
     triggers = superuser.execute(
         """
         SELECT tgrelid::regclass::text, tgname, tgenabled FROM pg_trigger
@@ -49,7 +49,7 @@ def test_each_of_the_two_guards_itself(superuser: psycopg.Connection) -> None:
     ).fetchall()
     assert set(triggers) == {
         (table, f"{table}_{what}", "O")
-        for table in ("entries", "allocations")
+        for table in ("entries", "allocations", "seals")
         for what in ("append_only", "no_truncate")
     }
 

@@ -1,27 +1,25 @@
 """Points expire exact to the microsecond, whether or not anybody has booked it; it is booked once per instant."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 
 from goodword.core.errors import NotFound, Refused
-from goodword.points import ledger
-from goodword.points.ledger import Balance
+from local import setup
+from local.postgres import Cluster
 from tests.support import books
 from tests.support.tenants import Tenant
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_until_blocked
 
 EARNED = datetime.fromisoformat("2030-01-31T12:00:00Z")
 EXPIRES = datetime.fromisoformat("2030-02-28T12:00:00Z")
 TICK = timedelta(microseconds=1)
-
-
-def balance(tenant: Tenant, external_id: str, as_of: datetime | None = None) -> Balance:
-    with tenant.transaction("app") as connection:
-        asked = ledger.ask_balance(connection, tenant.id, external_id, as_of)
-        return asked()
 
 
 @pytest.fixture
@@ -29,7 +27,10 @@ def ada(tenant: Tenant) -> UUID:
     """A user with 25 points that expire at EXPIRES, and 5 that do not."""
     tenant.set_clock(EARNED)
     ada = tenant.add_user("ada")
-    tenant.post({"user_id": ada, "points": 25, "expiry_months": 1}, {"user_id": ada, "points": 5})
+    tenant.post(
+        {"user_id": ada, "points": 25, "expiry_months": 1, "reference": "expiring"},
+        {"user_id": ada, "points": 5, "reference": "lasting"},
+    )
     return ada
 
 
@@ -37,7 +38,7 @@ def ada(tenant: Tenant) -> UUID:
 def test_what_may_be_spent_around_the_very_microsecond(tenant: Tenant, ada: UUID, offset: timedelta, left: int) -> None:
     tenant.set_clock(EXPIRES + offset)
     assert tenant.spendable(ada) == left
-    read = balance(tenant, "ada")
+    read = tenant.balance("ada")
     assert (read.balance, read.total_earned, read.total_expired) == (left, 30, left - 30)
     assert tenant.wallet(ada)["balance"] == 30, "reading books nothing"
     refused = tenant.redeem("ada", tenant.add_option(cost=left + 1))
@@ -46,9 +47,152 @@ def test_what_may_be_spent_around_the_very_microsecond(tenant: Tenant, ada: UUID
     assert books.faults(tenant.superuser, tenant.id) == []
 
 
+@contextmanager
+def held_up(tenant: Tenant, cluster: Cluster, user_id: UUID) -> Iterator[Callable[..., Future[Any]]]:
+    """Run what is given in threads, while nobody can empty the user's lots: each is in the middle when this returns.
+
+    Nothing holds it up any more when the block is left, and then it is waited for.
+    """
+    with ThreadPoolExecutor() as threads, psycopg.connect(cluster.superuser_url(setup.DATABASE)) as holder:
+        holder.execute("SELECT 1 FROM goodword.lots WHERE user_id = %s FOR UPDATE", (user_id,))
+
+        def run(work: Callable[..., Any], *given: object) -> Future[Any]:
+            running = threads.submit(work, *given)
+            wait_until_blocked(tenant.superuser)
+            return running
+
+        yield run
+
+
+def kill(tenant: Tenant, victim: Tenant, role: str) -> None:
+    """End a connection, wherever it is."""
+    tenant.superuser.execute("SELECT pg_terminate_backend(%s)", (victim.connection(role).info.backend_pid,))
+
+
+@pytest.fixture(params=["never", "once", "twice", "twice at once", "killed", "killed, then run"])
+def job(request: pytest.FixtureRequest, tenant: Tenant, cluster: Cluster, ada: UUID) -> Callable[[], None]:
+    """What the job does at each instant at which it is called; the points in question are Ada's."""
+
+    def due() -> bool:
+        return tenant.spendable(ada) != tenant.wallet(ada)["balance"]
+
+    def twice_at_once() -> None:
+        """The second begins and ends while the first is in the middle."""
+        first, second = tenant.patient_twin("jobs"), tenant.twin()
+        with held_up(tenant, cluster, ada) as run:
+            running = run(first.book_expiry)
+            second.book_expiry()
+            assert tenant.changes(ada)[2:] == []
+        running.result()
+
+    def killed() -> None:
+        victim = tenant.patient_twin("jobs")
+        with held_up(tenant, cluster, ada) as run:
+            running = run(victim.book_expiry)
+            kill(tenant, victim, "jobs")
+            with pytest.raises(psycopg.errors.AdminShutdown):
+                running.result()
+        assert tenant.changes(ada)[2:] == []
+
+    def work() -> None:
+        if request.param == "never":
+            return
+        if request.param == "twice at once" and due():
+            twice_at_once()
+        elif request.param.startswith("killed") and due():
+            killed()
+        if request.param != "killed":
+            tenant.book_expiry()
+        if request.param == "twice":
+            tenant.book_expiry()
+
+    return work
+
+
+def test_a_balance_is_exact_whatever_becomes_of_the_job(
+    tenant: Tenant, ada: UUID, job: Callable[[], None], request: pytest.FixtureRequest
+) -> None:
+    """A microsecond before the expiry, at it and after it; then, and asked later."""
+    said: dict[datetime, tuple[int, int]] = {}
+    for moment in (EARNED, EXPIRES - TICK, EXPIRES, EXPIRES + TICK, EXPIRES + timedelta(days=1)):
+        tenant.set_clock(moment)
+        job()
+        told = tenant.balance("ada")
+        said[moment] = told.balance, told.total_expired
+        assert tenant.spendable(ada) == told.balance
+        assert [(each.points, each.expires_at) for each in told.expiring] == [(25, EXPIRES)] * (moment < EXPIRES)
+    assert list(said.values()) == [(30, 0), (30, 0), (5, -25), (5, -25), (5, -25)]
+    booked = [("EXPIRY", -25, 0, 5, 0)] * (request.node.callspec.params["job"] not in {"never", "killed"})
+    assert tenant.changes(ada)[2:] == booked
+    for moment, expected in said.items():
+        told = tenant.balance("ada", moment)
+        assert (told.balance, told.total_expired) == expected
+    assert tenant.redeem("ada", tenant.add_option(cost=6)).json["balance"] == 5
+    assert tenant.changes(ada)[2:] == [("EXPIRY", -25, 0, 5, 0)]
+    assert tenant.entries(ada)[2]["effective_at"] == EXPIRES
+    assert books.faults(tenant.superuser, tenant.id) == []
+
+
+@pytest.mark.parametrize("operation", ["job", "redeeming"])
+def test_killed_between_two_instants_nothing_of_either_is_booked(
+    tenant: Tenant, cluster: Cluster, ada: UUID, operation: str
+) -> None:
+    """The first instant's entry is written when its writer is killed at the second's lots."""
+    second = EXPIRES + timedelta(days=1)
+    tenant.adjust("ada", 7, expires_at=second)
+    tenant.set_clock(second)
+    role = "jobs" if operation == "job" else "app"
+    option, victim = tenant.add_option(cost=1), tenant.patient_twin(role)
+    before = tenant.wallet(ada)
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(cluster.superuser_url(setup.DATABASE)) as holder:
+        holder.execute("SELECT 1 FROM goodword.lots WHERE user_id = %s AND expires_at = %s FOR UPDATE", (ada, second))
+        if operation == "job":
+            running = thread.submit(victim.book_expiry)
+        else:
+            running = thread.submit(victim.redeem, "ada", option, key="once")
+        wait_until_blocked(tenant.superuser)
+        kill(tenant, victim, role)
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            running.result()
+    assert (tenant.wallet(ada), len(tenant.entries(ada))) == (before, 3)
+    assert tenant.spendable(ada) == tenant.balance("ada").balance == 5
+    if operation == "job":
+        tenant.book_expiry()
+    else:
+        assert [tenant.redeem("ada", option, key="once").replayed for _ in range(2)] == [False, True]
+    spent = [] if operation == "job" else [("REDEMPTION_QUOTA", -1, 0, 4, 0)]
+    assert tenant.changes(ada)[3:] == [("EXPIRY", -25, 0, 12, 0), ("EXPIRY", -7, 0, 5, 0), *spent]
+    assert books.faults(tenant.superuser, tenant.id) == []
+
+
+def test_jobs_and_operations_at_once_book_each_expiry_once(tenant: Tenant, ada: UUID) -> None:
+    """Jobs pass over a wallet that somebody else is using; who uses it books what they pass over."""
+    people = [ada, *(tenant.add_user(f"user_{number}") for number in range(1, 12))]
+    names = ["ada", *(f"user_{number}" for number in range(1, 12))]
+    for person in people:
+        tenant.post(*({"user_id": person, "points": 10, "expiry_months": months} for months in (1, 1, 2, 3)))
+    tenant.set_clock(datetime.fromisoformat("2030-03-31T12:00:00Z"))
+
+    def expire(_: int) -> None:
+        tenant.twin().book_expiry()
+
+    def give(_: int) -> list[int]:
+        own = tenant.twin()
+        return [own.adjust(name, 1).status for name in names]
+
+    with ThreadPoolExecutor(6) as threads:
+        working = [threads.submit(work, number) for number in range(3) for work in (expire, give)]
+        assert [each.result() for each in working if each.result()] == [[201] * len(names)] * 3
+    for person in people:
+        assert tenant.spendable(person) == tenant.wallet(person)["balance"] == 13 + 5 * (person == ada)
+        expired = [entry["delta"] for entry in tenant.entries(person) if entry["type"] == "EXPIRY"]
+        assert expired == [-20 - 25 * (person == ada), -10]
+    assert books.faults(tenant.superuser, tenant.id) == []
+
+
 def test_the_balance_says_what_will_expire(tenant: Tenant, ada: UUID) -> None:
     tenant.post({"user_id": ada, "points": 3, "expiry_months": 1}, {"user_id": ada, "points": 2, "expiry_months": 2})
-    expiring = [(each.points, each.expires_at) for each in balance(tenant, "ada").expiring]
+    expiring = [(each.points, each.expires_at) for each in tenant.balance("ada").expiring]
     assert expiring == [(28, EXPIRES), (2, datetime.fromisoformat("2030-03-31T12:00:00Z"))]
 
 
@@ -72,23 +216,36 @@ def test_the_next_operation_books_each_instant_once(tenant: Tenant, ada: UUID) -
     assert books.faults(tenant.superuser, tenant.id) == []
 
 
-@pytest.mark.parametrize("operation", ["earning", "giving", "taking", "redeeming", "too dear", "job"])
+OPERATIONS: dict[str, Callable[[Tenant, UUID, UUID], object]] = {
+    "earning": lambda tenant, ada, _: tenant.post({"user_id": ada, "points": 1}),
+    "earning again": lambda tenant, ada, _: tenant.post({"user_id": ada, "points": 1, "reference": "lasting"}),
+    "reversing": lambda tenant, ada, _: tenant.post({
+        "user_id": ada, "type": "REVERSAL", "points": 1, "reference": "lasting", "occasion": "2",
+    }),
+    "reversing nothing": lambda tenant, ada, _: tenant.post({
+        "user_id": ada, "type": "REVERSAL", "points": 1, "reference": "no such",
+    }),
+    "giving back": lambda tenant, ada, _: tenant.post({
+        "user_id": ada, "type": "REINSTATEMENT", "points": 1, "reference": "lasting",
+    }),
+    "giving": lambda tenant, _ada, _: tenant.adjust("ada", 1),
+    "taking": lambda tenant, _ada, _: tenant.adjust("ada", -1),
+    "taking too much": lambda tenant, _ada, _: tenant.adjust("ada", -5),
+    "redeeming": lambda tenant, _ada, _: tenant.redeem("ada", tenant.add_option(cost=1)),
+    "redeeming too much": lambda tenant, _ada, _: tenant.redeem("ada", tenant.add_option(cost=5)),
+    "refunding": lambda tenant, _ada, redemption: tenant.refund(redemption),
+    "the job": lambda tenant, _ada, _: tenant.book_expiry(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_operation_books_what_is_due_first(tenant: Tenant, ada: UUID, operation: str) -> None:
+    tenant.post({"user_id": ada, "type": "REVERSAL", "points": 1, "reference": "lasting"})
+    redemption = UUID(hex=tenant.redeem("ada", tenant.add_option(cost=5)).json["id"].removeprefix("red_"))
     tenant.set_clock(EXPIRES)
-    if operation == "earning":
-        tenant.post({"user_id": ada, "points": 1})
-    elif operation == "giving":
-        tenant.adjust("ada", 1)
-    elif operation == "taking":
-        assert tenant.adjust("ada", -1).status == 201
-    elif operation == "redeeming":
-        assert tenant.redeem("ada", tenant.add_option(cost=1)).status == 201
-    elif operation == "too dear":
-        assert tenant.redeem("ada", tenant.add_option(cost=6)).status == 422
-    else:
-        tenant.connection("jobs").execute("SELECT * FROM expire_due_lots(100)").fetchall()
-    expiry = tenant.entries(ada)[2]
-    assert (expiry["type"], expiry["delta"], expiry["effective_at"]) == ("EXPIRY", -25, EXPIRES)
+    OPERATIONS[operation](tenant, ada, redemption)
+    expiry = tenant.entries(ada)[4]
+    assert (expiry["type"], expiry["delta"], expiry["effective_at"]) == ("EXPIRY", -20, EXPIRES)
     assert books.faults(tenant.superuser, tenant.id) == []
 
 
@@ -97,23 +254,23 @@ def test_yesterday_asked_today_says_what_yesterday_said(tenant: Tenant, ada: UUI
     moments = [EARNED - TICK, EARNED, EXPIRES - TICK, EXPIRES, EXPIRES + TICK]
     tenant.set_clock(EXPIRES + timedelta(days=3))
     expected = [(0, 0), (30, 0), (30, 0), (5, -25), (5, -25)]
-    unbooked = [balance(tenant, "ada", at) for at in moments]
+    unbooked = [tenant.balance("ada", at) for at in moments]
     assert [(each.balance, each.total_expired) for each in unbooked] == expected
     tenant.adjust("ada", 100)
     assert [e["type"] for e in tenant.entries(ada)][-2:] == ["EXPIRY", "ADMIN_GRANT"]
-    booked = [balance(tenant, "ada", at) for at in moments]
+    booked = [tenant.balance("ada", at) for at in moments]
     assert [(each.balance, each.total_expired) for each in booked] == expected
     assert [each.as_of for each in booked] == moments
-    assert balance(tenant, "ada").balance == 105
+    assert tenant.balance("ada").balance == 105
 
 
 @pytest.mark.usefixtures("ada")
 def test_the_future_cannot_be_asked(tenant: Tenant) -> None:
-    assert balance(tenant, "ada", EARNED).balance == 30
+    assert tenant.balance("ada", EARNED).balance == 30
     with pytest.raises(Refused):
-        balance(tenant, "ada", EARNED + TICK)
+        tenant.balance("ada", EARNED + TICK)
     with pytest.raises(NotFound):
-        balance(tenant, "nobody")
+        tenant.balance("nobody")
 
 
 def test_a_partly_spent_lot_expires_by_what_is_left(tenant: Tenant, ada: UUID) -> None:

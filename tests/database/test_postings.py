@@ -26,32 +26,6 @@ def dice(seed: int) -> random.Random:
     return random.Random(seed)  # noqa: S311 - the same throws in every run; no secret
 
 
-def lots(tenant: Tenant, user_id: UUID) -> list[tuple[int, int, datetime | str]]:
-    """Amount, remaining and expiry of each lot, oldest first."""
-    rows = tenant.rows(
-        """
-        SELECT amount, remaining, nullif(expires_at, 'infinity') AS expires_at FROM lots
-        WHERE company_id = %(company_id)s AND user_id = %(user_id)s ORDER BY id
-        """,
-        user_id=user_id,
-    )
-    return [(row["amount"], row["remaining"], row["expires_at"]) for row in rows]
-
-
-def burned(tenant: Tenant, user_id: UUID) -> list[tuple[int, int, int]]:
-    """(version of the entry, amount of the lot, points taken from it), in the order of entries and lots."""
-    rows = tenant.rows(
-        """
-        SELECT e.version, l.amount AS lot, a.amount FROM allocations a
-        JOIN entries e ON e.company_id = a.company_id AND e.id = a.entry_id
-        JOIN lots l ON l.company_id = a.company_id AND l.id = a.lot_id
-        WHERE a.company_id = %(company_id)s AND e.user_id = %(user_id)s ORDER BY e.version, l.id
-        """,
-        user_id=user_id,
-    )
-    return [(row["version"], row["lot"], row["amount"]) for row in rows]
-
-
 def test_an_earning_is_an_entry_a_lot_and_a_balance(tenant: Tenant) -> None:
     tenant.set_clock(NOW)
     ada = tenant.add_user("ada")
@@ -66,7 +40,7 @@ def test_an_earning_is_an_entry_a_lot_and_a_balance(tenant: Tenant) -> None:
         "company_id": tenant.id, "user_id": ada, "balance": 25, "debt": 0, "total_earned": 25, "total_spent": 0,
         "total_expired": 0, "total_reversed": 0, "version": 1, "next_expiry_at": instant("2030-02-28T12:00:00Z"),
     }  # fmt: skip
-    assert lots(tenant, ada) == [(25, 25, instant("2030-02-28T12:00:00Z"))]
+    assert tenant.lots(ada) == [(25, 25, instant("2030-02-28T12:00:00Z"))]
     (stored,) = tenant.entries(ada)
     assert (stored["program_version"], stored["created_at"]) == (1, NOW)
     (note,) = tenant.rows("SELECT * FROM entry_notes WHERE company_id = %(company_id)s")
@@ -77,7 +51,7 @@ def test_an_earning_is_an_entry_a_lot_and_a_balance(tenant: Tenant) -> None:
 def test_points_without_a_term_never_expire(tenant: Tenant) -> None:
     ada = tenant.add_user("ada")
     tenant.post({"user_id": ada, "points": 1, "expiry_months": None})
-    assert lots(tenant, ada) == [(1, 1, None)]
+    assert tenant.lots(ada) == [(1, 1, None)]
 
 
 def test_the_term_is_counted_on_the_companys_own_calendar(tenant: Tenant) -> None:
@@ -85,7 +59,7 @@ def test_the_term_is_counted_on_the_companys_own_calendar(tenant: Tenant) -> Non
     tenant.set_clock(instant("2030-01-30T23:30:00Z"))  # 31 January in Berlin
     ada = tenant.add_user("ada")
     tenant.post({"user_id": ada, "points": 1, "expiry_months": 1})
-    assert lots(tenant, ada) == [(1, 1, instant("2030-02-27T23:30:00Z"))]
+    assert tenant.lots(ada) == [(1, 1, instant("2030-02-27T23:30:00Z"))]
 
 
 def test_many_peoples_earnings_are_one_call(tenant: Tenant) -> None:
@@ -154,14 +128,11 @@ def test_debt_is_repaid_out_of_what_is_earned(tenant: Tenant) -> None:
     owe(tenant, ada, 30)
     tenant.post({"user_id": ada, "points": 10, "reference": "awd_1"})
     wallet = tenant.wallet(ada)
-    assert (wallet["balance"], wallet["debt"], wallet["total_earned"], wallet["total_reversed"]) == (0, 20, 10, -10)
+    assert (wallet["balance"], wallet["debt"], wallet["total_earned"], wallet["total_reversed"]) == (0, 20, 40, -10)
     tenant.post({"user_id": ada, "points": 50, "reference": "awd_2"}, {"user_id": ada, "points": 5})
     wallet = tenant.wallet(ada)
-    assert (wallet["balance"], wallet["debt"], wallet["total_earned"], wallet["total_reversed"]) == (35, 0, 65, -30)
-    changes = [
-        (e["type"], e["delta"], e["debt_delta"], e["balance_after"], e["debt_after"]) for e in tenant.entries(ada)
-    ]
-    assert changes == [
+    assert (wallet["balance"], wallet["debt"], wallet["total_earned"], wallet["total_reversed"]) == (35, 0, 95, -30)
+    assert tenant.changes(ada)[2:] == [
         ("REVERSAL", 0, 30, 0, 30),
         ("IMPORT", 10, 0, 10, 30),
         ("DEBT_REPAYMENT", -10, -10, 0, 20),
@@ -169,8 +140,10 @@ def test_debt_is_repaid_out_of_what_is_earned(tenant: Tenant) -> None:
         ("DEBT_REPAYMENT", -20, -20, 30, 0),
         ("IMPORT", 5, 0, 35, 0),
     ]
-    assert lots(tenant, ada) == [(10, 0, None), (50, 30, None), (5, 5, None)]
-    assert burned(tenant, ada) == [(3, 10, 10), (5, 50, 20)]
+    earned, repaid = tenant.entries(ada)[3:5]
+    assert (repaid["reference"], repaid["occasion"]) == (f"txn_{earned['id']}", "")
+    assert tenant.lots(ada)[1:] == [(10, 0, None), (50, 30, None), (5, 5, None)]
+    assert tenant.burned(ada)[1:] == [(5, 10, 10), (7, 50, 20)]
     assert books.faults(tenant.superuser, tenant.id) == []
 
 
@@ -179,46 +152,143 @@ def test_points_given_by_hand_repay_debt_too(tenant: Tenant) -> None:
     owe(tenant, ada, 30)
     answer = tenant.adjust("ada", 20)
     assert (answer.status, answer.json["delta"], answer.json["balance_after"]) == (201, 20, 20)
+    assert (answer.json["debt_delta"], answer.json["debt_after"]) == (0, 30)
     assert (tenant.wallet(ada)["balance"], tenant.wallet(ada)["debt"]) == (0, 10)
     assert books.faults(tenant.superuser, tenant.id) == []
 
 
 def owe(tenant: Tenant, user_id: UUID, points: int) -> None:
-    """A debt, as the reversal of an award that was spent leaves it."""
-    with tenant.superuser.transaction():
-        parameters = {"company_id": tenant.id, "user_id": user_id, "points": points}
-        tenant.superuser.execute(
-            "INSERT INTO wallets (company_id, user_id, debt, version)"
-            " VALUES (%(company_id)s, %(user_id)s, %(points)s, 1)",
-            parameters,
-        )
+    """A debt: an earning that was taken back after it had been spent."""
+    award = {"user_id": user_id, "points": points, "reference": "awd_0"}
+    tenant.post(award)
+    tenant.adjust("ada", -points)
+    tenant.post({**award, "type": "REVERSAL"})
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("balance = balance - 31", "points_not_negative_ck"),
+        ("debt = -1", "points_not_negative_ck"),
+        ("total_earned = -1", "points_not_negative_ck"),
+        ("total_spent = 1", "outflow_not_positive_ck"),
+        ("total_expired = 1", "outflow_not_positive_ck"),
+        ("total_reversed = 1", "outflow_not_positive_ck"),
+        ("debt = 1", "wallets_balance_or_debt_ck"),
+        ("total_earned = total_earned + 1", "wallets_totals_ck"),
+        ("balance = 20", "wallets_totals_ck"),
+    ],
+)
+def test_a_wallet_that_contradicts_itself_cannot_be_stored(
+    tenant: Tenant, change: LiteralString, constraint: str
+) -> None:
+    ada = tenant.add_user("ada")
+    tenant.post({"user_id": ada, "points": 30})
+    statement = sql.SQL("UPDATE wallets SET {} WHERE company_id = %s").format(sql.SQL(change))
+    with pytest.raises(psycopg.errors.CheckViolation) as refused:
+        tenant.superuser.execute(statement, (tenant.id,))
+    assert refused.value.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("remaining = -1", "points_not_negative_ck"),
+        ("remaining = amount + 1", "lots_remaining_ck"),
+        ("amount = 0, remaining = 0", "lots_remaining_ck"),
+    ],
+)
+def test_a_lot_that_contradicts_itself_cannot_be_stored(tenant: Tenant, change: LiteralString, constraint: str) -> None:
+    ada = tenant.add_user("ada")
+    tenant.post({"user_id": ada, "points": 30})
+    statement = sql.SQL("UPDATE lots SET {} WHERE company_id = %s").format(sql.SQL(change))
+    with pytest.raises(psycopg.errors.CheckViolation) as refused:
+        tenant.superuser.execute(statement, (tenant.id,))
+    assert refused.value.diag.constraint_name == constraint
+
+
+@pytest.mark.parametrize(
+    ("columns", "constraint"),
+    [
+        ({"type": "GIFT"}, "entries_type_ck"),
+        ({"delta": 0}, "entries_delta_ck"),
+        ({"debt_delta": 1}, "entries_debt_ck"),
+        ({"type": "EXPIRY", "delta": -1, "debt_delta": -1}, "entries_debt_ck"),
+        ({"type": "REINSTATEMENT", "debt_delta": -1}, "entries_debt_ck"),
+        ({"balance_after": -1}, "points_not_negative_ck"),
+        ({"debt_after": -1}, "points_not_negative_ck"),
+        ({"version": 1}, "entries_version_uq"),
+        ({"reference": "awd_1"}, "entries_once_uq"),
+        ({"user_id": UUID(int=0)}, "entries_wallet_fk"),
+    ],
+)
+def test_an_entry_that_cannot_be_true_cannot_be_stored(
+    tenant: Tenant, columns: dict[str, object], constraint: str
+) -> None:
+    ada = tenant.add_user("ada")
+    tenant.post({"user_id": ada, "points": 30, "reference": "awd_1"})
+    entry = {
+        "company_id": tenant.id, "user_id": ada, "type": "IMPORT", "delta": 1, "debt_delta": 0, "balance_after": 31,
+        "debt_after": 0, "version": 2, "reference": "awd_2", **columns,
+    }  # fmt: skip
+    with pytest.raises(psycopg.errors.IntegrityError) as refused:
         tenant.superuser.execute(
             """
             INSERT INTO entries (company_id, user_id, type, delta, debt_delta, balance_after, debt_after, version,
                 reference, effective_at, created_at)
-            VALUES (%(company_id)s, %(user_id)s, 'REVERSAL', 0, %(points)s, 0, %(points)s, 1, 'awd_0',
-                clock_timestamp(), clock_timestamp())
+            VALUES (%(company_id)s, %(user_id)s, %(type)s, %(delta)s, %(debt_delta)s, %(balance_after)s,
+                %(debt_after)s, %(version)s, %(reference)s, clock_timestamp(), clock_timestamp())
             """,
-            parameters,
+            entry,
         )
+    assert refused.value.diag.constraint_name == constraint
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "balance = balance - 31",
-        "debt = -1",
-        "debt = 1",
-        "total_earned = total_earned + 1",
-        "balance = 20",
-    ],
-)
-def test_a_wallet_that_contradicts_itself_cannot_be_stored(tenant: Tenant, change: LiteralString) -> None:
-    ada = tenant.add_user("ada")
-    tenant.post({"user_id": ada, "points": 30})
-    statement = sql.SQL("UPDATE wallets SET {} WHERE company_id = %s").format(sql.SQL(change))
-    with pytest.raises(psycopg.errors.CheckViolation):
-        tenant.superuser.execute(statement, (tenant.id,))
+def test_one_posting_alone_is_what_it_is_among_others(tenant: Tenant) -> None:
+    """`post_entry` and `post_entries` book the same rows, and answer the same where they book none."""
+    tenant.set_clock(NOW)
+    alone, among = tenant.add_user("alone"), tenant.add_user("among")
+    for posting in (
+        {"type": "IMPORT", "points": 10, "reference": "one", "note": "hello", "program_version": 1},
+        {"type": "IMPORT", "points": 20, "reference": "two", "expiry_months": 1, "priority": 50},
+        {"type": "IMPORT", "points": 99, "reference": "one"},
+        {"type": "REVERSAL", "points": 15, "reference": "two", "occasion": "rfd_1", "note": "sorry"},
+        {"type": "REVERSAL", "points": 99, "reference": "two", "occasion": "rfd_2"},
+        {"type": "REVERSAL", "points": 1, "reference": "two", "occasion": "rfd_3"},
+        {"type": "REINSTATEMENT", "points": 7, "reference": "two", "expiry_months": 2, "priority": 1},
+        {"type": "REINSTATEMENT", "points": 1, "reference": "none"},
+    ):
+        reference = posting["reference"]
+        (expected,) = tenant.post({**posting, "user_id": among, "reference": f"{reference} among"})
+        (entry_id,) = one(tenant, {**posting, "user_id": alone, "reference": f"{reference} alone"})
+        assert (entry_id is None) == (expected is None)
+    assert tenant.changes(alone) == tenant.changes(among)
+    assert tenant.lots(alone) == tenant.lots(among)
+    assert tenant.burned(alone) == tenant.burned(among)
+    assert {**tenant.wallet(alone), "user_id": among} == tenant.wallet(among)
+    own = ("type", "occasion", "program_version", "effective_at", "created_at")
+    assert [tuple(e[column] for column in own) for e in tenant.entries(alone)] == [
+        tuple(e[column] for column in own) for e in tenant.entries(among)
+    ]
+    notes = tenant.rows("SELECT note FROM entry_notes WHERE company_id = %(company_id)s ORDER BY entry_id")
+    assert [row["note"] for row in notes] == ["hello", "hello", "sorry", "sorry"]
+    assert books.faults(tenant.superuser, tenant.id) == []
+
+
+def one(tenant: Tenant, posting: dict[str, object]) -> tuple[int | None]:
+    parameters = {
+        "company_id": tenant.id, "occasion": "", "note": None, "program_version": None, "expiry_months": None,
+        "priority": 100, **posting,
+    }  # fmt: skip
+    cursor = tenant.connection("app").execute(
+        """
+        SELECT post_entry(%(company_id)s, %(user_id)s, %(type)s, %(points)s, %(reference)s, %(occasion)s, %(note)s,
+            %(program_version)s, %(expiry_months)s, %(priority)s::smallint)
+        """,
+        parameters,
+    )
+    (row,) = cursor.fetchall()
+    return row
 
 
 def test_points_are_spent_by_priority_then_expiry_then_age(tenant: Tenant) -> None:
@@ -228,12 +298,12 @@ def test_points_are_spent_by_priority_then_expiry_then_age(tenant: Tenant) -> No
         tenant.post({"user_id": ada, "points": points, "priority": priority, "expiry_months": months})
     option = tenant.add_option(cost=1)
     assert tenant.redeem("ada", option, 20).status == 201
-    assert burned(tenant, ada) == [(6, 13, 13), (6, 14, 7)]
+    assert tenant.burned(ada) == [(6, 13, 13), (6, 14, 7)]
     assert tenant.redeem("ada", option, 30).status == 201
     assert tenant.adjust("ada", -4).status == 201
-    assert burned(tenant, ada)[2:] == [(7, 12, 8), (7, 14, 7), (7, 15, 15), (8, 12, 4)]
+    assert tenant.burned(ada)[2:] == [(7, 12, 8), (7, 14, 7), (7, 15, 15), (8, 12, 4)]
     assert tenant.redeem("ada", option, 11).status == 201
-    assert lots(tenant, ada) == [(amount, 0, expires_at) for amount, _, expires_at in lots(tenant, ada)]
+    assert tenant.lots(ada) == [(amount, 0, expires_at) for amount, _, expires_at in tenant.lots(ada)]
     assert tenant.wallet(ada)["balance"] == 0
     assert books.faults(tenant.superuser, tenant.id) == []
 
@@ -304,9 +374,9 @@ def test_giving_and_taking_by_hand(tenant: Tenant) -> None:
         "debt_after": 0, "version": 1, "ref": entry["reference"], "note": "by hand",
         "effective_at": "2030-01-31T12:00:00.000000Z", "created_at": "2030-01-31T12:00:00.000000Z",
     }  # fmt: skip
-    assert lots(tenant, ada) == [(30, 30, instant("2031-01-31T12:00:00Z"))], "the program's term"
+    assert tenant.lots(ada) == [(30, 30, instant("2031-01-31T12:00:00Z"))], "the program's term"
     assert tenant.adjust("ada", 5, expires_at=instant("2030-02-01T00:00:00Z")).status == 201
-    assert lots(tenant, ada)[1:] == [(5, 5, instant("2030-02-01T00:00:00Z"))]
+    assert tenant.lots(ada)[1:] == [(5, 5, instant("2030-02-01T00:00:00Z"))]
     taken = tenant.adjust("ada", -12)
     assert (taken.status, taken.json["delta"], taken.json["balance_after"]) == (201, -12, 23)
     assert tenant.remaining(ada) == [23, 0]

@@ -44,6 +44,7 @@ TABLES = {
             "activations allocations api_keys clicks companies entries entry_notes inbox_events lots"
             " privacy_keys quota_grants"
             " redemptions signups usage_counters usages wallets job_runs job_setbacks"
+            " chain_heads integrity_checks sealing seals"
         ),
         "I": "activity outbox_events provider_endpoints",
         "SI": "program_versions touch_decisions",
@@ -57,10 +58,14 @@ TABLES = {
             "activations allocations clicks codes companies entries entry_notes features lots plan_limits plans"
             " privacy_keys"
             " program_versions quota_grants redemption_options redemptions signups usage_counters usages users wallets"
+            " chain_heads sealing seals"
         ),
         "I": "activity outbox_events",
         "SI": "job_runs touch_decisions",
-        "SIU": "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touches",
+        "SIU": (
+            "audits awards identity_links inbox_events integrity_checks object_links payments referrals subscriptions"
+            " takebacks touches"
+        ),
         "SIUD": "job_leases job_setbacks",
     },
     "ledger": {
@@ -69,8 +74,9 @@ TABLES = {
             " usages"
         ),
         "I": "activity outbox_events",
-        "SI": "allocations entries entry_notes idempotent_answers quota_grants redemptions",
-        "SIU": "lots wallets",
+        "SI": "allocations entries entry_notes idempotent_answers quota_grants redemptions seals",
+        "SU": "sealing",
+        "SIU": "chain_heads lots wallets",
     },
 }
 
@@ -113,14 +119,16 @@ FUNCTIONS = {
     "app": (f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage day_start take_hit"),
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption day_start"
-        " next_inbox_attempt take_hit"
+        " next_inbox_attempt take_hit entry_digest"
     ),
-    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots is_set_aside next_inbox_attempt",
+    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots is_set_aside next_inbox_attempt"
+    " entry_digest seal_entries",
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} redeem refund_redemption adjust_points"
         " append_entry"
         " book_due_expiry book_posting book_reversal burn_lots lock_wallet repay_debt reversible save_wallet wallet_at"
         " expire_due_lots is_set_aside"
+        " chain_hash chain_link entry_digest rebuild_wallets seal_entries"
     ),
 }
 ROLES = sorted(TABLES)

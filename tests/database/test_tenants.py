@@ -14,6 +14,7 @@ OF_NO_COMPANY = {
     "privacy_keys": "hashes of all companies are made with one key per deployment",
     "job_leases": "a job runs for all companies of the deployment",
     "job_runs": "a job runs for all companies of the deployment",
+    "sealing": "entries are sealed in the order of their transactions, whichever company they are of",
     "schema_migrations": "the schema belongs to the deployment",
 }
 
@@ -27,6 +28,7 @@ UNGUARDED = {
     ("clicks", "code_id"): "both are copied from one codes row; a check would make a viral code's row hot (0002)",
     ("clicks", "chain_id"): "the first click of a chain; nothing references clicks (RULES.md §10)",
     ("referrals", "click_id"): "nothing references clicks (RULES.md §10)",
+    ("seals", "entry_id"): "evidence must outlive what it is evidence of (0010)",
     ("signups", "click_id"): "nothing references clicks (RULES.md §10)",
     ("codes", "campaign_id"): "there are no campaigns yet",
     ("referrals", "campaign_id"): "there are no campaigns yet",

@@ -51,19 +51,22 @@ def firm(reached_through_proxy: str) -> Iterator[Company]:
     firm.ok("POST", "/v1/users/ada/points", {"points": 100, "note": ""}, key="points")
     option = {"kind": "quota", "name": "Calls", "feature": "ai_calls", "quantity": 5, "cost_points": 10}
     firm.line["option"] = firm.ok("POST", "/v1/redemption-options", option)["id"]
-    firm.ok("POST", "/v1/users/ada/redemptions", {"option_id": firm.line["option"]}, key="first")
+    bought = firm.ok("POST", "/v1/users/ada/redemptions", {"option_id": firm.line["option"]}, key="first")
+    firm.line["redemption"] = bought["id"]
     firm.line["code"] = code
     yield firm
     firm.close()
 
 
 def post(path: str, body: dict[str, object], *, key: bool = False, method: str = "POST") -> Callable[[Company], Answer]:
-    """A request that is the same each time it is sent; `$code` and `$option` stand for the firm's."""
+    """A request that is the same each time it is sent; `$code`, `$option` and `$redemption` stand for the firm's."""
     name = uuid4().hex if key else None
 
     def send(firm: Company) -> Answer:
         text = json.dumps(body).replace("$code", firm.line["code"]).replace("$option", firm.line["option"])
-        to, headers = path.replace("$code", firm.line["code"]), {"idempotency-key": name} if name else None
+        to, headers = path, {"idempotency-key": name} if name else None
+        for mark in ("code", "redemption"):
+            to = to.replace(f"${mark}", firm.line[mark])
         return firm.api.send(method, to, json.loads(text), headers=headers)
 
     return send
@@ -89,9 +92,13 @@ WRITES = {
         post("/v1/users/ada/redemptions", {"option_id": "$option"}, key=True), b"redeem(", 201,
         {"redemptions": 1, "entries": 1, "quota_grants": 1, "allocations": 1, "idempotent_answers": 1},
     ),
+    "refund": (
+        post("/v1/redemptions/$redemption/refund", {}, key=True), b"refund_redemption(", 200,
+        {"entries": 1, "allocations": 2, "idempotent_answers": 1},  # of two lots: the referral's and the gift's
+    ),
     "points given": (
         post("/v1/users/ada/points", {"points": 7, "note": ""}, key=True), b"adjust_points(", 201,
-        {"entries": 1, "lots": 1, "idempotent_answers": 1},
+        {"entries": 1, "entry_notes": 1, "lots": 1, "idempotent_answers": 1},
     ),
     "use": (
         post("/v1/users/ada/usage", {"feature": "ai_calls"}, key=False), b"consume_usage(", 200,

@@ -122,6 +122,7 @@ def kill_at(
 ) -> None:
     """Send an order, and end its connection when it is about to write to a table."""
     with psycopg.connect(cluster.superuser_url(setup.DATABASE)) as holder, ThreadPoolExecutor(1) as thread:
+        tellers.be_patient(connection)
         holder.execute(sql.SQL("LOCK TABLE goodword.{} IN SHARE MODE").format(sql.Identifier(table)))
         working = thread.submit(connection.execute, order.statement, order.parameters)
         try:

@@ -75,12 +75,15 @@ def test_points_given_or_taken_are_one_trip(watched: Company, trips: Callable[..
 
 
 @pytest.mark.usefixtures("ada")
-def test_a_redemption_and_a_use_are_one_trip_each(watched: Company, trips: Callable[..., int]) -> None:
+def test_a_redemption_its_refund_and_a_use_are_one_trip_each(watched: Company, trips: Callable[..., int]) -> None:
     option = {"kind": "quota", "name": "Calls", "feature": "ai_calls", "quantity": 5, "cost_points": 10}
     body = {"option_id": watched.ok("POST", "/v1/redemption-options", option)["id"]}
-    keys = iter(["buy-1", "buy-2"])
-    assert trips(lambda: watched.ok("POST", "/v1/users/ada/redemptions", body, key=next(keys))) == 1
+    keys, bought = iter(["buy-1", "buy-2"]), []
+    redemptions = "/v1/users/ada/redemptions"
+    assert trips(lambda: bought.append(watched.ok("POST", redemptions, body, key=next(keys))["id"])) == 1
     assert trips(lambda: watched.ok("POST", "/v1/users/ada/usage", {"feature": "ai_calls"})) == 1
+    refunds = iter([f"/v1/redemptions/{each}/refund" for each in bought])
+    assert trips(lambda: watched.ok("POST", path := next(refunds), key=path)) == 1
 
 
 def test_a_signup_with_attribution_is_at_most_eight(watched: Company, ada: str, trips: Callable[..., int]) -> None:
@@ -125,4 +128,5 @@ def test_a_payment_with_all_its_effects_is_at_most_ten_and_its_duplicate_one(
 def test_reads_are_one_trip_or_two(watched: Company, trips: Callable[..., int]) -> None:
     assert trips(lambda: watched.ok("GET", "/v1/users/ada")) == 1
     assert trips(lambda: watched.ok("GET", "/v1/users/ada/entitlements")) == 1
+    assert trips(lambda: watched.ok("GET", "/v1/users/ada/statement?from=2026-01-01")) == 1
     assert trips(lambda: watched.ok("GET", "/v1/users/ada/balance")) <= 2

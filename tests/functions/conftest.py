@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from goodword.core import database
+from goodword.core.settings import settings
+from local.setup import Prepared
 from tests.support.companies import Company
 from tests.support.requests import Asked
 
@@ -37,3 +40,24 @@ def asked(server: str) -> Iterator[Asked]:
     company = Company.open(server)
     yield Asked(company)
     company.close()
+
+
+@pytest.fixture
+def as_jobs(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process as a scheduled function: its environment, and nothing kept from before or for after."""
+    names = {
+        "DATABASE_HOST": prepared.parameters["DatabaseHost"],
+        "DATABASE_PORT": prepared.parameters["DatabasePort"],
+        "DATABASE_NAME": prepared.parameters["DatabaseName"],
+        "DATABASE_USER": "goodword_jobs",
+        "DATABASE_IAM_AUTHENTICATION": "false",
+        "DATABASE_CA_FILE": "",
+        "PGPASSFILE": prepared.environment["PGPASSFILE"],
+    }
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    database.forget_connection()
+    yield
+    settings.cache_clear()
+    database.forget_connection()

@@ -1,32 +1,21 @@
 """Expiry: exact without the job; the job only books, once, whoever runs it and how often."""
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
-from goodword.core import database, jobs
-from goodword.core.settings import settings
+from goodword.core import jobs
 from goodword.points import expiry
-from local.client import Client
-from local.setup import Prepared
 from tests.support.companies import Company
+from tests.support.jobs import Remaining, run_job
 
 START = datetime(2031, 1, 31, 12, tzinfo=UTC)
 A_YEAR_LATER = datetime(2032, 1, 31, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-JOB = "/_local/functions/ExpirePointsFunction/invocations"
-
-
-def run_job(url: str) -> Any:  # noqa: ANN401 - the function's JSON
-    client = Client(url)
-    answer = client.send("POST", JOB, {})
-    client.close()
-    assert answer.status == 200, answer.raw
-    return answer.json
+JOB = "ExpirePointsFunction"
 
 
 def give(company: Company, user: str, points: int, key: str, expires_at: datetime | None = None) -> None:
@@ -69,12 +58,12 @@ def test_a_month_end_is_clamped(company: Company) -> None:
 def test_the_job_books_what_a_read_already_saw_and_twice_is_once(ada: Company) -> None:
     ada.set_clock(A_YEAR_LATER + timedelta(days=3))
     before = ada.ok("GET", "/v1/users/ada/balance")
-    assert run_job(ada.url)["points"] >= 40
+    assert run_job(ada.url, JOB)["points"] >= 40
     booked = expiries(ada, "ada")
     assert [(entry["delta"], entry["balance_after"]) for entry in booked] == [(-40, 0)]
     after = ada.ok("GET", "/v1/users/ada/balance")
     assert {**after, "as_of": None} == {**before, "as_of": None}
-    assert run_job(ada.url)["wallets"] == 0
+    assert run_job(ada.url, JOB)["wallets"] == 0
     assert expiries(ada, "ada") == booked
     yesterday = (A_YEAR_LATER - MICROSECOND).isoformat().replace("+00:00", "Z")
     assert ada.ok("GET", f"/v1/users/ada/balance?as_of={yesterday}")["balance"] == 40
@@ -88,7 +77,7 @@ def test_an_expiry_is_dated_by_the_lot_and_one_entry_is_booked_per_instant(
     give(ada, "ada", 4, "b", early)
     give(ada, "ada", 5, "c", late)
     ada.set_clock(START + timedelta(days=30))
-    run_job(ada.url)
+    run_job(ada.url, JOB)
     rows = superuser.execute(
         "SELECT delta, effective_at FROM entries WHERE company_id = %(id)s AND type = 'EXPIRY' ORDER BY version",
         {"id": ada.id},
@@ -101,12 +90,12 @@ def test_runs_at_the_same_time_book_once(ada: Company) -> None:
         ada.sign_up(f"user-{number}")
         give(ada, f"user-{number}", 10, f"gift-{number}")
     ada.set_clock(A_YEAR_LATER)
-    runs = [threading.Thread(target=run_job, args=(ada.url,)) for _ in range(6)]
+    runs = [threading.Thread(target=run_job, args=(ada.url, JOB)) for _ in range(6)]
     for run in runs:
         run.start()
     for run in runs:
         run.join()
-    run_job(ada.url)
+    run_job(ada.url, JOB)
     for number in range(20):
         assert [entry["delta"] for entry in expiries(ada, f"user-{number}")] == [-10]
 
@@ -122,46 +111,15 @@ def test_what_cannot_be_booked_is_set_aside_and_named_and_the_others_go_on(
         {"id": ada.id},
     )
     ada.set_clock(A_YEAR_LATER)
-    summary = run_job(ada.url)
+    summary = run_job(ada.url, JOB)
     assert f"{broken}: 23514" in summary["set_aside"]
     assert summary["complete"]
     assert [entry["delta"] for entry in expiries(ada, "ada")] == [-40]
-    assert run_job(ada.url)["set_aside"] == []
+    assert run_job(ada.url, JOB)["set_aside"] == []
     row = superuser.execute(
         "SELECT item, error, attempts FROM job_setbacks WHERE company_id = %(id)s", {"id": ada.id}
     ).fetchone()
     assert row == (broken, "23514", 1)
-
-
-class Remaining:
-    """A Lambda context with so many milliseconds left."""
-
-    def __init__(self, milliseconds: int) -> None:
-        self._milliseconds = milliseconds
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self._milliseconds
-
-
-@pytest.fixture
-def as_jobs(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process as the function itself: its environment, and nothing kept from before or for after."""
-    names = {
-        "DATABASE_HOST": prepared.parameters["DatabaseHost"],
-        "DATABASE_PORT": prepared.parameters["DatabasePort"],
-        "DATABASE_NAME": prepared.parameters["DatabaseName"],
-        "DATABASE_USER": "goodword_jobs",
-        "DATABASE_IAM_AUTHENTICATION": "false",
-        "DATABASE_CA_FILE": "",
-        "PGPASSFILE": prepared.environment["PGPASSFILE"],
-    }
-    for name, value in names.items():
-        monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    database.forget_connection()
-    yield
-    settings.cache_clear()
-    database.forget_connection()
 
 
 @pytest.mark.usefixtures("as_jobs")
@@ -179,7 +137,7 @@ def test_a_run_is_skipped_while_another_holds_the_lease(superuser: psycopg.Conne
         "INSERT INTO job_leases VALUES ('expire_points', gen_random_uuid(), clock_timestamp() + interval '1 hour')"
     )
     try:
-        summary = jobs.run(expiry.JOB, Remaining(900_000), expiry.batch)
+        summary = jobs.run(expiry.JOB, Remaining(), expiry.batch)
     finally:
         superuser.execute("DELETE FROM job_leases")
     assert summary["skipped"] == "another run holds the lease"
@@ -187,6 +145,6 @@ def test_a_run_is_skipped_while_another_holds_the_lease(superuser: psycopg.Conne
 
 @pytest.mark.usefixtures("as_jobs")
 def test_every_run_leaves_a_row(superuser: psycopg.Connection) -> None:
-    summary = jobs.run(expiry.JOB, Remaining(900_000), expiry.batch)
+    summary = jobs.run(expiry.JOB, Remaining(), expiry.batch)
     row = superuser.execute("SELECT summary FROM job_runs ORDER BY started_at DESC LIMIT 1").fetchone()
     assert row == (summary,)

@@ -82,6 +82,36 @@ _REMAINING = """
         SELECT coalesce(sum(amount), 0) FROM allocations a WHERE a.company_id = l.company_id AND a.lot_id = l.id)
 """
 
+_TERMS = """
+    SELECT 'entry ' || e.id
+        || CASE e.type WHEN 'EXPIRY' THEN ' let expire what had not expired' ELSE ' took what had expired' END
+    FROM allocations a
+    JOIN entries e ON e.company_id = a.company_id AND e.id = a.entry_id
+    JOIN lots l ON l.company_id = a.company_id AND l.id = a.lot_id
+    WHERE a.company_id = %(company_id)s AND a.amount > 0 AND (e.type = 'EXPIRY') <> (l.expires_at <= e.effective_at)
+"""
+
+_TAKEN_BACK = """
+    SELECT 'user ' || user_id || ' has more of ' || reference || ' taken back than given, or given back than taken'
+    FROM (
+        SELECT user_id, reference,
+            coalesce(sum(debt_delta - delta) FILTER (WHERE type = 'REVERSAL'), 0) AS taken,
+            coalesce(sum(delta) FILTER (WHERE type = 'REINSTATEMENT'), 0) AS given_back,
+            coalesce(sum(delta) FILTER (WHERE delta > 0 AND type <> 'REDEMPTION_REFUND'), 0) AS given
+        FROM entries WHERE company_id = %(company_id)s GROUP BY user_id, reference
+    ) AS sums
+    WHERE taken > given OR given_back > taken
+"""
+
+_REPAYMENTS = """
+    SELECT 'entry ' || repaid.id || ' repays no debt out of the points that came in before it'
+    FROM entries repaid
+    LEFT JOIN entries e ON e.company_id = repaid.company_id AND 'txn_' || e.id = repaid.reference
+    WHERE repaid.company_id = %(company_id)s AND repaid.type = 'DEBT_REPAYMENT'
+        AND (repaid.delta = repaid.debt_delta AND repaid.delta < 0 AND e.user_id = repaid.user_id AND e.delta > 0
+            AND e.version < repaid.version AND e.effective_at = repaid.effective_at) IS NOT TRUE
+"""
+
 _AWARDS = """
     SELECT coalesce('award ' || a.id, 'entry ' || e.id) || ': a booked award and its one entry do not agree'
     FROM (SELECT * FROM awards WHERE company_id = %(company_id)s AND entry_id IS NOT NULL) a
@@ -102,7 +132,7 @@ _STATUSES = """
 """
 
 # What an award still gives is what was booked for it; points that had expired could be neither taken nor owed.
-_TAKEN_BACK = """
+_AWARDS_TAKEN_BACK = """
     SELECT coalesce('award ' || a.id, booked.reference) || ': what is left of an award is not what its entries come to'
     FROM (SELECT * FROM awards WHERE company_id = %(company_id)s AND entry_id IS NOT NULL) a
     FULL JOIN (
@@ -136,6 +166,17 @@ _REFUNDS = """
     WHERE (r.user_id, r.cost_points, r.refunded_at) IS DISTINCT FROM (e.user_id, e.delta, e.effective_at)
 """
 
+_REFILLED = """
+    SELECT 'redemption ' || id || ' did not give back into the lots it took from'
+    FROM (
+        SELECT r.id, a.lot_id, sum(a.amount) AS kept FROM redemptions r
+        JOIN entries e ON e.company_id = r.company_id AND e.reference = public_id('red', r.id)
+        JOIN allocations a ON a.company_id = e.company_id AND a.entry_id = e.id
+        WHERE r.company_id = %(company_id)s AND r.status = 'refunded' GROUP BY r.id, a.lot_id
+    ) AS by_lot
+    WHERE kept <> 0
+"""
+
 _QUOTA = """
     SELECT coalesce('redemption ' || r.id, 'quota ' || q.redemption_id) || ': a redemption and its quota do not agree'
     FROM (
@@ -166,8 +207,8 @@ _USAGES = """
 """
 
 _CHECKS = (
-    _WALLETS, _LOTS_OF_WALLETS, _NEXT_EXPIRY, _RUNNING, _EARNINGS, _OUTFLOWS, _REMAINING, _AWARDS, _STATUSES,
-    _TAKEN_BACK, _REDEMPTIONS, _REFUNDS, _QUOTA, _USAGES,
+    _WALLETS, _LOTS_OF_WALLETS, _NEXT_EXPIRY, _RUNNING, _EARNINGS, _OUTFLOWS, _REMAINING, _TERMS, _TAKEN_BACK,
+    _REPAYMENTS, _AWARDS, _STATUSES, _AWARDS_TAKEN_BACK, _REDEMPTIONS, _REFUNDS, _REFILLED, _QUOTA, _USAGES,
 )  # fmt: skip
 
 

@@ -112,6 +112,12 @@ TABLE: dict[str, Row] = {
     "attribute_signup__with_unknown_code": Row(
         201, {"attribution": {"outcome": "rejected", "reason": "unknown_code"}, "referral": None}, SIGNED_UP
     ),
+    "audit_ledger__hourly": Row(
+        None,
+        {"job": "audit_ledger", "set_aside": [], "complete": True, "skipped": None},
+        # Ben's signup earned points for two; Ada was given some twice, and spent the latter
+        {"seals": 5, "chain_heads": 1},
+    ),
     "check_access__consume": Row(
         200,
         {"feature": "weight_entries", "allowed": True, "used": 2, "limit": 30, "remaining": 28},
@@ -201,6 +207,7 @@ TABLE: dict[str, Row] = {
     "redeem_points__transactions": Row(200, {"has_more": False}),
     "serve_users__all_referrals": Row(200, {"has_more": False}),
     "serve_users__awards": Row(200, {"has_more": False}),
+    "report_insight__integrity": Row(200, {"ok": True, "head": None}),
     "serve_users__circle": Row(200, {"has_more": False}),
     "serve_users__explain_award": Row(
         200,

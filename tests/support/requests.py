@@ -134,6 +134,7 @@ REQUESTS: dict[str, Good] = {
         idempotent=True,
     ),
     "POST /v1/redemptions/{id}/refund": Good("/v1/redemptions/{redemption_id}/refund", idempotent=True),
+    "GET /v1/integrity": Good("/v1/integrity"),
     "GET /v1/test-clock": Good("/v1/test-clock"),
     "PUT /v1/test-clock": Good("/v1/test-clock", {"now": "2027-01-15T12:00:00Z"}),
     "POST /v1/provider-endpoints": Good(

@@ -96,6 +96,12 @@ def url_of(prepared: Prepared, role: str) -> str:
     )
 
 
+def be_patient(connection: Connection) -> None:
+    """Let a role wait as long as it takes: many clients on a busy machine are no fault."""
+    connection.execute("SET lock_timeout = 0")
+    connection.execute("SET statement_timeout = 0")
+
+
 class Window:
     """A place where tellers work: the database, and the lock they begin at."""
 
@@ -144,6 +150,7 @@ class _Till:
             try:
                 if self._connection is None:
                     self._connection = psycopg.connect(self._url, autocommit=True, prepare_threshold=None)
+                    be_patient(self._connection)
                 return self._connection.execute(statement, parameters).fetchall()
             except psycopg.OperationalError:
                 if self._connection is not None and not self._connection.closed:

@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from goodword.access import entitlements
 from goodword.core import ids
 from goodword.points import ledger, redemptions
+from goodword.points.ledger import Balance
 from local import setup
 from local.setup import Prepared
 
@@ -41,6 +42,8 @@ _POSTED = """
     SELECT id, user_id, type, delta, debt_delta, balance_after, debt_after, version, reference, occasion, effective_at
     FROM entries WHERE company_id = %(company_id)s AND id = ANY (%(ids)s)
 """
+
+_EXPIRE = "SELECT count(*) FROM expire_due_lots(100) WHERE points > 0 AND error IS NULL"
 
 
 class Answer(NamedTuple):
@@ -76,6 +79,13 @@ class Tenant:
     def twin(self) -> "Tenant":
         """The same company over connections of its own, for a client at the same time."""
         return Tenant(self.line, self._as_role, self.superuser)
+
+    def patient_twin(self, role: str) -> "Tenant":
+        """A twin that waits for locks as long as it takes, as that role."""
+        twin = self.twin()
+        twin.connection(role).execute("SET lock_timeout = 0")
+        twin.connection(role).execute("SET statement_timeout = 0")
+        return twin
 
     def connection(self, role: str) -> Connection:
         """The kept connection of a role, in autocommit."""
@@ -158,6 +168,23 @@ class Tenant:
         own = {"user_id": external_id, "feature": feature, "quantity": quantity}
         return self._one_trip("app", entitlements.CONSUME, {**own, "usage": ids.new_id()}, own, key)
 
+    def book_expiry(self) -> None:
+        """Run the job until it finds nothing more to book, in any company."""
+        jobs = self.connection("jobs")
+        while _only(jobs.execute(_EXPIRE).fetchall()) != (0,):
+            pass
+
+    def balance(self, external_id: str, as_of: datetime | None = None) -> Balance:
+        """What a user is told."""
+        (told,) = self.balances((external_id, as_of))
+        return told
+
+    def balances(self, *asked: tuple[str, datetime | None]) -> list[Balance]:
+        """What users are told, all of them in one trip."""
+        with self.transaction("app") as connection:
+            answers = [ledger.ask_balance(connection, self.id, user, as_of) for user, as_of in asked]
+            return [answer() for answer in answers]
+
     def rows(self, query: LiteralString, **parameters: object) -> list[dict[str, Any]]:
         """Rows as nobody in production sees them; `%(company_id)s` is given."""
         cursor = self.superuser.cursor(row_factory=dict_row)
@@ -184,6 +211,35 @@ class Tenant:
             user_id=user_id,
         )
         return [lot["remaining"] for lot in lots]
+
+    def changes(self, user_id: UUID) -> list[tuple[str, int, int, int, int]]:
+        """Each entry's type, delta, debt_delta, balance_after and debt_after, oldest first."""
+        columns = ("type", "delta", "debt_delta", "balance_after", "debt_after")
+        return [tuple(entry[column] for column in columns) for entry in self.entries(user_id)]
+
+    def lots(self, user_id: UUID) -> list[tuple[int, int, datetime | None]]:
+        """Amount, remaining and expiry of each lot, oldest first."""
+        rows = self.rows(
+            """
+            SELECT amount, remaining, nullif(expires_at, 'infinity') AS expires_at FROM lots
+            WHERE company_id = %(company_id)s AND user_id = %(user_id)s ORDER BY id
+            """,
+            user_id=user_id,
+        )
+        return [(row["amount"], row["remaining"], row["expires_at"]) for row in rows]
+
+    def burned(self, user_id: UUID) -> list[tuple[int, int, int]]:
+        """(version of the entry, amount of the lot, points taken from it), in the order of entries and lots."""
+        rows = self.rows(
+            """
+            SELECT e.version, l.amount AS lot, a.amount FROM allocations a
+            JOIN entries e ON e.company_id = a.company_id AND e.id = a.entry_id
+            JOIN lots l ON l.company_id = a.company_id AND l.id = a.lot_id
+            WHERE a.company_id = %(company_id)s AND e.user_id = %(user_id)s ORDER BY e.version, l.id
+            """,
+            user_id=user_id,
+        )
+        return [(row["version"], row["lot"], row["amount"]) for row in rows]
 
     def spendable(self, user_id: UUID) -> int:
         """What a user may spend now, by the function that reads use."""

@@ -36,7 +36,7 @@ from goodword.core.errors import (
     invalid_fields,
 )
 from goodword.core.fields import EXTERNAL_ID, NoFields
-from goodword.core.observability import logger
+from goodword.core.observability import log_answer, logger
 
 LARGEST_BODY = 256 * 1024
 LARGEST_WEBHOOK = 1024 * 1024
@@ -291,15 +291,7 @@ class App:
         started = time.perf_counter()
         request = Request(event, largest_body=self._largest_body)
         response = self._respond(request)
-        logger.info(
-            "answered",
-            extra={
-                "route": request.route,
-                "status": response.status,
-                "request_id": request.request_id,
-                "milliseconds": round((time.perf_counter() - started) * 1000, 2),
-            },
-        )
+        log_answer(request.route, response.status, request.request_id, (time.perf_counter() - started) * 1000)
         return response.as_event()
 
     def _respond(self, request: Request) -> Response:

@@ -15,6 +15,8 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 from goodword.core import clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_LAST_62_BITS = (1 << 62) - 1
 
 # UUID() by itself takes other spellings of the same id, and digits of other alphabets
 _DIGITS = re.compile(r"[0-9a-f]{32}")
@@ -22,8 +24,9 @@ _DIGITS = re.compile(r"[0-9a-f]{32}")
 
 def new_id(at: datetime | None = None) -> UUID:
     """A new id carrying `at` (default: real time now)."""
-    milliseconds = ((at or clock.real_now()) - _EPOCH) // timedelta(milliseconds=1)
-    return UUID(int=milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62))
+    milliseconds = ((at or clock.real_now()) - _EPOCH) // _MILLISECOND
+    random = secrets.randbits(74)
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | random >> 62 << 64 | 0b10 << 62 | random & _LAST_62_BITS)
 
 
 def time_of(id_: UUID) -> datetime:

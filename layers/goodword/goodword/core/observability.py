@@ -5,6 +5,9 @@ import os
 import sys
 
 from aws_lambda_powertools import Logger, Metrics
+from pydantic_core import to_json
+
+from goodword.core import clock
 
 SERVICE = "goodword"
 
@@ -15,3 +18,23 @@ metrics = Metrics(namespace="Goodword", service=SERVICE)
 
 # leaving a pipeline whose statement failed is reported there as a warning; the failure itself reaches us anyway
 logging.getLogger("psycopg").setLevel(logging.ERROR)
+
+
+def log_answer(route: str, status: int, request_id: str, milliseconds: float) -> None:
+    """The line of every request as the logger would write it, in a third of the time: every client waits for it."""
+    if logger.log_level > logging.INFO:
+        return
+    now = clock.real_now()
+    line = {
+        "level": "INFO",
+        "message": "answered",
+        "timestamp": f"{now:%Y-%m-%d %H:%M:%S},{now.microsecond // 1000:03}+0000",
+        "service": SERVICE,
+        "route": route,
+        "status": status,
+        "request_id": request_id,
+        "milliseconds": round(milliseconds, 2),
+    }
+    if trace := os.environ.get("_X_AMZN_TRACE_ID"):
+        line["xray_trace_id"] = trace.partition(";")[0].removeprefix("Root=")
+    sys.stderr.write(to_json(line).decode() + "\n")

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import UUID
 
@@ -95,7 +96,13 @@ def normal_code(text: str) -> str:
 def is_counted(method: str, headers: Mapping[str, str]) -> bool:
     """Whether a request is a person's visit: not HEAD, not a prefetch, not a known bot."""
     purpose = f"{headers.get('sec-purpose', '')} {headers.get('purpose', '')}".lower()
-    return method != "HEAD" and "prefetch" not in purpose and not _BOTS.search(headers.get("user-agent", ""))
+    return method != "HEAD" and "prefetch" not in purpose and not _is_bot(headers.get("user-agent", ""))
+
+
+@lru_cache(maxsize=500)
+def _is_bot(user_agent: str) -> bool:
+    """Looked up for most visits: there are many visitors and few browsers."""
+    return _BOTS.search(user_agent) is not None
 
 
 def visit_of(code: str, method: str, headers: Mapping[str, str], cookies: Sequence[str], source_ip: str) -> Visit:
@@ -176,12 +183,21 @@ def record(connection: Connection, click_id: UUID, visited: Visit, key: PrivacyK
 
 def destination_with(destination: str, raw_query: str, click_id: UUID | None) -> str:
     """The destination with the visit's own parameters, none of which may overwrite one of the destination's."""
+    base, own, taken, fragment = _taken_apart(destination)
+    passed_on = [each for each in parse_qsl(raw_query, keep_blank_values=True) if each[0] not in taken]
+    click = f"{COOKIE}={ids.public('clk', click_id)}" if click_id else ""
+    query = "&".join(part for part in (own, urlencode(passed_on), click) if part)
+    return f"{base}?{query}{fragment}" if query else base + fragment
+
+
+@lru_cache(maxsize=500)
+def _taken_apart(destination: str) -> tuple[str, str, frozenset[str], str]:
+    """What comes before the query, the query, the names that a visit may not use, and the fragment with its #."""
     parts = urlsplit(destination)
     own = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != COOKIE]
-    taken = {name for name, _ in own} | {COOKIE, "key"}
-    passed_on = [each for each in parse_qsl(raw_query, keep_blank_values=True) if each[0] not in taken]
-    click = [(COOKIE, ids.public("clk", click_id))] if click_id else []
-    return urlunsplit(parts._replace(query=urlencode([*own, *passed_on, *click])))
+    base = urlunsplit(parts._replace(query="", fragment=""))
+    taken = frozenset({name for name, _ in own} | {COOKIE, "key"})
+    return base, urlencode(own), taken, f"#{parts.fragment}" if parts.fragment else ""
 
 
 def cookie(click_id: UUID, window_days: int) -> str:
