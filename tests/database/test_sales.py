@@ -14,8 +14,9 @@ from tests.support.waiting import wait_until_blocked
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 INTENT = PaymentSucceeded(
-    "intent:pi_1", ("pi_1", "ch_1", "cus_1"), None, None, None, "usd", 1900, 1900, NOW, None, stands_in_for="pi_1"
-)
+    "intent:pi_1", ("pi_1", "ch_1", "cus_1"), None, None, None, "usd", 1900, 1900, NOW - timedelta(minutes=1), None,
+    stands_in_for="pi_1",
+)  # fmt: skip
 CHARGE = ObjectsLinked(("pi_1", "ch_1"))
 INVOICE = PaymentSucceeded("in_1", ("in_1", "cus_1", "sub_1"), None, None, None, "usd", 1900, 1600, NOW, None)
 LINK = ObjectsLinked(("in_1", "pi_1"))
