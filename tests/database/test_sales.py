@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from goodword.referral import facts
+from goodword.referral import recording
 from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded, TakenBack
 from tests.support.tenants import AsRole, Tenant
 from tests.support.waiting import wait_until_blocked
@@ -43,7 +43,7 @@ def refunded(tenant: Tenant) -> str | None:
 def record(tenant: Tenant, *told: Fact) -> tuple[set[str], bool]:
     """Store facts; the people concerned, and whether money was parked."""
     with tenant.transaction("webhook") as connection:
-        concerned, parked = facts.record(connection, tenant.id, "stripe", told)
+        concerned, parked = recording.record(connection, tenant.id, "stripe", told)
     people = tenant.rows(
         "SELECT external_id FROM users WHERE company_id = %(company_id)s AND id = ANY (%(ids)s)", ids=concerned
     )
@@ -97,11 +97,11 @@ def test_a_part_and_its_sale_in_flight_together_do_not_miss_each_other(tenant: T
 
     def tell_of_the_sale() -> None:
         with another.transaction():
-            facts.record(another, tenant.id, "stripe", [sale])
+            recording.record(another, tenant.id, "stripe", [sale])
 
     other = threading.Thread(target=tell_of_the_sale)
     with one.transaction():
-        facts.record(one, tenant.id, "stripe", [part])
+        recording.record(one, tenant.id, "stripe", [part])
         other.start()
         wait_until_blocked(tenant.superuser)
     other.join()
@@ -117,11 +117,11 @@ def test_a_refund_and_its_sale_two_steps_away_in_flight_together_do_not_miss_eac
 
     def tell_of_the_refund() -> None:
         with another.transaction():
-            facts.record(another, tenant.id, "stripe", [BACK])
+            recording.record(another, tenant.id, "stripe", [BACK])
 
     other = threading.Thread(target=tell_of_the_refund)
     with one.transaction():
-        facts.record(one, tenant.id, "stripe", [INVOICE])
+        recording.record(one, tenant.id, "stripe", [INVOICE])
         other.start()
         wait_until_blocked(tenant.superuser)
     other.join()

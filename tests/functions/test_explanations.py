@@ -12,7 +12,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from goodword.core.fields import rfc3339
-from goodword.referral import facts, settlement
+from goodword.referral import recording, settlement
 from goodword.referral.facts import Fact, PaymentSucceeded, SubscriptionChanged, TakenBack
 from local import setup
 from local.postgres import Cluster
@@ -35,7 +35,7 @@ def tell(company: Company, as_role: Callable[[str], psycopg.Connection]) -> Tell
 
     def record(*told: Fact) -> None:
         with connection.pipeline(), connection.transaction():
-            concerned, _ = facts.record(connection, company.id, "stripe", told)
+            concerned, _ = recording.record(connection, company.id, "stripe", told)
             settlement.settle(connection, company.id, concerned)
 
     return record
@@ -532,7 +532,7 @@ def test_an_explanation_is_of_one_instant(
             answered = thread.submit(referred.ok, "GET", path)
             wait_until_blocked(superuser)
             told = refund(f"re_{number}", "in_1", 700, "succeeded", START)
-            concerned, _ = facts.record(teller, referred.id, "stripe", [told])
+            concerned, _ = recording.record(teller, referred.id, "stripe", [told])
             settlement.settle(teller, referred.id, concerned)
             teller.commit()
         shown = answered.result()

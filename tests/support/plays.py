@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from goodword.referral import activations, advancing, facts, settlement
+from goodword.referral import activations, advancing, recording, settlement
 from goodword.referral.activations import Activation
 from goodword.referral.engine import Key, Standing
 from goodword.referral.facts import (
@@ -157,7 +157,7 @@ class Play:
         """One event of the provider."""
         found = [self._fact(each) for each in told]
         with self.tenant.transaction("webhook") as connection:
-            concerned, _ = facts.record(connection, self.tenant.id, "stripe", found)
+            concerned, _ = recording.record(connection, self.tenant.id, "stripe", found)
             settlement.settle(connection, self.tenant.id, concerned)
 
     def pass_time(self) -> None:

@@ -16,8 +16,7 @@ from psycopg.types.json import Jsonb
 
 from goodword.core.fields import AnswerModel
 from goodword.payments.bodies import EventUnreadable
-from goodword.referral import facts as facts_room
-from goodword.referral import late_attribution, settlement, touches
+from goodword.referral import late_attribution, recording, settlement, touches
 from goodword.referral.facts import Fact
 
 Outcome = Literal["applied", "ignored", "parked", "failed"]
@@ -144,7 +143,7 @@ def receive(connection: Connection, delivery: Delivery, read: Callable[[], Seque
 
 def apply(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> Outcome:
     """Store facts and bring every referral they concern to what they say."""
-    concerned, parked = facts_room.record(connection, company_id, provider, facts)
+    concerned, parked = recording.record(connection, company_id, provider, facts)
     touches.record(connection, company_id, provider, facts)
     unreferred = touches.ask_undecided(connection, company_id, concerned)
     settlement.settle(connection, company_id, concerned)

@@ -56,7 +56,7 @@ class _Person(Identity):
 
 
 # Two bindings at once could close a circle that neither of them sees, so a company's bindings come one after the other.
-# The user's own lock keeps signups and payments of the same person out (`facts.lock`); it comes after, by its name too.
+# The user's own lock keeps signups and payments of the same person out (`recording.lock`); it comes after, by name too.
 _LOCK = "SELECT lock_identities(%(company_id)s, ARRAY['late-attribution', 'user:' || %(external_id)s::text])"
 
 _PERSON = """

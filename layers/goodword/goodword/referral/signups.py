@@ -27,9 +27,9 @@ from goodword.referral import (
     awards,
     candidates,
     codes,
-    facts,
     profiles,
     program,
+    recording,
     referrals,
     settlement,
     touches,
@@ -159,16 +159,16 @@ def sign_up(
         referrals.bind(connection, company_id, pair, terms.version, terms.program)
         events.append(outbox.Event("referral.registered", {"id": ids.public("ref", made.referral)}))
     outbox.announce(connection, company_id, events, at)
-    facts.claim(connection, company_id, user.external_id)
+    recording.claim(connection, company_id, user.external_id)
     settlement.settle(connection, company_id, [made.user])
     return answer(connection, company_id, made.user, decision, base_url), True
 
 
 def _lock(connection: Connection, company_id: UUID, user: NewUser) -> None:
     stripe = [user.stripe_customer_id] if user.stripe_customer_id else []
-    facts.lock(connection, company_id, "stripe", stripe, None)
+    recording.lock(connection, company_id, "stripe", stripe, None)
     whop = [user.whop_user_id] if user.whop_user_id else []
-    facts.lock(connection, company_id, "whop", whop, user.external_id)
+    recording.lock(connection, company_id, "whop", whop, user.external_id)
 
 
 def _give_code(connection: Connection, company_id: UUID, user_id: UUID, at: datetime) -> None:
