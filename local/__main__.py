@@ -66,9 +66,12 @@ def main() -> int:
             home = Path(os.environ.get("GOODWORD_HOME") or ROOT / ".goodword").absolute()
             story = sys.argv[1] == "run"
             # a line per request would drown the story
-            level = {"LogLevel": os.environ.get("LOG_LEVEL") or ("WARN" if story else "INFO")}
+            given = {
+                "LogLevel": os.environ.get("LOG_LEVEL") or ("WARN" if story else "INFO"),
+                "DatabasePreparedStatements": os.environ.get("DATABASE_PREPARED_STATEMENTS") or "true",
+            }
             prepared = prepare(home, stack)
-            prepared = replace(prepared, parameters={**prepared.parameters, **level})
+            prepared = replace(prepared, parameters={**prepared.parameters, **given})
             runner = Runner(listener, load(ROOT / "template.yaml"), prepared, parent)
             return asyncio.run(runner.run(story=story, once=story and os.environ.get("ONCE") == "1"))
     except (UsageError, ServerError, ClusterError, TemplateError, psycopg.Error, OSError) as error:

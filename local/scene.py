@@ -11,8 +11,9 @@ class SceneError(Exception):
 
 
 def prepare(line: Mapping[str, str]) -> dict[str, object]:
-    """Ada, Ben whom she brought, points, an option, a redemption and a click of hers; the values of the placeholders.
+    """Ada, Ben whom she brought, Gil whom nobody did, points, an option, a redemption and a click of hers.
 
+    Answers the values of the placeholders.
     `line` is that of a company nobody has used yet, on a running server. Raises SceneError.
     """
     client = Client(line["url"], line["secret_key"])
@@ -24,7 +25,8 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
         return answer.json
 
     code = make("/v1/signups", {"user": {"external_id": "ada", "username": "Ada"}})["user"]["referral_code"]
-    make("/v1/signups", {"user": {"external_id": "ben"}, "referral_code": code})
+    brought = make("/v1/signups", {"user": {"external_id": "ben"}, "referral_code": code})
+    make("/v1/signups", {"user": {"external_id": "gil"}})
     make("/v1/users/ada/points", {"points": 100, "note": "for a start"}, {"idempotency-key": "start"})
     make("/v1/users/ada/points", {"points": 30, "note": "for photos", "priority": 1}, {"idempotency-key": "photos-1"})
     photos = {"kind": "quota", "name": "5 photos", "feature": "photos", "quantity": 5, "cost_points": 30}
@@ -33,6 +35,8 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     values = {
         **line,
         "code": code,
+        "referral_id": brought["referral"]["id"],
+        "award_id": brought["awards"][0]["id"],
         "click_id": make("/v1/clicks", {"code": code})["id"],
         "option_id": make("/v1/redemption-options", option)["id"],
         "redemption_id": make("/v1/users/ada/redemptions", bought, {"idempotency-key": "photos-2"})["id"],

@@ -92,7 +92,7 @@ def server(cluster: Cluster, prepared: Prepared, tmp_path_factory: pytest.TempPa
 class serve:  # noqa: N801 - used as a function in `with`
     """`make serve` on a database, for as long as the block lasts; gives the base URL."""
 
-    def __init__(self, database_url: str, home: Path) -> None:
+    def __init__(self, database_url: str, home: Path, *, prepares: bool = True) -> None:
         self._environment = {
             **os.environ,
             "PYTHONPATH": str(ROOT / "layers/goodword"),
@@ -100,6 +100,7 @@ class serve:  # noqa: N801 - used as a function in `with`
             "GOODWORD_HOME": str(home),
             "PORT": "0",
             "LOG_LEVEL": "ERROR",
+            "DATABASE_PREPARED_STATEMENTS": str(prepares).lower(),
         }
 
     def __enter__(self) -> str:

@@ -1,12 +1,13 @@
-"""The account: a test company's clock, and the addresses to give to providers."""
+"""The account: a test company's clock, the addresses to give to providers, and what came in there."""
 
 from goodword.accounts import companies
 from goodword.accounts.companies import TestClock, TestClockState
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
-from goodword.payments import endpoints
-from goodword.payments.endpoints import Endpoint, NewEndpoint
+from goodword.payments import endpoints, replays
+from goodword.payments.endpoints import Endpoint, EndpointList, EndpointQuery, ListedEndpoint, NewEndpoint, NewSecrets
+from goodword.payments.replays import InboxEvent, InboxList, InboxQuery
 
 app = App()
 
@@ -33,6 +34,53 @@ def create_endpoint(request: Request, endpoint: NewEndpoint) -> Response:
         request,
         endpoint,
         lambda c: answer(201, endpoints.create(c, request.company_id, endpoint_id, endpoint, request.base_url)),
+    )
+
+
+@app.route("GET /v1/provider-endpoints", scope=Scope.ADMIN, query=EndpointQuery, answers={200: EndpointList})
+def list_endpoints(request: Request) -> Response:
+    """List the addresses in use, newest first."""
+    query = request.parse_query(EndpointQuery)
+    return answer(200, database.once(lambda c: endpoints.listed(c, request.company_id, query, request.base_url)))
+
+
+@app.route("PATCH /v1/provider-endpoints/{id}", scope=Scope.ADMIN, body=NewSecrets, answers={200: ListedEndpoint})
+def change_secrets(request: Request, new: NewSecrets) -> Response:
+    """Let other secrets sign from now on."""
+    of = ids.parse("whe", request.path_parameters["id"])
+    return answer(200, database.once(lambda c: endpoints.change(c, request.company_id, of, new, request.base_url)))
+
+
+@app.route("DELETE /v1/provider-endpoints/{id}", scope=Scope.ADMIN, answers={204: None})
+def turn_endpoint_off(request: Request) -> Response:
+    """Take nothing in at an address any more."""
+    of = ids.parse("whe", request.path_parameters["id"])
+    database.once(lambda c: endpoints.turn_off(c, request.company_id, of))
+    return Response(204)
+
+
+@app.route("GET /v1/inbox", scope=Scope.ADMIN, query=InboxQuery, answers={200: InboxList})
+def list_inbox(request: Request) -> Response:
+    """List the events that came in, newest first."""
+    query = request.parse_query(InboxQuery)
+    return answer(200, database.once(lambda c: replays.events(c, request.company_id, query)))
+
+
+@app.route("POST /v1/inbox/{id}/replay", scope=Scope.ADMIN, answers={200: InboxEvent})
+def replay(request: Request) -> Response:
+    """Apply an event again now."""
+    event_id = ids.parse("inb", request.path_parameters["id"])
+    return idempotency.transact(
+        request, request.parse_nothing(), lambda c: answer(200, replays.replay(c, request.company_id, event_id))
+    )
+
+
+@app.route("POST /v1/inbox/{id}/discard", scope=Scope.ADMIN, answers={200: InboxEvent})
+def discard(request: Request) -> Response:
+    """Give a failed event up."""
+    event_id = ids.parse("inb", request.path_parameters["id"])
+    return idempotency.transact(
+        request, request.parse_nothing(), lambda c: answer(200, replays.discard(c, request.company_id, event_id))
     )
 
 

@@ -1,4 +1,4 @@
-"""The program: its rules, what points can buy, and points given, taken or given back by hand."""
+"""The program: its rules, its codes, what points can buy, and points given, taken or given back by hand."""
 
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
@@ -6,8 +6,9 @@ from goodword.core.http import App, Request, Response, answer
 from goodword.points import ledger, redemptions
 from goodword.points.ledger import Entry, PointsAdjustment
 from goodword.points.redemptions import NewOption, Option, Redemption
-from goodword.referral import program
-from goodword.referral.program import ProgramVersion
+from goodword.referral import codes, program
+from goodword.referral.codes import Code, CodeChange, CodeList, CodeQuery, NewCode
+from goodword.referral.program import Program, ProgramVersion, ProgramVersionList, VersionQuery
 
 app = App()
 
@@ -17,6 +18,43 @@ def read_program(request: Request) -> Response:
     """Show the version in force."""
     terms = database.once(lambda c: program.current(c, request.company_id))
     return answer(200, ProgramVersion(version=terms.version, created_at=terms.created_at, program=terms.program))
+
+
+@app.route("PUT /v1/program", scope=Scope.ADMIN, body=Program, answers={200: ProgramVersion})
+def replace_program(request: Request, document: Program) -> Response:
+    """Put a new version in force for referrals to come; what the document leaves out takes its default."""
+    version_id = ids.new_id()
+    return answer(200, database.transact(lambda c: program.replace(c, request.company_id, version_id, document)))
+
+
+@app.route("GET /v1/program/versions", scope=Scope.ADMIN, query=VersionQuery, answers={200: ProgramVersionList})
+def list_versions(request: Request) -> Response:
+    """List the versions of the program."""
+    query = request.parse_query(VersionQuery)
+    return answer(200, database.transact(lambda c: program.versions(c, request.company_id, query)))
+
+
+@app.route("POST /v1/codes", scope=Scope.WRITE, body=NewCode, answers={201: Code})
+def create_code(request: Request, new: NewCode) -> Response:
+    """Make a custom code for a user or, with a key of scope admin, one of a campaign."""
+    if new.type == "campaign":
+        request.authenticate(Scope.ADMIN)
+    code_id = ids.new_id()
+    return idempotency.transact(request, new, lambda c: answer(201, codes.create(c, request.company_id, code_id, new)))
+
+
+@app.route("GET /v1/codes", scope=Scope.ADMIN, query=CodeQuery, answers={200: CodeList})
+def list_codes(request: Request) -> Response:
+    """List codes of every type."""
+    query = request.parse_query(CodeQuery)
+    return answer(200, database.transact(lambda c: codes.listed(c, request.company_id, query)))
+
+
+@app.route("PATCH /v1/codes/{code}", scope=Scope.ADMIN, body=CodeChange, answers={200: Code})
+def change_code(request: Request, wanted: CodeChange) -> Response:
+    """Change a code; nothing is ever deleted, but `active` can be false."""
+    text, change_id = request.path_parameters["code"], ids.new_id()
+    return answer(200, database.transact(lambda c: codes.change(c, request.company_id, text, change_id, wanted)))
 
 
 @app.route("POST /v1/redemption-options", scope=Scope.ADMIN, body=NewOption, answers={201: Option})

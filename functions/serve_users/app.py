@@ -1,12 +1,16 @@
-"""Users: who they are and whom they brought."""
+"""Users: who they are, who brought them, whom they brought, and what came of it."""
 
 from goodword.accounts import users
 from goodword.core import database
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
-from goodword.referral import profiles, referrals
+from goodword.referral import awards, explanations, late_attribution, profiles, referrals
+from goodword.referral.awards import AwardList, AwardQuery
+from goodword.referral.explained import AwardExplanation, ReferralExplanation
+from goodword.referral.late_attribution import LateAttribution, LateIds
 from goodword.referral.profiles import User
-from goodword.referral.referrals import CircleQuery, ReferralList
+from goodword.referral.referrals import CircleQuery, ReferralList, ReferralQuery
+from goodword.referral.signups import SignupAnswer
 
 app = App()
 
@@ -28,6 +32,53 @@ def circle(request: Request) -> Response:
             lambda c: referrals.circle(c, request.company_id, users.find(c, request.company_id, user_id).id, query)
         ),
     )
+
+
+@app.route("GET /v1/referrals", scope=Scope.ADMIN, query=ReferralQuery, answers={200: ReferralList})
+def list_referrals(request: Request) -> Response:
+    """List all referrals."""
+    query = request.parse_query(ReferralQuery)
+    return answer(200, database.transact(lambda c: referrals.listed(c, request.company_id, query)))
+
+
+@app.route("GET /v1/users/{user_id}/awards", scope=Scope.READ, query=AwardQuery, answers={200: AwardList})
+def list_awards(request: Request) -> Response:
+    """List the awards that a user receives."""
+    query, user_id = request.parse_query(AwardQuery), request.user_id
+    return answer(
+        200,
+        database.transact(
+            lambda c: awards.of_user(c, request.company_id, users.find(c, request.company_id, user_id).id, query)
+        ),
+    )
+
+
+@app.route("PUT /v1/users/{user_id}/referrer", scope=Scope.WRITE, body=LateAttribution, answers={200: SignupAnswer})
+def attribute_late(request: Request, wanted: LateAttribution) -> Response:
+    """Bind a user to a referrer after the signup."""
+    caller, user_id, made = request.caller, request.user_id, LateIds()
+    return answer(
+        200,
+        database.transact(
+            lambda c: late_attribution.attribute(
+                c, caller.company_id, user_id, wanted, caller.scope, made, request.base_url
+            )
+        ),
+    )
+
+
+@app.route("GET /v1/referrals/{id}/explain", scope=Scope.READ, answers={200: ReferralExplanation})
+def explain_referral(request: Request) -> Response:
+    """Show how a referral came to be, every fact known about it, and what follows."""
+    public_id = request.path_parameters["id"]
+    return answer(200, database.transact(lambda c: explanations.of_referral(c, request.company_id, public_id)))
+
+
+@app.route("GET /v1/awards/{id}/explain", scope=Scope.READ, answers={200: AwardExplanation})
+def explain_award(request: Request) -> Response:
+    """Show from what an award's points come, what of them is due, and what was booked."""
+    public_id = request.path_parameters["id"]
+    return answer(200, database.transact(lambda c: explanations.of_award(c, request.company_id, public_id)))
 
 
 lambda_handler = app.handle

@@ -31,6 +31,23 @@ ROLES = {
     "MigrateDatabaseFunction": "migrator",
     "ExpirePointsFunction": "jobs",
     "AuditLedgerFunction": "jobs",
+    "AdvanceReferralsFunction": "jobs",
+    "ReleaseAwardsFunction": "jobs",
+    "ReplayWebhooksFunction": "jobs",
+    "EnforceRetentionFunction": "jobs",
+}
+
+# Where the operator says nothing else, of this account's secrets only those that are named for it.
+MAY_READ_SIGNING_SECRETS = {
+    "Effect": "Allow",
+    "Action": "secretsmanager:GetSecretValue",
+    "Resource": {
+        "Fn::If": [
+            "HasSigningSecretsArn",
+            {"Ref": "SigningSecretsArn"},
+            {"Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:goodword/*"},
+        ]
+    },
 }
 
 each_function = pytest.mark.parametrize("logical_id", FUNCTIONS)
@@ -139,7 +156,7 @@ def test_a_function_may_connect_as_its_role_and_do_nothing_else(logical_id: str)
         }
         for user in [role]
         if user
-    ]
+    ] + [MAY_READ_SIGNING_SECRETS] * (role == "webhook")
 
 
 @each_function

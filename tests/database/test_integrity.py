@@ -40,6 +40,10 @@ def story(tenant: Tenant) -> Tenant:
     (welcome,) = tenant.rows("SELECT * FROM awards WHERE company_id = %(company_id)s AND event = 'welcome'")
     reference = ids.public("awd", welcome["id"])
     tenant.post({"user_id": welcome["user_id"], "points": 3, "type": "REVERSAL", "reference": reference})
+    tenant.rows(
+        "UPDATE awards SET reversed_points = 3 WHERE company_id = %(company_id)s AND id = %(id)s RETURNING id",
+        id=welcome["id"],
+    )
     assert tenant.adjust(ADA, 20, expires_at=now + timedelta(days=10)).status == 201
     bought = tenant.redeem(ADA, tenant.add_option(cost=25)).json
     redemption_id = ids.parse("red", bought["id"])
@@ -240,7 +244,7 @@ UNSEALED = [
         WHERE company_id = %(company_id)s AND event = 'welcome' RETURNING public_id('awd', id)
     """),
     Tampering("awards_equal_entries", "an award's booking", """
-        UPDATE awards SET entry_id = NULL
+        UPDATE awards SET entry_id = entry_id + 1000000
         WHERE company_id = %(company_id)s AND event = 'welcome' RETURNING public_id('awd', id)
     """),
     Tampering("awards_equal_entries", "a paid award that waits", """
@@ -260,7 +264,7 @@ UNSEALED = [
         DELETE FROM awards WHERE company_id = %(company_id)s AND event = 'welcome' RETURNING public_id('awd', id)
     """),
     Tampering("awards_equal_entries", "more taken back than was given", """
-        UPDATE awards SET points = 2
+        UPDATE awards SET points = 2, reversed_points = 0
         WHERE company_id = %(company_id)s AND event = 'welcome' RETURNING public_id('awd', id) || ': 3 were taken back'
     """),
     Tampering("awards_equal_entries", "points of no award taken back", """

@@ -3,13 +3,13 @@
 import threading
 from datetime import UTC, datetime
 
-from goodword.referral import facts
+from goodword.referral import recording
 from goodword.referral.facts import IdentityLinked, ObjectsLinked, PaymentSucceeded
 from tests.support.tenants import AsRole, Tenant
 from tests.support.waiting import wait_until_blocked
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-PAID = PaymentSucceeded("in_1", ("in_1",), None, None, None, "usd", 1900, NOW, None)
+PAID = PaymentSucceeded("in_1", ("in_1",), None, None, None, "usd", 1900, 1900, NOW, None)
 BENS = IdentityLinked(("pi_1",), "ben", None, None, NOW)
 
 
@@ -23,15 +23,15 @@ def test_a_payment_and_a_link_of_its_partner_in_flight_together_do_not_miss_each
 ) -> None:
     ben = tenant.add_user("ben")
     paying, linking = as_role("webhook"), as_role("webhook")
-    facts.record(paying, tenant.id, "stripe", [ObjectsLinked(("in_1", "pi_1"))])
+    recording.record(paying, tenant.id, "stripe", [ObjectsLinked(("in_1", "pi_1"))])
 
     def link() -> None:
         with linking.transaction():
-            facts.record(linking, tenant.id, "stripe", [BENS])
+            recording.record(linking, tenant.id, "stripe", [BENS])
 
     other = threading.Thread(target=link)
     with paying.transaction():
-        facts.record(paying, tenant.id, "stripe", [PAID])
+        recording.record(paying, tenant.id, "stripe", [PAID])
         other.start()
         wait_until_blocked(tenant.superuser)
     other.join()
@@ -42,8 +42,8 @@ def test_of_several_people_the_one_linked_first_paid(tenant: Tenant) -> None:
     ada, _ = tenant.add_user("ada"), tenant.add_user("ben")
     connection = tenant.connection("webhook")
     later = IdentityLinked(("cus_1",), "ben", None, None, NOW.replace(month=2))
-    facts.record(connection, tenant.id, "stripe", [later])
-    facts.record(connection, tenant.id, "stripe", [IdentityLinked(("sub_1",), "ada", None, None, NOW)])
-    paid = PaymentSucceeded("in_2", ("cus_1", "sub_1"), None, None, None, "usd", 100, NOW, None)
-    facts.record(connection, tenant.id, "stripe", [paid])
+    recording.record(connection, tenant.id, "stripe", [later])
+    recording.record(connection, tenant.id, "stripe", [IdentityLinked(("sub_1",), "ada", None, None, NOW)])
+    paid = PaymentSucceeded("in_2", ("cus_1", "sub_1"), None, None, None, "usd", 100, 100, NOW, None)
+    recording.record(connection, tenant.id, "stripe", [paid])
     assert owner(tenant) == ada

@@ -24,17 +24,19 @@ TABLES = {
             " program_versions provider_endpoints quota_grants signups usage_counters usages users wallets"
         ),
         "I": "activity outbox_events",
-        "SIU": "awards identity_links inbox_events object_links payments referrals",
+        "SI": "touch_decisions",
+        "SIU": "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touches",
     },
     "app": {
         "S": (
             "allocations api_keys clicks companies entries entry_notes features lots plan_limits plans privacy_keys"
-            " program_versions quota_grants redemption_options redemptions wallets"
+            " program_versions quota_grants redemption_options redemptions touches wallets"
         ),
         "I": "activity outbox_events",
         "SI": "signups usages",
         "SIU": (
-            "activations awards codes identity_links object_links payments rate_windows referrals usage_counters users"
+            "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
+            " takebacks usage_counters users"
         ),
     },
     "admin": {
@@ -45,10 +47,10 @@ TABLES = {
             " chain_heads integrity_checks sealing seals"
         ),
         "I": "activity outbox_events provider_endpoints",
-        "SI": "program_versions",
+        "SI": "program_versions touch_decisions",
         "SIU": (
             "awards codes features identity_links object_links payments plan_limits plans rate_windows"
-            " redemption_options referrals users"
+            " redemption_options referrals subscriptions takebacks touches users"
         ),
     },
     "jobs": {
@@ -59,8 +61,11 @@ TABLES = {
             " chain_heads sealing seals"
         ),
         "I": "activity outbox_events",
-        "SI": "job_runs",
-        "SIU": "audits awards identity_links inbox_events integrity_checks object_links payments referrals",
+        "SI": "job_runs touch_decisions",
+        "SIU": (
+            "audits awards identity_links inbox_events integrity_checks object_links payments referrals subscriptions"
+            " takebacks touches"
+        ),
         "SIUD": "job_leases job_setbacks",
     },
     "ledger": {
@@ -78,13 +83,18 @@ TABLES = {
 # Columns where the role may not have the whole table.
 COLUMNS = {
     "click": {("users", "SELECT", "company_id external_id id username")},
-    "webhook": {("users", "UPDATE", "avatar_url email username whop_user_id")},
+    "webhook": {
+        ("users", "UPDATE", "avatar_url email username whop_user_id"),
+        ("codes", "UPDATE", "updated_at uses"),
+    },
     "app": {("quota_grants", "UPDATE", "used")},
     "admin": {
-        ("companies", "UPDATE", "test_now test_now_used"),
-        ("provider_endpoints", "SELECT", "company_id created_at id provider scope"),
+        ("inbox_events", "UPDATE", "attempts error handled_at next_attempt_at note outcome"),
+        ("companies", "UPDATE", "test_now test_now_used time_zone"),
+        ("provider_endpoints", "SELECT", "company_id created_at disabled_at id provider scope"),
+        ("provider_endpoints", "UPDATE", "disabled_at secrets"),
     },
-    "jobs": set[tuple[str, str, str]](),
+    "jobs": {("codes", "UPDATE", "updated_at uses")},
     "ledger": {
         ("idempotent_answers", "UPDATE", "body status"),
         ("quota_grants", "UPDATE", "ended_at"),
@@ -96,17 +106,23 @@ COLUMNS = {
 
 _EVERYBODY = "company_now months_later public_id rfc3339"
 _READING = "entitlement_json entitlements entry_json entry_total period_end period_start spendable"
-_REFERRING = "code_refusal received_at_of lock_identities stage_at"
+_REFERRING = (
+    "code_refusal received_at_of lock_identities stage_at takeback_rank takeback_state subscription_rank"
+    " match_takebacks sale_objects taken_part touches_of hold_caps"
+)
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
 _ANSWERING = f"{_KEEPING} answer_of_key problem"
 FUNCTIONS = {
-    "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click",
-    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING}",
-    "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage day_start",
-    "admin": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption day_start"
-    " entry_digest",
-    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots is_set_aside entry_digest seal_entries",
+    "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit",
+    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt",
+    "app": (f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage day_start take_hit"),
+    "admin": (
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption day_start"
+        " next_inbox_attempt take_hit entry_digest"
+    ),
+    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots is_set_aside next_inbox_attempt"
+    " entry_digest seal_entries",
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} redeem refund_redemption adjust_points"
         " append_entry"

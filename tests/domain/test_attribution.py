@@ -18,7 +18,8 @@ PROGRAM = Program()
 
 def reason(candidate: Candidate, **user: object) -> str | None:
     person = NewUser.model_validate({"external_id": "ben", **user})
-    (verdict,) = attribution.judge([candidate], person, PROGRAM, NOW)
+    too_old = attribution.is_too_old(person.created_at, PROGRAM, NOW)
+    (verdict,) = attribution.judge([candidate], person, PROGRAM, NOW, too_old=too_old)
     return verdict.reason
 
 

@@ -1,47 +1,84 @@
 """The award engine: what stands depends on the set of facts, and on nothing else."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from random import Random
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from goodword.referral import engine
-from goodword.referral.engine import Activation, Facts, Payment, Standing
+from goodword.referral.engine import Activation, Due, Facts, Payment, Standing, Subscription, Takeback
 from goodword.referral.program import AwardTerms, Program
+from tests.support import stories
+from tests.support.stories import Told
 
 R = datetime(2026, 3, 1, 9, tzinfo=UTC)
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+MINUTE, DAY, TICK = timedelta(minutes=1), timedelta(days=1), timedelta(microseconds=1)
 PROGRAM = Program()
 
 
+def program(**document: object) -> Program:
+    return Program.model_validate_json(json.dumps(document))
+
+
 def payment(at: datetime, number: int = 1, amount: int = 1900, currency: str | None = "usd") -> Payment:
-    return Payment(UUID(int=number), amount, currency, at)
+    return Payment(UUID(int=number), f"in_{number}", amount, amount, currency, at)
+
+
+def gone(number: int, amount: int, at: datetime) -> Takeback:
+    return Takeback(UUID(int=number), amount, "gone", at)
 
 
 def facts(
-    *, activations: tuple[Activation, ...] = (), payments: tuple[Payment, ...] = (), touched_at: datetime = R
-) -> Facts:
-    return Facts(registered_at=R, touched_at=touched_at, activations=activations, payments=payments)
+    *, activations: tuple[Activation, ...] = (), payments: tuple[Payment, ...] = (),
+    takebacks: tuple[Takeback, ...] = (), subscriptions: tuple[Subscription, ...] = (), touched_at: datetime = R,
+    app_id: str | None = None,
+) -> Facts:  # fmt: skip
+    return Facts(R, touched_at, app_id, activations, payments, takebacks, subscriptions)
 
 
 def earned(standing: Standing) -> dict[str, int]:
-    return {due.event: due.points for due in standing.due}
+    """What is given first and once, by event; what recurs is looked at by itself."""
+    return {due.event: due.base_points for due in standing.due if due.event not in {"recurring", "l2"}}
+
+
+def by_event(standing: Standing, event: str) -> list[Due]:
+    return [due for due in standing.due if due.event == event]
+
+
+def retained(standing: Standing) -> bool:
+    return standing.stage == "retained"
 
 
 def test_a_registration_is_worth_five_to_the_referrer_and_twenty_five_to_the_referee() -> None:
     standing = engine.standing(PROGRAM, facts(), R)
     assert standing.stage == "registered"
     assert earned(standing) == {"registered": 5, "welcome": 25}
+    assert {due.event: due.recipient for due in standing.due} == {"registered": "referrer", "welcome": "referee"}
 
 
 def test_a_use_counts_from_five_minutes_after_the_registration() -> None:
     used = facts(activations=(Activation("chat", R + MINUTE),))
-    assert engine.standing(PROGRAM, used, R + 5 * MINUTE - timedelta(microseconds=1)).stage == "registered"
+    early = engine.standing(PROGRAM, used, R + 5 * MINUTE - TICK)
+    assert (early.stage, early.next_at) == ("registered", R + 5 * MINUTE)
     standing = engine.standing(PROGRAM, used, R + 5 * MINUTE)
-    assert (standing.stage, standing.activated_at) == ("activated", R + 5 * MINUTE)
+    assert (standing.stage, standing.activated_at, standing.next_at) == ("activated", R + 5 * MINUTE, None)
     assert earned(standing)["activated"] == 10
+
+
+def test_the_first_use_activates_and_each_further_app_of_the_program_is_worth_five() -> None:
+    used = tuple(Activation(app, R + DAY * day) for day, app in enumerate(["mail", "chat", "", "todo", "calendar"], 1))
+    known = facts(activations=used, app_id="chat")
+    standing = engine.standing(PROGRAM, known, R + 9 * DAY)
+    assert len(by_event(standing, "activated")) == 1
+    assert [(due.app_id, due.base_points) for due in by_event(standing, "cross_app")] == [("todo", 5), ("calendar", 5)]
+    some = engine.standing(program(apps=["mail", "todo"]), known, R + 9 * DAY)
+    assert [due.app_id for due in by_event(some, "cross_app")] == ["todo"]
+    assert [due.app_id for due in by_event(engine.standing(PROGRAM, known, R + 4 * DAY), "cross_app")] == ["todo"]
 
 
 def test_a_payment_qualifies_without_any_use_and_a_later_use_still_pays_once() -> None:
@@ -57,94 +94,249 @@ def test_a_payment_qualifies_without_any_use_and_a_later_use_still_pays_once() -
 
 def test_a_referral_nothing_happened_to_expires_after_ninety_days_to_the_microsecond() -> None:
     lapse = R + 90 * DAY
-    assert engine.standing(PROGRAM, facts(), lapse - timedelta(microseconds=1)).stage == "registered"
+    before = engine.standing(PROGRAM, facts(), lapse - TICK)
+    assert (before.stage, before.next_at) == ("registered", lapse)
     standing = engine.standing(PROGRAM, facts(), lapse)
-    assert (standing.stage, standing.expired_at) == ("expired", lapse)
+    assert (standing.stage, standing.expired_at, standing.next_at) == ("expired", lapse, None)
 
 
 def test_what_comes_after_the_expiry_pays_nothing_and_what_was_before_it_counts_however_late_it_arrives() -> None:
     late = engine.standing(PROGRAM, facts(payments=(payment(R + 90 * DAY),)), R + 100 * DAY)
     assert (late.stage, earned(late)) == ("expired", {"registered": 5, "welcome": 25})
-    in_time = engine.standing(PROGRAM, facts(payments=(payment(R + 89 * DAY),)), R + 100 * DAY)
+    assert by_event(late, "l2") == []
+    in_time = engine.standing(PROGRAM, facts(payments=(payment(R + 90 * DAY - TICK),)), R + 100 * DAY)
     assert in_time.stage == "qualified"
+    both = facts(payments=(payment(R + 120 * DAY, 2), payment(R + 89 * DAY)))
+    assert [due.payment_id for due in by_event(engine.standing(PROGRAM, both, R + 130 * DAY), "l2")] == [
+        UUID(int=1),
+        UUID(int=2),
+    ]
 
 
 def test_an_activated_referral_does_not_expire() -> None:
     used = facts(activations=(Activation("", R + DAY),), payments=(payment(R + 300 * DAY),))
     assert engine.standing(PROGRAM, used, R + 400 * DAY).stage == "qualified"
+    late = facts(activations=(Activation("", R + 90 * DAY),), payments=(payment(R + 300 * DAY),))
+    assert engine.standing(PROGRAM, late, R + 400 * DAY).stage == "expired"
 
 
 def test_a_payment_before_the_signup_counts_inside_the_window_and_qualifies_at_the_registration() -> None:
-    inside = facts(payments=(payment(R - 90 * DAY),))
-    assert engine.standing(PROGRAM, inside, R).qualified_at == R
-    outside = facts(payments=(payment(R - 90 * DAY - timedelta(microseconds=1)),))
+    inside = engine.standing(PROGRAM, facts(payments=(payment(R - 90 * DAY),)), R)
+    assert (inside.qualified_at, inside.due[-1].due_at) == (R, R - 90 * DAY)
+    outside = facts(payments=(payment(R - 90 * DAY - TICK),))
     assert engine.standing(PROGRAM, outside, R).stage == "registered"
 
 
 def test_a_percentage_is_of_the_first_payment_and_a_currency_without_worth_earns_nothing() -> None:
-    program = Program.model_validate(
-        {"awards": {"qualified": {"bps": 1000}}, "points_per_unit": {"usd": 100, "jpy": 1}}
-    )
+    percent = program(awards={"qualified": {"bps": 1000}}, points_per_unit={"usd": 100, "jpy": 1})
     first, second = payment(R + DAY, 1, 1999), payment(R + 2 * DAY, 2, 100_000)
-    assert earned(engine.standing(program, facts(payments=(second, first)), R + 3 * DAY))["qualified"] == 200
+    standing = engine.standing(percent, facts(payments=(second, first)), R + 3 * DAY)
+    assert [(due.base_points, due.occasion) for due in by_event(standing, "qualified")] == [(200, "in_1")]
     yen = facts(payments=(payment(R, amount=1005, currency="jpy"),))
-    assert earned(engine.standing(program, yen, R))["qualified"] == 101  # 100.5, half up
+    assert earned(engine.standing(percent, yen, R))["qualified"] == 101  # 100.5, half up
     for currency in ("eur", None):
-        without = engine.standing(program, facts(payments=(payment(R, currency=currency),)), R)
+        without = engine.standing(percent, facts(payments=(payment(R, currency=currency),)), R)
         assert without.stage == "qualified"
-        assert "qualified" not in earned(without)
+        (due,) = by_event(without, "qualified")
+        assert (due.base_points, due.reason) == (0, "currency_not_configured")
+
+
+def test_what_has_no_money_behind_it_has_no_percentage() -> None:
+    percent = program(awards={"registered": {"bps": 1000}, "activated": {"bps": 1000}, "cross_app": {"bps": 1000}})
+    used = facts(activations=(Activation("chat", R + DAY), Activation("mail", R + DAY)), payments=(payment(R),))
+    assert earned(engine.standing(percent, used, R + 2 * DAY)) == {"welcome": 25, "qualified": 25}
 
 
 def test_hold_days_keep_an_award_waiting_from_its_due_time() -> None:
-    program = Program.model_validate({"awards": {"qualified": {"points": 25, "hold_days": 14}}})
-    standing = engine.standing(program, facts(payments=(payment(R + DAY),)), R + DAY)
+    waiting = program(awards={"qualified": {"points": 25, "hold_days": 14}})
+    standing = engine.standing(waiting, facts(payments=(payment(R + DAY),)), R + DAY)
     held = {due.event: due.hold_until for due in standing.due}
-    assert held == {"registered": None, "welcome": None, "qualified": R + 15 * DAY}
+    assert held == {"registered": None, "welcome": None, "qualified": R + 15 * DAY, "l2": None}
 
 
 def test_an_award_of_nothing_is_none() -> None:
-    program = Program(awards=PROGRAM.awards.model_copy(update={"registered": AwardTerms(points=0)}))
-    assert "registered" not in earned(engine.standing(program, facts(), R))
+    without = PROGRAM.model_copy(
+        update={"awards": PROGRAM.awards.model_copy(update={"registered": AwardTerms(points=0)})}
+    )
+    assert "registered" not in earned(engine.standing(without, facts(), R))
 
 
-moments = st.integers(-200, 400).map(lambda days: R + days * DAY)
-activations = st.lists(st.builds(Activation, st.sampled_from(["", "chat", "mail"]), moments), max_size=5)
-payments = st.lists(
-    st.builds(
-        Payment,
-        st.integers(1, 9).map(lambda number: UUID(int=number)),
-        st.integers(1, 10**9),
-        st.sampled_from(["usd", "eur", None]),
-        moments,
-    ),
-    max_size=5,
-    unique_by=lambda each: each.id,
+def test_months_two_to_twelve_pay_the_referrer_and_one_to_six_the_upline_once_a_month() -> None:
+    paid = tuple(payment(R + 30 * DAY * month, month + 1) for month in range(14))
+    twice = payment(R + 31 * DAY, 99)
+    standing = engine.standing(PROGRAM, facts(payments=(twice, *paid)), R + 500 * DAY)
+    assert [due.occasion for due in by_event(standing, "qualified")] == ["1"]
+    recurring = by_event(standing, "recurring")
+    assert [(due.occasion, due.recipient, due.base_points) for due in recurring] == [
+        (str(month), "referrer", 10) for month in range(2, 13)
+    ]
+    assert recurring[0].payment_id == paid[1].id
+    assert [(due.occasion, due.recipient, due.base_points) for due in by_event(standing, "l2")] == [
+        (str(month), "upline", 5) for month in range(1, 7)
+    ]
+
+
+def test_a_percentage_is_given_for_every_payment_of_a_month() -> None:
+    percent = program(awards={"recurring": {"bps": 1000}, "l2": {"bps": 100}})
+    paid = (payment(R, 1), payment(R + DAY, 2), payment(R + 30 * DAY, 3, 1000), payment(R + 31 * DAY, 4, 700))
+    standing = engine.standing(percent, facts(payments=paid), R + 40 * DAY)
+    assert [(due.occasion, due.period, due.base_points) for due in by_event(standing, "recurring")] == [
+        ("in_3", 2, 100), ("in_4", 2, 70),
+    ]  # fmt: skip
+    assert [(due.occasion, due.period, due.base_points) for due in by_event(standing, "l2")] == [
+        ("in_1", 1, 19), ("in_2", 1, 19), ("in_3", 2, 10), ("in_4", 2, 7),
+    ]  # fmt: skip
+
+
+def test_the_month_of_a_payment_is_that_of_its_billing_period_and_not_of_its_settlement() -> None:
+    first = payment(R, 1)
+    late = Payment(UUID(int=2), "in_2", 1900, 1900, "usd", R + 55 * DAY, R + 31 * DAY)
+    standing = engine.standing(PROGRAM, facts(payments=(first, late)), R + 60 * DAY)
+    assert [due.period for due in by_event(standing, "recurring")] == [2]
+
+
+def test_a_fixed_award_is_worth_the_part_of_its_month_that_is_still_paid() -> None:
+    taxed = Payment(UUID(int=1), "in_1", 1000, 1190, "usd", R)
+    small, next_month = payment(R + DAY, 2, 500), payment(R + 30 * DAY, 3)
+    takebacks = (gone(1, 595, R + DAY), gone(3, 5000, R + 30 * DAY))
+    standing = engine.standing(PROGRAM, facts(payments=(taxed, small, next_month), takebacks=takebacks), R + 31 * DAY)
+    (qualified,) = by_event(standing, "qualified")
+    assert qualified.share == Fraction(500 + 500, 1500)  # half of the first is back, tax and all
+    assert [(due.period, due.share) for due in by_event(standing, "l2")] == [(1, Fraction(2, 3)), (2, 0)]
+    percent = program(awards={"l2": {"bps": 1000}})
+    standing = engine.standing(percent, facts(payments=(taxed, small), takebacks=takebacks), R + 31 * DAY)
+    assert [due.share for due in by_event(standing, "l2")] == [Fraction(1, 2), 1]
+
+
+def test_what_is_in_dispute_is_still_paid_and_what_was_kept_never_went() -> None:
+    takebacks = (
+        Takeback(UUID(int=1), 1900, "disputed", R + DAY),
+        Takeback(UUID(int=1), 1900, "kept", R + DAY),
+        Takeback(UUID(int=9), 1900, "gone", R + DAY),
+    )
+    standing = engine.standing(PROGRAM, facts(payments=(payment(R),), takebacks=takebacks), R + DAY)
+    assert (standing.stage, standing.disputed) == ("qualified", True)
+    assert {due.share for due in standing.due} == {Fraction(1)}
+    outside = facts(payments=(payment(R - 100 * DAY),), takebacks=takebacks[:1])
+    assert not engine.standing(PROGRAM, outside, R + DAY).disputed
+
+
+def test_when_nothing_paid_is_left_the_referral_is_cancelled_and_a_later_payment_restores_it() -> None:
+    paid, back = (payment(R), payment(R + 30 * DAY, 2)), (gone(1, 1900, R + 31 * DAY), gone(2, 1900, R + 31 * DAY))
+    one = engine.standing(PROGRAM, facts(payments=paid, takebacks=back[:1]), R + 40 * DAY, retention=True)
+    assert one.stage == "retained"
+    cancelled = engine.standing(PROGRAM, facts(payments=paid, takebacks=back), R + 40 * DAY, retention=True)
+    assert (cancelled.stage, cancelled.qualified_at, cancelled.retained_at) == ("cancelled", R, None)
+    assert {due.event: due.share for due in cancelled.due} == {
+        "registered": 1, "welcome": 1, "qualified": 0, "recurring": 0, "l2": 0, "retained": 0,
+    }  # fmt: skip
+    again = facts(payments=(*paid, payment(R + 60 * DAY, 3)), takebacks=back)
+    restored = engine.standing(PROGRAM, again, R + 60 * DAY, retention=True)
+    assert (restored.stage, restored.retained_at) == ("retained", R + 30 * DAY)
+    assert [due.share for due in by_event(restored, "qualified")] == [0]
+    assert [due.share for due in by_event(restored, "retained")] == [1]
+
+
+def test_retention_comes_thirty_days_after_the_qualification_once_the_job_has_come_by() -> None:
+    known = facts(payments=(payment(R + DAY),))
+    due_at = R + 31 * DAY
+    assert engine.standing(PROGRAM, known, due_at - TICK, retention=True).stage == "qualified"
+    waiting = engine.standing(PROGRAM, known, due_at)
+    assert (waiting.stage, waiting.next_at) == ("qualified", due_at)
+    standing = engine.standing(PROGRAM, known, due_at, retention=True)
+    assert (standing.stage, standing.retained_at, standing.next_at) == ("retained", due_at, None)
+    assert [(due.base_points, due.due_at) for due in by_event(standing, "retained")] == [(15, due_at)]
+
+
+@pytest.mark.parametrize(
+    ("known", "stays"),
+    [
+        pytest.param({}, True, id="paid once"),
+        pytest.param({"takebacks": (gone(1, 1899, R + DAY),)}, True, id="a little is left"),
+        pytest.param({"takebacks": (gone(1, 1900, R + 30 * DAY),)}, False, id="given back on the day"),
+        pytest.param(
+            {"takebacks": (gone(1, 1900, R + 30 * DAY + TICK),), "payments": (payment(R), payment(R + 60 * DAY, 2))},
+            True,
+            id="given back after it",
+        ),
+        pytest.param(
+            {"takebacks": (gone(1, 1900, R + DAY),), "payments": (payment(R), payment(R + 30 * DAY, 2))},
+            True,
+            id="paid again on the day",
+        ),
+        pytest.param(
+            {"takebacks": (gone(1, 1900, R + DAY),), "payments": (payment(R), payment(R + 30 * DAY + TICK, 2))},
+            False,
+            id="paid again after it",
+        ),
+        pytest.param({"subscriptions": (Subscription(R, None),)}, True, id="goes on"),
+        pytest.param({"subscriptions": (Subscription(R, R + 30 * DAY + TICK),)}, True, id="ended after it"),
+        pytest.param({"subscriptions": (Subscription(R, R + 30 * DAY),)}, False, id="ended on the day"),
+        pytest.param(
+            {"subscriptions": (Subscription(R, R + DAY), Subscription(R + 30 * DAY, None))}, True, id="another by then"
+        ),
+        pytest.param(
+            {"subscriptions": (Subscription(R, R + DAY), Subscription(R + 30 * DAY + TICK, None))},
+            False,
+            id="another after it",
+        ),
+        pytest.param({"subscriptions": (Subscription(R + 40 * DAY, R + 50 * DAY),)}, True, id="none by then"),
+    ],
 )
+def test_retained_is_who_still_pays_on_the_thirtieth_day(
+    known: dict[str, tuple[Takeback, ...]], *, stays: bool
+) -> None:
+    everything = facts(**{"payments": (payment(R),), **known})  # type: ignore[arg-type]
+    assert retained(engine.standing(PROGRAM, everything, R + 90 * DAY, retention=True)) == stays
 
 
-@given(activations, payments, moments, st.randoms(use_true_random=False))
+def test_another_first_payment_is_another_percentage_of_retention() -> None:
+    percent = program(awards={"retained": {"bps": 1000}})
+    later = engine.standing(percent, facts(payments=(payment(R + DAY, 2, 500),)), R + 90 * DAY, retention=True)
+    both = facts(payments=(payment(R + DAY, 2, 500), payment(R, 1)))
+    earlier = engine.standing(percent, both, R + 90 * DAY, retention=True)
+    assert [(due.key, due.base_points) for due in by_event(later, "retained")] == [(("retained", "", "in_2"), 50)]
+    assert [(due.key, due.base_points) for due in by_event(earlier, "retained")] == [(("retained", "", "in_1"), 190)]
+
+
+moments = st.integers(0, 500 * 24).map(lambda hours: stories.REGISTERED + timedelta(hours=hours))
+told = stories.stories()
+
+
+@given(told, moments, st.booleans(), st.randoms(use_true_random=False))
 def test_order_and_duplicates_change_nothing(
-    used: list[Activation], paid: list[Payment], at: datetime, chance: Random
-) -> None:
-    once = engine.standing(PROGRAM, facts(activations=tuple(used), payments=tuple(paid)), at)
-    again_used, again_paid = used * 2, paid * 2
-    chance.shuffle(again_used)
-    chance.shuffle(again_paid)
-    again = engine.standing(PROGRAM, facts(activations=tuple(again_used), payments=tuple(again_paid)), at)
-    assert again == once
+    story: list[Told], at: datetime, retention: bool, chance: Random  # noqa: FBT001 - drawn
+) -> None:  # fmt: skip
+    once = engine.standing(PROGRAM, stories.known(story), at, retention=retention)
+    again = story * 2
+    chance.shuffle(again)
+    known = stories.known(again)
+    assert engine.standing(PROGRAM, known, at, retention=retention) == once
 
 
-@given(activations, payments, moments, moments)
-def test_time_alone_never_takes_an_award_away(
-    used: list[Activation], paid: list[Payment], one: datetime, other: datetime
-) -> None:
-    known = facts(activations=tuple(used), payments=tuple(paid))
-    earlier = engine.standing(PROGRAM, known, min(one, other))
-    later = engine.standing(PROGRAM, known, max(one, other))
-    assert {due.key for due in earlier.due} <= {due.key for due in later.due}
+@given(told, moments, moments)
+def test_time_alone_never_takes_an_award_away(story: list[Told], one: datetime, other: datetime) -> None:
+    known = stories.known(story)
+    earlier = engine.standing(PROGRAM, known, min(one, other), retention=True)
+    later = engine.standing(PROGRAM, known, max(one, other), retention=True)
+    shares = {due.key: due.share for due in later.due}
+    assert {due.key: due.share for due in earlier.due}.items() <= shares.items()
 
 
-@given(activations, payments, moments)
-def test_an_award_is_named_once(used: list[Activation], paid: list[Payment], at: datetime) -> None:
-    standing = engine.standing(PROGRAM, facts(activations=tuple(used), payments=tuple(paid)), at)
+@given(told, moments)
+def test_what_time_will_change_is_announced(story: list[Told], at: datetime) -> None:
+    known = stories.known(story)
+    standing = engine.standing(PROGRAM, known, at, retention=True)
+    until = (standing.next_at or stories.END) - TICK
+    assert standing.next_at is None or standing.next_at > at
+    later = engine.standing(PROGRAM, known, max(at, until), retention=True)
+    assert later == standing
+    if standing.next_at is not None:
+        assert engine.standing(PROGRAM, known, standing.next_at, retention=True) != standing
+
+
+@given(told, moments, st.sampled_from(sorted(stories.PROGRAMS)))
+def test_an_award_is_named_once_and_never_worth_less_than_nothing(story: list[Told], at: datetime, name: str) -> None:
+    standing = engine.standing(stories.PROGRAMS[name], stories.known(story), at, retention=True)
     assert len({due.key for due in standing.due}) == len(standing.due)
+    assert all(0 <= due.share <= 1 and due.base_points >= 0 for due in standing.due)

@@ -15,7 +15,7 @@ from tests.support.clients import Clients
 from tests.support.companies import Company
 from tests.support.waiting import wait_until
 
-CLIENTS = 32
+CLIENTS = 64
 
 
 @pytest.fixture(scope="session")

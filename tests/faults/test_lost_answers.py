@@ -36,16 +36,18 @@ def reached_through_proxy(proxy: WireProxy, tmp_path_factory: pytest.TempPathFac
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GOODWORD_WORKERS", "1")
         url = f"postgresql://postgres@/{setup.DATABASE}?host={proxy.folder}"
-        with serve(url, tmp_path_factory.mktemp("cut")) as base_url:
+        # the text of a prepared statement is on the wire once, and the wire is cut at a statement by its text
+        with serve(url, tmp_path_factory.mktemp("cut"), prepares=False) as base_url:
             yield base_url
 
 
 @pytest.fixture
 def firm(reached_through_proxy: str) -> Iterator[Company]:
-    """A company with Ada, who has 100 points and a code, Ben, whom she referred, and something to buy."""
+    """A company with Ada, who has 100 points and a code, Ben, whom she referred, Gil, and something to buy."""
     firm = Company.open(reached_through_proxy)
     code = firm.sign_up("ada")["user"]["referral_code"]
     firm.sign_up("ben", referral_code=code)
+    firm.sign_up("gil")
     firm.ok("POST", "/v1/users/ada/points", {"points": 100, "note": ""}, key="points")
     option = {"kind": "quota", "name": "Calls", "feature": "ai_calls", "quantity": 5, "cost_points": 10}
     firm.line["option"] = firm.ok("POST", "/v1/redemption-options", option)["id"]
@@ -56,22 +58,28 @@ def firm(reached_through_proxy: str) -> Iterator[Company]:
     firm.close()
 
 
-def post(path: str, body: dict[str, object], *, key: bool) -> Callable[[Company], Answer]:
+def post(path: str, body: dict[str, object], *, key: bool = False, method: str = "POST") -> Callable[[Company], Answer]:
     """A request that is the same each time it is sent; `$code`, `$option` and `$redemption` stand for the firm's."""
     name = uuid4().hex if key else None
 
     def send(firm: Company) -> Answer:
         text = json.dumps(body).replace("$code", firm.line["code"]).replace("$option", firm.line["option"])
-        headers = {"idempotency-key": name} if name else None
-        return firm.api.send(
-            "POST", path.replace("$redemption", firm.line["redemption"]), json.loads(text), headers=headers
-        )
+        to, headers = path, {"idempotency-key": name} if name else None
+        for mark in ("code", "redemption"):
+            to = to.replace(f"${mark}", firm.line[mark])
+        return firm.api.send(method, to, json.loads(text), headers=headers)
 
     return send
 
 
 def pay(firm: Company) -> Answer:
     return firm.deliver(invoice_paid("evt_1", "in_1", user="ben"))
+
+
+def bind(firm: Company) -> Answer:
+    answer = firm.api.send("PUT", "/v1/users/gil/referrer", {"referrer_id": "ada", "reason": "he said so"})
+    assert answer.json["attribution"]["outcome"] == "attributed"
+    return answer
 
 
 SIGNUP = {"user": {"external_id": "eve", "stripe_customer_id": "cus_9"}, "referral_code": "$code"}
@@ -110,11 +118,27 @@ WRITES = {
         {"users": 1, "signups": 1, "codes": 1, "referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1,
          "idempotent_answers": 1},
     ),
+    "late attribution": (
+        bind, b"COMMIT", 200, {"referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1},
+    ),
     "activation": (
         post("/v1/activations", {"user_id": "ben", "app_id": "chat"}, key=False), b"COMMIT", 200, {"activations": 1},
     ),
     "option": (
         post("/v1/redemption-options", OPTION, key=False), b"COMMIT", 201, {"redemption_options": 1},
+    ),
+    "program": (
+        post("/v1/program", {"timezone": "Europe/Berlin"}, method="PUT"), b"COMMIT", 200, {"program_versions": 1},
+    ),
+    "code": (
+        post("/v1/codes", {"code": "new-$code", "user_id": "ada"}), b"COMMIT", 201, {"codes": 1, "rate_windows": 1},
+    ),
+    "code with a key": (
+        post("/v1/codes", {"code": "new-$code", "user_id": "ada"}, key=True), b"COMMIT", 201,
+        {"codes": 1, "rate_windows": 1, "idempotent_answers": 1},
+    ),
+    "code changed": (
+        post("/v1/codes/$code", {"max_uses": 9}, method="PATCH"), b"COMMIT", 200, {},
     ),
     "endpoint": (
         post("/v1/provider-endpoints", ENDPOINT, key=True), b"COMMIT", 201,

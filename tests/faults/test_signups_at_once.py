@@ -3,8 +3,18 @@
 import psycopg
 
 from tests.support import books, rows
-from tests.support.clients import Clients, call
+from tests.support.clients import Call, Clients, call
 from tests.support.companies import Company
+
+
+def uses(superuser: psycopg.Connection, code: str) -> tuple[int, int]:
+    """What a code says of its uses, and how many there are."""
+    statement = """
+        SELECT uses, (SELECT count(*) FROM referrals WHERE code_id = codes.id) AS referrals
+        FROM codes WHERE code = %(code)s
+    """
+    row = rows.find_one(superuser, statement, code=code)
+    return row["uses"], row["referrals"]
 
 
 def test_one_signup_sent_16_times_at_once_is_one_person(
@@ -31,24 +41,52 @@ def test_one_signup_under_one_key_16_times_at_once_has_one_answer(company: Compa
     assert sorted("idempotent-replay" in answer.headers for answer in answers) == [False] + [True] * 15
 
 
-def test_a_code_with_10_uses_brings_exactly_10_of_32(
+def test_a_code_with_10_uses_left_brings_exactly_10_of_64(
     company: Company, clients: Clients, superuser: psycopg.Connection
 ) -> None:
+    """Whether they name the code or bring a click of it; two had come before it was capped."""
     code = company.sign_up("ada")["user"]["referral_code"]
-    superuser.execute("UPDATE codes SET max_uses = 10 WHERE code = %s", (code,))
+    by = [{"referral_code": code}, {"click_id": company.ok("POST", "/v1/clicks", {"code": code})["id"]}]
+    for person in ("ben", "cleo"):
+        company.sign_up(person, referral_code=code)
+    company.ok("PATCH", f"/v1/codes/{code}", {"max_uses": 12})
     signups = [
-        call(company, "POST", "/v1/signups", {"user": {"external_id": f"user_{each}"}, "referral_code": code})
-        for each in range(32)
+        call(company, "POST", "/v1/signups", {"user": {"external_id": f"user_{each}"}, **by[each % 2]})
+        for each in range(64)
     ]
     answers = clients.fire_each(company.url, signups)
-    assert [answer.status for answer in answers] == [201] * 32
+    assert [answer.status for answer in answers] == [201] * 64
     attributions = [answer.json["attribution"] for answer in answers]
     assert [each["outcome"] for each in attributions].count("attributed") == 10
     rejected = [each["reason"] for each in attributions if each["outcome"] == "rejected"]
-    assert rejected == ["code_used_up"] * 22
-    assert rows.find(superuser, "SELECT uses FROM codes WHERE code = %(code)s", code=code) == [{"uses": 10}]
-    assert rows.count(superuser, company.id)["referrals"] == 10
-    assert company.balance("ada") == 10 * 5
+    assert rejected == ["code_used_up"] * 54
+    assert uses(superuser, code) == (12, 12)
+    assert company.balance("ada") == 12 * 5
+    assert books.faults(superuser, company.id) == []
+
+
+def test_a_cap_that_is_set_among_signups_holds_for_all_of_them(
+    company: Company, clients: Clients, superuser: psycopg.Connection
+) -> None:
+    """It is sent in the middle of three clients' signups. Where it comes too late it is refused and changes nothing."""
+    code = company.sign_up("ada")["user"]["referral_code"]
+
+    def signups(client: int) -> list[Call]:
+        people = [{"external_id": f"user_{client}_{each}"} for each in range(6)]
+        return [call(company, "POST", "/v1/signups", {"user": each, "referral_code": code}) for each in people]
+
+    plans = [signups(client) for client in range(16)]
+    for client in range(3):
+        plans[client].insert(client + 1, call(company, "PATCH", f"/v1/codes/{code}", {"max_uses": 40}))
+    answers = clients.fire(company.url, plans)
+    capped = [answer for plan in answers for answer in plan if "uses" in answer.json or answer.status != 201]
+    signed_up = [answer for plan in answers for answer in plan if answer not in capped]
+    assert {answer.status for answer in capped} <= {200, 422}
+    assert len(capped) == 3
+    brought = [answer.json["attribution"]["outcome"] for answer in signed_up].count("attributed")
+    last = company.ok("PATCH", f"/v1/codes/{code}", {})
+    assert (last["uses"], brought) == (brought, last["max_uses"] or 96)
+    assert uses(superuser, code) == (last["uses"] if last["max_uses"] else 0, brought)
     assert books.faults(superuser, company.id) == []
 
 

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from tests.support import rows
 from tests.support.answers import problem, time_of
-from tests.support.companies import Company
+from tests.support.companies import Company, invoice_paid, whop_payment
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
 
@@ -104,7 +104,8 @@ def test_a_code_binds_both_and_pays_both(company: Company) -> None:
     for award in awards.values():
         assert award.keys() == {
             "id", "referral_id", "user_id", "event", "app_id", "period", "base_points", "multiplier", "points", "tier",
-            "status", "hold_until", "hold_reason", "reversed_points", "transaction_id", "released_at", "created_at",
+            "status", "hold_until", "hold_reason", "reversed_points", "reason", "transaction_id", "released_at",
+            "created_at",
         }  # fmt: skip
         assert (award["status"], award["referral_id"], award["reversed_points"]) == ("paid", referral["id"], 0)
         entries = company.ok("GET", f"/v1/users/{award['user_id']}/transactions")["data"]
@@ -153,6 +154,26 @@ def test_nobody_refers_themselves_under_another_name(company: Company) -> None:
         "POST", "/v1/signups", {"user": {"external_id": "ada-2", "email": "ada@example.COM"}, "referral_code": code}
     )
     assert outcome(answer) == ("rejected", "self_referral", "code")
+
+
+@pytest.mark.parametrize("provider", ["stripe", "whop"])
+@pytest.mark.parametrize("named_by", ["referrer", "referee"])
+def test_nobody_refers_themselves_as_another_user_of_the_same_payer(
+    company: Company, provider: str, named_by: str
+) -> None:
+    """One of the two names the customer; of the other the provider tells that it is the same one."""
+    named = {"stripe": {"stripe_customer_id": "cus_1"}, "whop": {"whop_user_id": "user_1"}}[provider]
+    told_of = {"referrer": "ben", "referee": "ada"}[named_by]
+    if provider == "stripe":
+        company.deliver(invoice_paid("evt_1", "in_1", user=told_of, customer="cus_1"))
+    else:
+        company.deliver_whop(whop_payment("msg_1", "pay_1", user=told_of, buyer={"id": "user_1"}))
+    code = code_of(company, "ada", **(named if named_by == "referrer" else {}))
+    click_id = click(company, code)
+    ben = {"external_id": "ben", **(named if named_by == "referee" else {})}
+    answer = company.ok("POST", "/v1/signups", {"user": ben, "referral_code": code, "click_id": click_id})
+    assert outcome(answer) == ("rejected", "self_referral", "code")
+    assert company.balance("ada") == 0
 
 
 @pytest.mark.parametrize("identity", ["whop_user_id", "stripe_customer_id"])

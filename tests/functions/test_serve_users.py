@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
+import psycopg
+
 from tests.support.answers import fields, problem
 from tests.support.companies import Company, invoice_paid
 
@@ -22,7 +24,7 @@ def test_an_external_id_is_the_apps_own_whatever_it_looks_like(company: Company)
 
 def test_a_user_whom_nobody_knows_is_not_found(company: Company, other: Company) -> None:
     other.sign_up("ada")
-    for path in ("/v1/users/ada", "/v1/users/ada/referrals"):
+    for path in ("/v1/users/ada", "/v1/users/ada/referrals", "/v1/users/ada/awards"):
         problem(company.api.send("GET", path), 404, "user_not_found")
 
 
@@ -94,3 +96,71 @@ def test_only_a_referral_of_the_user_can_be_followed(company: Company, other: Co
     ]
     for stranger in strangers:
         assert fields(company.api.send("GET", f"/v1/users/ada/referrals?after={stranger}")) == {"after"}
+
+
+def test_the_second_level_is_whom_those_brought(company: Company, other: Company) -> None:
+    for referrer, referee in (("ada", "ben"), ("ada", "bob"), ("ben", "cleo"), ("bob", "cyd"), ("cleo", "dan")):
+        company.refer(referrer, referee)
+    other.refer("ben", "eve")
+    for user, referees in (("ada", ["cyd", "cleo"]), ("ben", ["dan"]), ("cleo", []), ("dan", [])):
+        second = company.ok("GET", f"/v1/users/{user}/referrals?level=2")["data"]
+        assert [each["referee"] for each in second] == referees
+    assert [each["referrer"] for each in company.ok("GET", "/v1/users/ada/referrals?level=2")["data"]] == ["bob", "ben"]
+    first, second = (
+        company.ok("GET", f"/v1/users/ada/referrals?level=2&limit=1{after}")
+        for after in ("", f"&after={company.sign_up('cyd')['referral']['id']}")
+    )
+    assert ([each["referee"] for each in first["data"]], first["has_more"]) == (["cyd"], True)
+    assert ([each["referee"] for each in second["data"]], second["has_more"]) == (["cleo"], False)
+    of_another_level = company.sign_up("ben")["referral"]["id"]
+    assert fields(company.api.send("GET", f"/v1/users/ada/referrals?level=2&after={of_another_level}")) == {"after"}
+
+
+def test_an_administrator_sees_all_referrals_newest_first(company: Company, other: Company) -> None:
+    bound = [company.refer("ada", "ben"), company.refer("ben", "cleo"), company.refer("cyd", "dan")]
+    other.refer("eve", "fay")
+    everything = [answer["referral"] for answer in reversed(bound)]
+    assert company.ok("GET", "/v1/referrals") == {"data": everything, "has_more": False}
+    first = company.ok("GET", "/v1/referrals?limit=2")
+    assert first == {"data": everything[:2], "has_more": True}
+    second = company.ok("GET", f"/v1/referrals?limit=2&after={everything[1]['id']}")
+    assert second == {"data": everything[2:], "has_more": False}
+    stranger = other.ok("GET", "/v1/referrals")["data"][0]["id"]
+    assert fields(company.api.send("GET", f"/v1/referrals?after={stranger}")) == {"after"}
+
+
+def test_referrals_are_listed_by_their_stage_and_flag(company: Company, superuser: psycopg.Connection) -> None:
+    company.set_clock(NOON)
+    code = company.sign_up("ada")["user"]["referral_code"]
+    for referee in ("paying", "using", "idle"):
+        company.sign_up(referee, referral_code=code)
+    company.deliver(invoice_paid("evt_1", "in_1", user="paying", paid_at=NOON))
+    company.set_clock(NOON + timedelta(days=89))
+    company.ok("POST", "/v1/activations", {"user_id": "using"})
+
+    def referees(query: str) -> list[str]:
+        return [each["referee"] for each in company.ok("GET", f"/v1/referrals?{query}")["data"]]
+
+    stages = ("registered", "activated", "qualified", "expired", "retained", "cancelled")
+    assert [referees(f"stage={each}") for each in stages] == [["idle"], ["using"], ["paying"], [], [], []]
+    company.set_clock(NOON + timedelta(days=90))  # it has expired, whether or not a job has booked that
+    assert [referees(f"stage={each}") for each in stages] == [[], ["using"], ["paying"], ["idle"], [], []]
+    assert sorted(referees("flagged=false")) == ["idle", "paying", "using"]
+    assert referees("flagged=true") == []
+    superuser.execute(
+        "UPDATE referrals SET flagged = true WHERE company_id = %s AND stage = 'activated'", (company.id,)
+    )
+    assert (referees("flagged=true"), referees("flagged=true&stage=qualified")) == (["using"], [])
+    assert sorted(referees("flagged=false")) == ["idle", "paying"]
+
+
+def test_a_list_by_stage_can_be_followed_from_a_referral_that_has_left_the_stage(company: Company) -> None:
+    company.set_clock(NOON)
+    code = company.sign_up("ada")["user"]["referral_code"]
+    for referee in ("older", "newer"):
+        company.sign_up(referee, referral_code=code)
+    (first,) = company.ok("GET", "/v1/referrals?stage=registered&limit=1")["data"]
+    for referee in ("older", "newer"):
+        company.deliver(invoice_paid(f"evt_{referee}", f"in_{referee}", user=referee, customer=referee, paid_at=NOON))
+    rest = company.ok("GET", f"/v1/referrals?stage=registered&after={first['id']}")
+    assert rest == {"data": [], "has_more": False}

@@ -113,12 +113,39 @@ _REPAYMENTS = """
 """
 
 _AWARDS = """
-    SELECT coalesce('award ' || a.id, 'entry ' || e.id) || ': a paid award and its one entry do not agree'
-    FROM (SELECT * FROM awards WHERE company_id = %(company_id)s AND status = 'paid') a
+    SELECT coalesce('award ' || a.id, 'entry ' || e.id) || ': a booked award and its one entry do not agree'
+    FROM (SELECT * FROM awards WHERE company_id = %(company_id)s AND entry_id IS NOT NULL) a
     FULL JOIN (
         SELECT * FROM entries WHERE company_id = %(company_id)s AND type = ANY (%(award_types)s)
-    ) e ON e.reference = public_id('awd', a.id)
-    WHERE (a.user_id, a.points) IS DISTINCT FROM (e.user_id, e.delta)
+    ) e ON e.id = a.entry_id
+    WHERE (a.user_id, a.points, public_id('awd', a.id)) IS DISTINCT FROM (e.user_id, e.delta, e.reference)
+"""
+
+_STATUSES = """
+    SELECT 'award ' || id || ' is ' || status || ', which is not what its points say'
+    FROM awards
+    WHERE company_id = %(company_id)s AND NOT CASE status
+        WHEN 'paid' THEN entry_id IS NOT NULL AND reversed_points < points
+        WHEN 'reversed' THEN reversed_points = points
+        ELSE entry_id IS NULL
+    END
+"""
+
+# What an award still gives is what was booked for it; points that had expired could be neither taken nor owed.
+_AWARDS_TAKEN_BACK = """
+    SELECT coalesce('award ' || a.id, booked.reference) || ': what is left of an award is not what its entries come to'
+    FROM (SELECT * FROM awards WHERE company_id = %(company_id)s AND entry_id IS NOT NULL) a
+    FULL JOIN (
+        SELECT reference, user_id, sum(delta - debt_delta) AS points, sum((
+            SELECT coalesce(sum(amount), 0) FROM allocations x JOIN entries xe
+                ON xe.company_id = x.company_id AND xe.id = x.entry_id AND xe.type = 'EXPIRY'
+            WHERE x.company_id = e.company_id AND x.lot_id = e.id)) AS expired
+        FROM entries e
+        WHERE company_id = %(company_id)s AND reference ~ '^awd_[0-9a-f]{32}$'
+        GROUP BY reference, user_id
+    ) booked ON booked.reference = public_id('awd', a.id) AND booked.user_id = a.user_id
+    WHERE a.id IS NULL OR booked.points IS NULL
+        OR NOT booked.points - (a.points - a.reversed_points) BETWEEN 0 AND booked.expired
 """
 
 _REDEMPTIONS = """
@@ -181,7 +208,7 @@ _USAGES = """
 
 _CHECKS = (
     _WALLETS, _LOTS_OF_WALLETS, _NEXT_EXPIRY, _RUNNING, _EARNINGS, _OUTFLOWS, _REMAINING, _TERMS, _TAKEN_BACK,
-    _REPAYMENTS, _AWARDS, _REDEMPTIONS, _REFUNDS, _REFILLED, _QUOTA, _USAGES,
+    _REPAYMENTS, _AWARDS, _STATUSES, _AWARDS_TAKEN_BACK, _REDEMPTIONS, _REFUNDS, _REFILLED, _QUOTA, _USAGES,
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from goodword.payments.inbox import Delivery
 from goodword.referral import activations, clicks, codes, signups
 from goodword.referral.activations import Activation
 from goodword.referral.clicks import Visit
-from goodword.referral.facts import IdentityLinked, ObjectsLinked, PaymentSucceeded
+from goodword.referral.facts import IdentityLinked, ObjectsLinked, PaymentSucceeded, SubscriptionChanged, TakenBack
 from goodword.referral.signups import Signup, SignupAnswer, SignupIds
 from tests.support.tenants import Tenant
 
@@ -35,7 +35,7 @@ def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_i
 
 
 def fill(tenant: Tenant) -> None:
-    """Play the first story, with a click, a payment, a purchase and a use."""
+    """Play the first story: with a click, a subscription, an inquiry, a promotion code, a purchase and a use."""
     code = sign_up(tenant, REFERRER).user.referral_code
     assert code is not None
     click_id = click(tenant, code)
@@ -45,10 +45,17 @@ def fill(tenant: Tenant) -> None:
     with tenant.transaction("app") as connection:
         activations.activate(connection, tenant.id, Activation(user_id=REFEREE, app_id="chat"))
     _pay(tenant)
+    _carry_a_promotion_code(tenant)
     option = tenant.add_option(cost=10, quantity=5)
     assert tenant.adjust(REFEREE, 100).status == 201
     assert tenant.redeem(REFEREE, option).status == 201
     assert tenant.consume(REFEREE, "ai_calls").status == 200
+
+
+def _carry_a_promotion_code(tenant: Tenant) -> None:
+    fact = IdentityLinked(("cus_9",), REFERRER, None, "SUMMER", datetime.now(UTC))
+    with tenant.transaction("webhook") as connection:
+        inbox.apply(connection, tenant.id, "stripe", [fact])
 
 
 def _pay(tenant: Tenant) -> None:
@@ -62,9 +69,14 @@ def _pay(tenant: Tenant) -> None:
     objects = ("cus_1", "in_1", "pi_1")
     facts = (
         IdentityLinked(objects, REFEREE, None, None, at),
-        PaymentSucceeded("in_1", objects, REFEREE, None, None, "usd", 1900, at, None),
+        PaymentSucceeded("in_1", objects, REFEREE, None, None, "usd", 1900, 1900, at, None),
         ObjectsLinked(objects),
-    )
+        SubscriptionChanged(
+            "sub_1", ("cus_1", "sub_1"), None, None, None, "active", ("price_1",), None,
+            cancel_at_period_end=False, ended_at=None, at=at,
+        ),
+        TakenBack("dispute", "dp_1", ("pi_1",), 1900, "usd", "warning", at, at),
+    )  # fmt: skip
     with tenant.transaction("webhook") as connection:
         receipt = inbox.receive(connection, delivery, lambda: facts)
     assert receipt.outcome == "applied"

@@ -42,14 +42,27 @@ def together(*parts: Mapping[str, int]) -> dict[str, int]:
 
 
 TABLE: dict[str, Row] = {
+    "administer_account__change_endpoint": Row(200, {"provider": "stripe", "scope": "company"}),
     "administer_account__clock": Row(200, {"now": "2027-02-01T00:00:00.000000Z"}),
     "administer_account__endpoint": Row(201, stores=together({"provider_endpoints": 1}, DONE_ONCE)),
+    "administer_account__list_endpoints": Row(200, {"has_more": False}),
     "administer_account__read_clock": Row(200, {"now": None}),
+    "administer_account__turn_endpoint_off": Row(204),
+    "administer_program__change_code": Row(
+        200, {"type": "auto", "user_id": "ada", "active": False, "max_uses": 10, "uses": 1}, {"outbox_events": 1}
+    ),
+    "administer_program__create_code": Row(
+        201,
+        {"type": "custom", "user_id": "ada", "max_uses": 100, "uses": 0, "metadata": {"event": "meetup"}},
+        together({"codes": 1, "rate_windows": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
+    ),
+    "administer_program__create_reserved_code": Row(422, {"code": "invalid_request"}),
     "administer_program__give_points": Row(
         201,
         {"type": "ADMIN_GRANT", "delta": 50, "balance_after": 155, "note": "for her talk at the meetup"},
         together({"entries": 1, "entry_notes": 1, "lots": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
     ),
+    "administer_program__list_codes": Row(200, {"has_more": False}),
     "administer_program__offer": Row(
         201,
         {"kind": "quota", "feature": "ai_calls", "quantity": 20, "cost_points": 30, "stock": 1000, "active": True},
@@ -61,12 +74,19 @@ TABLE: dict[str, Row] = {
         {"kind": "quota", "user_id": "ada", "cost_points": 30, "status": "refunded", "balance_after": 135},
         together({"entries": 1, "allocations": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
     ),
+    "administer_program__replace": Row(
+        200,
+        {"version": 2, "program": {"timezone": "Europe/Berlin", "recurring_months": [2, 24], "l2_months": [1, 6]}},
+        {"program_versions": 1, "outbox_events": 1},
+    ),
+    "administer_program__replace_by_nonsense": Row(422, {"code": "invalid_request"}),
     "administer_program__take_points": Row(
         201,
         {"type": "ADMIN_GRANT", "delta": -40, "balance_after": 65, "note": "given twice"},
         # out of two lots: the referral's 5 points are older
         together({"entries": 1, "entry_notes": 1, "allocations": 2, "outbox_events": 1, "activity": 1}, DONE_ONCE),
     ),
+    "administer_program__versions": Row(200, {"has_more": False}),
     "answer_unknown_route__anything": Row(404, {"code": "route_not_found", "status": 404}),
     "attribute_signup__activate": Row(  # within five minutes of the signup: it will count later
         200, {"referral": {"referee": "ben", "stage": "registered"}}, {"activations": 1, "activity": 1}
@@ -107,15 +127,29 @@ TABLE: dict[str, Row] = {
     "check_access__consume_what_is_off": Row(422, {"code": "feature_disabled"}, {"usage_counters": 1}),
     "check_access__entitlement": Row(200, {"feature": "ai_calls", "allowed": False, "reason": "disabled", "limit": 0}),
     "check_access__entitlements": Row(200, {"has_more": False}),
+    "advance_referrals__quarterly": Row(
+        None, {"job": "advance_referrals", "set_aside": [], "complete": True, "skipped": None}
+    ),
+    "replay_webhooks__often": Row(None, {"job": "replay_webhooks", "set_aside": [], "complete": True, "skipped": None}),
+    "enforce_retention__nightly": Row(
+        None, {"job": "enforce_retention", "set_aside": [], "complete": True, "skipped": None}
+    ),
+    "release_awards__quarterly": Row(
+        None, {"job": "release_awards", "set_aside": [], "complete": True, "skipped": None}
+    ),
     "expire_points__hourly": Row(None, {"job": "expire_points", "set_aside": [], "complete": True, "skipped": None}),
     "migrate_database__migrate": Row(None, {"applied": []}),
     "migrate_database__open_company": Row(None, {"applied": []}),
+    "receive_stripe_webhook__charge_refunded_before_2022_11": Row(
+        200, receipt("parked"), together({"takebacks": 1, "object_links": 6}, KEPT)
+    ),
     "receive_stripe_webhook__checkout_of_a_subscription": Row(
         200, receipt("applied"), together({"identity_links": 4}, KEPT)
     ),
     "receive_stripe_webhook__checkout_session_completed": Row(
         200, receipt("applied"), together({"identity_links": 3}, QUALIFIED, KEPT)
     ),
+    "receive_stripe_webhook__dispute_closed": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
     "receive_stripe_webhook__invoice_paid_basil": Row(
         200, receipt("applied"), together({"identity_links": 3}, QUALIFIED, KEPT)
     ),
@@ -124,11 +158,24 @@ TABLE: dict[str, Row] = {
     ),
     "receive_stripe_webhook__invoice_payment_paid": Row(200, receipt("applied"), together({"object_links": 2}, KEPT)),
     "receive_stripe_webhook__of_a_connected_account": Row(200, receipt("ignored"), KEPT),
+    "receive_stripe_webhook__payment_intent_succeeded": Row(
+        200, receipt("applied"), together({"identity_links": 3, "object_links": 2}, QUALIFIED, KEPT)
+    ),
     "receive_stripe_webhook__probe": Row(200),
+    "receive_stripe_webhook__refund_created": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
+    "receive_stripe_webhook__subscription_deleted": Row(
+        200, receipt("applied"), together({"identity_links": 2, "subscriptions": 1}, KEPT)
+    ),
     "receive_stripe_webhook__thin_event": Row(200, receipt("failed"), KEPT),
     "receive_stripe_webhook__unknown_type": Row(200, receipt("ignored"), KEPT),
     "receive_whop_webhook__free_purchase": Row(200, receipt("applied"), KEPT),
-    "receive_whop_webhook__membership_activated": Row(200, receipt("applied"), together({"identity_links": 3}, KEPT)),
+    "receive_whop_webhook__dispute_updated": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
+    "receive_whop_webhook__membership_activated": Row(
+        200, receipt("applied"), together({"identity_links": 3, "subscriptions": 1}, KEPT)
+    ),
+    "receive_whop_webhook__membership_deactivated": Row(
+        200, receipt("applied"), together({"identity_links": 3, "subscriptions": 1}, KEPT)
+    ),
     "receive_whop_webhook__payment_succeeded_dated": Row(
         200, receipt("applied"), together({"identity_links": 4}, QUALIFIED, KEPT)
     ),
@@ -142,6 +189,7 @@ TABLE: dict[str, Row] = {
         200, receipt("applied"), together({"identity_links": 3}, QUALIFIED, KEPT)
     ),
     "receive_whop_webhook__probe": Row(200),
+    "receive_whop_webhook__refund_created_dated": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
     "receive_whop_webhook__unknown_type": Row(200, receipt("ignored"), KEPT),
     "redeem_points__balance": Row(200, {"user_id": "ada", "balance": 105, "total_earned": 135, "total_spent": -30}),
     "redeem_points__options": Row(200, {"has_more": False}),
@@ -157,8 +205,32 @@ TABLE: dict[str, Row] = {
         200, {"user_id": "ada", "opening": 0, "earned": 135, "spent": 30, "expired": 0, "closing": 105, "entries": 4}
     ),
     "redeem_points__transactions": Row(200, {"has_more": False}),
+    "serve_users__all_referrals": Row(200, {"has_more": False}),
+    "serve_users__awards": Row(200, {"has_more": False}),
     "report_insight__integrity": Row(200, {"ok": True, "head": None}),
     "serve_users__circle": Row(200, {"has_more": False}),
+    "serve_users__explain_award": Row(
+        200,
+        {
+            "award": {"event": "registered", "user_id": "ada"},
+            "trace": {"points": 5, "multiplier_bps": 10_000},
+            "share": {"numerator": 1, "denominator": 1},
+            "due_points": 5,
+        },
+    ),
+    "serve_users__explain_referral": Row(
+        200,
+        {"referral": {"referrer": "ada", "referee": "ben"}, "attribution": {"by": "signup", "winner": "code"}},
+    ),
+    "serve_users__late_attribution": Row(
+        200,
+        {
+            "user": {"external_id": "gil", "balance": 25},
+            "attribution": {"outcome": "attributed", "source": "code"},
+            "referral": {"referrer": "ada", "referee": "gil"},
+        },
+        together(REFERRED, {"activity": 1}),
+    ),
     "serve_users__read": Row(200, {"external_id": "ada", "username": "Ada", "balance": 105}),
     "serve_users__unknown": Row(404, {"code": "user_not_found"}),
     "track_click__check_code": Row(200, {"valid": True, "referrer": {"display_name": "Ada"}}, {"rate_windows": 1}),

@@ -68,7 +68,58 @@ REQUESTS: dict[str, Good] = {
     ),
     "GET /v1/users/{user_id}": Good("/v1/users/{user_id}"),
     "GET /v1/users/{user_id}/referrals": Good("/v1/users/{user_id}/referrals"),
+    "GET /v1/users/{user_id}/awards": Good("/v1/users/{user_id}/awards"),
+    "PUT /v1/users/{user_id}/referrer": Good(
+        "/v1/users/{user_id}/referrer",
+        {"referral_code": "{other_code}", "referrer_id": None, "reason": "told us on the phone"},
+    ),
+    "GET /v1/referrals": Good("/v1/referrals"),
+    "GET /v1/referrals/{id}/explain": Good("/v1/referrals/{referral_id}/explain"),
+    "GET /v1/awards/{id}/explain": Good("/v1/awards/{award_id}/explain"),
     "GET /v1/program": Good("/v1/program"),
+    "PUT /v1/program": Good(
+        "/v1/program",
+        {
+            "schema_version": 1, "timezone": "Europe/Berlin",
+            "attribution": {"window_days": 90, "model": "last_touch", "signup_grace_days": 7},
+            "awards": {
+                "registered": {"points": 5, "hold_days": 1}, "welcome": {"points": 25}, "activated": {"points": 10},
+                "qualified": {"points": 25}, "recurring": {"bps": 1000}, "l2": {"points": 5},
+                "retained": {"points": 15}, "cross_app": {"points": 5},
+            },
+            "points_per_unit": {"usd": 100, "eur": 110}, "recurring_months": [2, 12], "l2_months": [1, 6],
+            "tiers": [{"name": "bronze", "from": 0, "multiplier_bps": 10_000}],
+            "timing": {
+                "activation_min_minutes": 5, "qualification_min_hours": 24, "retention_days": 30,
+                "pending_expiry_days": 90, "risk_hold_hours": 48, "review_days": 7,
+            },
+            "apps": ["chat", "calendar"], "expects_activations": False,
+            "fraud": {
+                "signals": {"same_ip": 30}, "thresholds": {"hold": 30, "review": 60, "reject": 90},
+                "windows": {"shared_days": 30}, "on_registration_limit": "review",
+            },
+            "limits": {"code_creations_per_hour": 10},
+            "caps": {"per_user_points": 1000, "per_user_per_day_points": 100}, "points_expiry_months": 12,
+        },
+    ),
+    "GET /v1/program/versions": Good("/v1/program/versions"),
+    "POST /v1/codes": Good(
+        "/v1/codes",
+        {
+            "type": "custom", "code": "{new_code}", "user_id": ADA, "app_id": "web",
+            "destination_url": "https://shop.example/", "active": True, "max_uses": 10,
+            "expires_at": "8000-01-15T12:00:00Z", "metadata": {"event": "meetup"},
+        },
+        idempotent=True,
+    ),
+    "GET /v1/codes": Good("/v1/codes"),
+    "PATCH /v1/codes/{code}": Good(
+        "/v1/codes/{code}",
+        {
+            "active": True, "max_uses": 10, "expires_at": "8000-01-15T12:00:00Z",
+            "destination_url": "https://shop.example/", "app_id": "web", "metadata": {"event": "meetup"},
+        },
+    ),
     "POST /v1/redemption-options": Good(
         "/v1/redemption-options",
         {
@@ -91,6 +142,14 @@ REQUESTS: dict[str, Good] = {
         {"provider": "stripe", "secrets": ["whsec_0123456789"], "scope": "company"},
         idempotent=True,
     ),
+    "GET /v1/provider-endpoints": Good("/v1/provider-endpoints", query={"limit": "20"}),
+    "PATCH /v1/provider-endpoints/{id}": Good(
+        "/v1/provider-endpoints/{spare_endpoint_id}", {"secrets": ["whsec_9876543210"]}
+    ),
+    "DELETE /v1/provider-endpoints/{id}": Good("/v1/provider-endpoints/{spare_endpoint_id}"),
+    "GET /v1/inbox": Good("/v1/inbox", query={"status": "failed", "provider": "stripe", "limit": "20"}),
+    "POST /v1/inbox/{id}/replay": Good("/v1/inbox/{inbox_event_id}/replay", idempotent=True),
+    "POST /v1/inbox/{id}/discard": Good("/v1/inbox/{inbox_event_id}/discard", idempotent=True),
 }  # fmt: skip
 
 ROUTES: dict[str, Route] = {
@@ -102,7 +161,10 @@ ROUTES: dict[str, Route] = {
 
 
 class Asked:
-    """A company of which everything may be asked: Ada with a code, points, and something that she can buy and has."""
+    """A company of which everything may be asked: Ada with a code, points, and something that she can buy and has.
+
+    She brought Cy; Dan came by himself and has a code too. One event has failed, and one endpoint is not needed.
+    """
 
     def __init__(self, company: Company) -> None:
         self.company = company
@@ -110,12 +172,22 @@ class Asked:
         company.ok("POST", f"/v1/users/{ADA}/points", {"points": 100, "note": "x"}, key="asked")
         option = {"kind": "quota", "name": "x", "feature": "ai_calls", "quantity": 1, "cost_points": 1}
         option_id = company.ok("POST", "/v1/redemption-options", option)["id"]
+        referral = company.sign_up("cy", referral_code=code)
         bought = company.ok("POST", f"/v1/users/{ADA}/redemptions", {"option_id": option_id}, key="asked-2")
+        spare = {"provider": "whop", "secrets": ["ws_0123456789"]}
+        company.deliver({"object": "v2.core.event", "id": "evt_thin", "type": "v1.invoice.paid"})
+        (failed,) = company.ok("GET", "/v1/inbox")["data"]
         self._values = {
             "code": code,
+            "new_code": f"NEW-{code}",
+            "other_code": company.sign_up("dan")["user"]["referral_code"],
+            "referral_id": referral["referral"]["id"],
+            "award_id": referral["awards"][0]["id"],
             "user_id": ADA,
             "option_id": option_id,
             "redemption_id": bought["id"],
+            "inbox_event_id": failed["id"],
+            "spare_endpoint_id": company.ok("POST", "/v1/provider-endpoints", spare)["id"],
             "stripe_endpoint_id": company.line["stripe_endpoint"].rpartition("/")[2],
             "whop_endpoint_id": company.line["whop_endpoint"].rpartition("/")[2],
         }

@@ -34,7 +34,7 @@ class Identity:
     whop_user_id: str | None
     stripe_customer_id: str | None
 
-    def is_same_person(self, user: NewUser) -> bool:
+    def is_same_person(self, user: "NewUser | Identity") -> bool:
         """RULES.md §2, self-referral: the same user, e-mail, Whop user or Stripe customer."""
         return (
             self.external_id == user.external_id

@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 BUDGET_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 3
+PREPARED_AT = 0
+"""At which use a statement is prepared: at the first, so that no later one waits for it."""
 RETRY_AFTER_SECONDS = 2
 
 # The server went away, moved or refused the connection, or asks for a repetition; nothing of these is about the
@@ -35,6 +37,7 @@ TRANSIENT = frozenset({
     "08000", "08001", "08003", "08004", "08006", "08007", "08P01",
     "57P01", "57P02", "57P03", "57P05",
     "25006", "25P03", "40001", "40P01", "40003", "53300", "55P03",
+    "0A000", "26000",  # a statement prepared before a migration does not fit any more; a fresh connection has none
 })  # fmt: skip
 # The server gave up on a statement that took too long; a repetition would only add to its load.
 TIMED_OUT = "57014"
@@ -133,8 +136,7 @@ def _connect() -> Connection:
         tcp_user_timeout=5000,
         target_session_attrs="read-write",
         gssencmode="disable",
-        # behind RDS Proxy a prepared statement, or the DEALLOCATE after a rollback, pins the connection
-        prepare_threshold=None,
+        prepare_threshold=PREPARED_AT if configured.database_prepared_statements else None,
         autocommit=True,
     )
 

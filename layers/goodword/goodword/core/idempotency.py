@@ -1,7 +1,8 @@
 """One request, one effect: the Idempotency-Key lives in the transaction of what it protects.
 
 The same key with the same request gives the first answer, byte for byte; with another request it is a conflict. A
-refusal is an answer too and is kept, while everything else that its transaction did is rolled back.
+refusal is an answer too and is kept, while everything else that its transaction did is rolled back. Only what says of
+itself that it may be asked again later is no answer.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from psycopg import Connection
 from pydantic import BaseModel
 
 from goodword.core import database, http, ids
-from goodword.core.errors import BY_CONSTRAINT, Conflict, DomainError, Unavailable
+from goodword.core.errors import BY_CONSTRAINT, Conflict, DomainError, TooManyRequests, Unavailable
 from goodword.core.http import REPLAY_HEADER, Request, Response
 
 _CLAIM = "SELECT outcome, status, body FROM claim_idempotency_key(%(company_id)s, %(key)s, %(hash)s)"
@@ -75,7 +76,7 @@ def transact(request: Request, body: BaseModel, work: Callable[[Connection], Res
 
     try:
         return database.transact(lambda connection: once_per_key(connection, work))
-    except Unavailable:
+    except (TooManyRequests, Unavailable):
         raise
     except DomainError as refusal:
         return _keep(request, refusal, once_per_key)

@@ -66,8 +66,10 @@ def _public_id(prefix: str) -> tuple[PlainValidator, PlainSerializer, WithJsonSc
 
 UserId = Annotated[UUID, *_public_id("usr")]
 ClickId = Annotated[UUID, *_public_id("clk")]
+CodeId = Annotated[UUID, *_public_id("cod")]
 ReferralId = Annotated[UUID, *_public_id("ref")]
 AwardId = Annotated[UUID, *_public_id("awd")]
 OptionId = Annotated[UUID, *_public_id("opt")]
 RedemptionId = Annotated[UUID, *_public_id("red")]
+InboxEventId = Annotated[UUID, *_public_id("inb")]
 EndpointId = Annotated[UUID, *_public_id("whe")]

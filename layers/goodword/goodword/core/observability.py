@@ -21,7 +21,7 @@ logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def log_answer(route: str, status: int, request_id: str, milliseconds: float) -> None:
-    """The line of every request, as the logger would write it but in a third of the time: every client waits for it."""
+    """The line of every request as the logger would write it, in a third of the time: every client waits for it."""
     if logger.log_level > logging.INFO:
         return
     now = clock.real_now()

@@ -18,6 +18,7 @@ class Settings(BaseModel):
     database_user: str
     database_iam_authentication: bool
     database_ca_file: str
+    database_prepared_statements: bool = True
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
 
 

@@ -188,7 +188,7 @@ GRANT EXECUTE ON FUNCTION claim_idempotency_key, keep_idempotent_answer TO :"cli
 GRANT EXECUTE ON FUNCTION problem, answer_of_key TO :"app", :"admin", :"ledger";
 
 GRANT SELECT ON companies TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
-GRANT UPDATE (test_now, test_now_used) ON companies TO :"admin";
+GRANT UPDATE (test_now, test_now_used, time_zone) ON companies TO :"admin";
 GRANT SELECT ON api_keys TO :"click", :"app", :"admin";
 GRANT SELECT ON privacy_keys TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT ON idempotent_answers TO :"ledger";

@@ -2,10 +2,12 @@
 
 CREATE TABLE program_versions (
     company_id  uuid NOT NULL,
+    id          uuid NOT NULL DEFAULT gen_random_uuid(),
     version     integer NOT NULL,
     program     jsonb NOT NULL,
     created_at  timestamptz NOT NULL,
     CONSTRAINT program_versions_pk PRIMARY KEY (company_id, version),
+    CONSTRAINT program_versions_id_uq UNIQUE (company_id, id),
     CONSTRAINT program_versions_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
     CONSTRAINT program_versions_version_ck CHECK (version >= 1)
 );
@@ -44,6 +46,7 @@ CREATE TABLE codes (
     active           boolean NOT NULL DEFAULT true,
     max_uses         integer,
     uses             integer NOT NULL DEFAULT 0,
+    archived_clicks  bigint NOT NULL DEFAULT 0,
     expires_at       timestamptz,
     metadata         jsonb NOT NULL DEFAULT '{}',
     created_at       timestamptz NOT NULL,
@@ -53,12 +56,29 @@ CREATE TABLE codes (
     CONSTRAINT codes_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
     CONSTRAINT codes_upper_ck CHECK (code = upper(code)),
     CONSTRAINT codes_type_ck CHECK (type IN ('auto', 'custom', 'campaign')),
-    CONSTRAINT codes_auto_owner_ck CHECK (type <> 'auto' OR user_id IS NOT NULL),
-    CONSTRAINT codes_uses_ck CHECK (uses >= 0 AND uses <= coalesce(max_uses, uses))
+    CONSTRAINT codes_owner_ck CHECK (type = 'campaign' OR user_id IS NOT NULL),
+    CONSTRAINT codes_uses_ck CHECK (uses >= 0 AND uses <= coalesce(max_uses, uses)),
+    CONSTRAINT codes_archived_clicks_ck CHECK (archived_clicks >= 0)
 );
 CREATE UNIQUE INDEX codes_one_auto_uq ON codes (company_id, user_id) WHERE type = 'auto';
+CREATE INDEX codes_newest_ix ON codes (company_id, created_at DESC, id);
+CREATE INDEX codes_user_ix ON codes (company_id, user_id, created_at DESC, id);
 
--- `uses` counts only where a cap makes it matter: an unlimited code has no row that every signup would queue for.
+-- `uses` counts only where a cap makes it matter: an unlimited code has no row that every signup would queue for. Its
+-- uses are its referrals. `archived_clicks` are those of dropped partitions.
+--
+-- Who goes by the caps of codes holds this together with all others who do; who changes a cap holds it alone. So a first
+-- cap counts all uses that were made without one. One lock for a company: which code a click is of shows when it is read.
+CREATE FUNCTION hold_caps(company uuid, alone boolean) RETURNS void
+    LANGUAGE plpgsql AS $$
+BEGIN
+    IF alone THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended(company::text || 'caps', 0));
+    ELSE
+        PERFORM pg_advisory_xact_lock_shared(hashtextextended(company::text || 'caps', 0));
+    END IF;
+END $$;
+
 CREATE FUNCTION code_refusal(code codes, at timestamptz) RETURNS text
     LANGUAGE sql IMMUTABLE
     RETURN CASE
@@ -167,6 +187,30 @@ CREATE TABLE rate_windows (
     CONSTRAINT rate_windows_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
 ) WITH (fillfactor = 70);
 
+-- One more hit, where there is room for it: NULL. Else nothing is counted, and the answer is in how many seconds there
+-- will be room. In real time; hits of a transaction that is rolled back do not count.
+CREATE FUNCTION take_hit(p_company uuid, p_kind text, p_subject bytea, p_most integer, p_window interval) RETURNS integer
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    known timestamptz[];
+    recent timestamptz[];
+    at timestamptz;
+BEGIN
+    INSERT INTO rate_windows (company_id, kind, subject, hits) VALUES (p_company, p_kind, p_subject, '{}')
+    ON CONFLICT ON CONSTRAINT rate_windows_pk DO NOTHING;
+    SELECT hits INTO known FROM rate_windows
+    WHERE company_id = p_company AND kind = p_kind AND subject = p_subject FOR NO KEY UPDATE;
+    at := clock_timestamp();
+    recent := ARRAY(SELECT hit FROM unnest(known) AS hit WHERE hit > at - p_window ORDER BY hit);
+    IF cardinality(recent) >= p_most THEN
+        RETURN ceil(extract(epoch FROM
+            coalesce(recent[cardinality(recent) - p_most + 1], at) + p_window - at));
+    END IF;
+    UPDATE rate_windows SET hits = recent || at
+    WHERE company_id = p_company AND kind = p_kind AND subject = p_subject;
+    RETURN NULL;
+END $$;
+
 GRANT SELECT ON program_versions TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT INSERT ON program_versions TO :"admin";
 GRANT SELECT (company_id, id, external_id, username) ON users TO :"click";
@@ -175,8 +219,11 @@ GRANT SELECT ON users TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON users TO :"app", :"admin";
 GRANT SELECT ON codes TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON codes TO :"app", :"admin";
+GRANT UPDATE (uses, updated_at) ON codes TO :"webhook", :"jobs";
 GRANT SELECT, INSERT ON clicks TO :"click";
 GRANT SELECT ON clicks TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, UPDATE ON rate_windows TO :"click", :"app", :"admin";
 GRANT EXECUTE ON FUNCTION record_click TO :"click";
+GRANT EXECUTE ON FUNCTION take_hit TO :"click", :"app", :"admin";
+GRANT EXECUTE ON FUNCTION hold_caps TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION code_refusal, received_at_of TO :"click", :"webhook", :"app", :"admin", :"jobs";

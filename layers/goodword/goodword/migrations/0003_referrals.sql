@@ -17,6 +17,8 @@ CREATE TABLE referrals (
     touched_at       timestamptz NOT NULL,
     registered_at    timestamptz NOT NULL,
     lapses_at        timestamptz NOT NULL,
+    advances_at      timestamptz,
+    trace            jsonb NOT NULL,
     activated_at     timestamptz,
     qualified_at     timestamptz,
     retained_at      timestamptz,
@@ -35,6 +37,10 @@ CREATE TABLE referrals (
         stage IN ('registered', 'activated', 'qualified', 'retained', 'expired', 'cancelled'))
 );
 CREATE INDEX referrals_referrer_ix ON referrals (company_id, referrer_id, registered_at DESC, id);
+CREATE INDEX referrals_newest_ix ON referrals (company_id, registered_at DESC, id);
+CREATE INDEX referrals_code_ix ON referrals (company_id, code_id);
+-- When time alone will change what a referral stands for; NULL: never again.
+CREATE INDEX referrals_advance_ix ON referrals (company_id, advances_at) WHERE advances_at IS NOT NULL;
 
 -- A registered referral lapses exactly at lapses_at, whether or not a job has booked it.
 CREATE FUNCTION stage_at(referral referrals, at timestamptz) RETURNS text
@@ -75,6 +81,8 @@ CREATE TABLE activations (
 -- A payment as every provider tells it. The key is the sale's own (invoice, else payment intent, else session),
 -- so two events, two endpoints or two deliveries of one sale are one row, for ever. `objects` are the provider's ids
 -- on it (customer, subscription, invoice…) by which its person may become known later; until then it is parked.
+-- `other_amount` is the gross amount in the other currency of a sale that has two: the buyer's and the company's.
+-- A payment told by a part of its sale (`stands_in_for`) counts until the sale itself is known, and is then superseded.
 CREATE TABLE payments (
     company_id        uuid NOT NULL,
     id                uuid NOT NULL,
@@ -82,22 +90,121 @@ CREATE TABLE payments (
     payment_key       text NOT NULL,
     objects           text[] NOT NULL,
     external_id       text,
-    click_ref         text,
-    code_ref          text,
     user_id           uuid,
     currency          text,
+    gross_amount      bigint NOT NULL,
     net_amount        bigint NOT NULL,
+    other_amount      bigint,
+    other_currency    text,
     paid_at           timestamptz NOT NULL,
     period_start      timestamptz,
+    stands_in_for     text,
+    superseded        boolean NOT NULL DEFAULT false,
     recorded_at       timestamptz NOT NULL,
     CONSTRAINT payments_pk PRIMARY KEY (company_id, id),
     CONSTRAINT payments_key_uq UNIQUE (company_id, provider, payment_key),
     CONSTRAINT payments_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
-    CONSTRAINT payments_net_ck CHECK (net_amount > 0)
+    CONSTRAINT payments_net_ck CHECK (net_amount > 0 AND net_amount <= gross_amount),
+    CONSTRAINT payments_other_ck CHECK (
+        other_amount > 0 AND (other_amount IS NULL) = (other_currency IS NULL)),
+    CONSTRAINT payments_superseded_ck CHECK (stands_in_for IS NOT NULL OR NOT superseded)
 );
 CREATE INDEX payments_user_ix ON payments (company_id, user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX payments_parked_person_ix ON payments (company_id, external_id) WHERE user_id IS NULL;
-CREATE INDEX payments_parked_objects_ix ON payments USING gin (objects) WHERE user_id IS NULL;
+CREATE INDEX payments_objects_ix ON payments USING gin (objects);
+CREATE INDEX payments_stands_in_ix ON payments (company_id, stands_in_for) WHERE stands_in_for IS NOT NULL;
+
+-- A refund or a dispute: money that went back, or may. One row each, with the furthest of its statuses by time; whose
+-- payment it is about may become known later. `amount` is of the payment's gross amount; `other_amount` is the same in
+-- the other currency it was told in.
+CREATE TABLE takebacks (
+    company_id      uuid NOT NULL,
+    provider        text NOT NULL,
+    kind            text NOT NULL,
+    takeback_key    text NOT NULL,
+    objects         text[] NOT NULL,
+    payment_id      uuid,
+    amount          bigint NOT NULL,
+    currency        text,
+    other_amount    bigint,
+    other_currency  text,
+    status          text NOT NULL,
+    began_at        timestamptz NOT NULL,
+    status_at       timestamptz NOT NULL,
+    recorded_at     timestamptz NOT NULL,
+    CONSTRAINT takebacks_pk PRIMARY KEY (company_id, provider, kind, takeback_key),
+    CONSTRAINT takebacks_payment_fk FOREIGN KEY (company_id, payment_id) REFERENCES payments (company_id, id),
+    CONSTRAINT takebacks_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT takebacks_amount_ck CHECK (amount >= 0),
+    CONSTRAINT takebacks_other_ck CHECK (
+        other_amount >= 0 AND (other_amount IS NULL) = (other_currency IS NULL)),
+    CONSTRAINT takebacks_status_ck CHECK (CASE kind
+        WHEN 'refund' THEN status IN ('pending', 'succeeded', 'failed')
+        WHEN 'dispute' THEN status IN ('warning', 'open', 'lost', 'won')
+        ELSE false
+    END)
+);
+CREATE INDEX takebacks_payment_ix ON takebacks (company_id, payment_id);
+CREATE INDEX takebacks_objects_ix ON takebacks USING gin (objects);
+
+-- What becomes of the money: a refund is gone until it fails, a dispute when it is lost; an inquiry moves nothing.
+CREATE FUNCTION takeback_state(status text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN status IN ('pending', 'succeeded', 'lost') THEN 'gone'
+        WHEN status = 'open' THEN 'disputed' ELSE 'kept' END;
+
+-- Of two statuses of one instant the further one stands (API.md, Webhooks in).
+CREATE FUNCTION takeback_rank(status text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN array_position(ARRAY['pending', 'warning', 'open', 'succeeded', 'lost', 'failed', 'won'], status);
+
+-- How much of a payment a refund or dispute is about: `part` out of `whole`, both in a currency that both were told in,
+-- because between two currencies rates have moved. Where they have none in common it is about all of it.
+CREATE FUNCTION taken_part(back takebacks, payment payments, OUT part bigint, OUT whole bigint)
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = goodword, pg_temp AS $$
+    SELECT told.part, told.whole
+    FROM (VALUES
+        (1, back.currency = payment.currency, back.amount, payment.gross_amount),
+        (2, back.currency = payment.other_currency, back.amount, payment.other_amount),
+        (3, back.other_currency = payment.other_currency, back.other_amount, payment.other_amount),
+        (4, back.other_currency = payment.currency, back.other_amount, payment.gross_amount),
+        (5, back.currency IS NULL OR payment.currency IS NULL, back.amount, payment.gross_amount),
+        (6, true, payment.gross_amount, payment.gross_amount)
+    ) AS told (rank, comparable, part, whole)
+    WHERE comparable ORDER BY rank LIMIT 1
+$$;
+
+-- A subscription as its provider last told of it, and since when it has told (`began_at`). `price_refs` name what is
+-- subscribed to: Stripe's prices, Whop's plans.
+CREATE TABLE subscriptions (
+    company_id            uuid NOT NULL,
+    provider              text NOT NULL,
+    subscription_key      text NOT NULL,
+    objects               text[] NOT NULL,
+    external_id           text,
+    user_id               uuid,
+    status                text NOT NULL,
+    price_refs            text[] NOT NULL,
+    period_ends_at        timestamptz,
+    cancel_at_period_end  boolean NOT NULL DEFAULT false,
+    began_at              timestamptz NOT NULL,
+    ended_at              timestamptz,
+    status_at             timestamptz NOT NULL,
+    recorded_at           timestamptz NOT NULL,
+    CONSTRAINT subscriptions_pk PRIMARY KEY (company_id, provider, subscription_key),
+    CONSTRAINT subscriptions_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT subscriptions_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT subscriptions_status_ck CHECK (status IN ('trialing', 'active', 'past_due', 'paused', 'ended')),
+    CONSTRAINT subscriptions_ended_ck CHECK ((status = 'ended') = (ended_at IS NOT NULL))
+);
+CREATE INDEX subscriptions_user_ix ON subscriptions (company_id, user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX subscriptions_parked_person_ix ON subscriptions (company_id, external_id) WHERE user_id IS NULL;
+CREATE INDEX subscriptions_objects_ix ON subscriptions USING gin (objects);
+
+-- At one instant: a subscription begins, fails, pauses and ends in this order.
+CREATE FUNCTION subscription_rank(status text) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN array_position(ARRAY['trialing', 'active', 'past_due', 'paused', 'ended'], status);
 
 -- Which person a provider's object belongs to, by the app's own id: known perhaps before the person signs up.
 CREATE TABLE identity_links (
@@ -121,6 +228,69 @@ CREATE TABLE object_links (
     CONSTRAINT object_links_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
 );
 
+-- A click or a code that a provider's event carried: who sent the person behind these objects, whoever that turns out to
+-- be. One row per object of the event, since when it was carried first. Who names a person (`external_id`) means that
+-- person alone; '' is whoever the object is linked to. `ref` is as the event has it and need not be one of ours.
+CREATE TABLE touches (
+    company_id   uuid NOT NULL,
+    provider     text NOT NULL,
+    object_id    text NOT NULL,
+    external_id  text NOT NULL,
+    kind         text NOT NULL,
+    ref          text NOT NULL,
+    carried_at   timestamptz NOT NULL,
+    CONSTRAINT touches_pk PRIMARY KEY (company_id, provider, object_id, external_id, kind, ref),
+    CONSTRAINT touches_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT touches_kind_ck CHECK (kind IN ('click', 'code'))
+);
+CREATE INDEX touches_person_ix ON touches (company_id, external_id) WHERE external_id <> '';
+
+-- What was decided on a touch of a user who had signed up before it came and was referred by nobody. Once: the same
+-- code on every renewal is no new question.
+CREATE TABLE touch_decisions (
+    company_id  uuid NOT NULL,
+    user_id     uuid NOT NULL,
+    kind        text NOT NULL,
+    ref         text NOT NULL,
+    outcome     text NOT NULL,
+    reason      text,
+    trace       jsonb NOT NULL,
+    decided_at  timestamptz NOT NULL,
+    CONSTRAINT touch_decisions_pk PRIMARY KEY (company_id, user_id, kind, ref),
+    CONSTRAINT touch_decisions_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT touch_decisions_outcome_ck CHECK (outcome IN ('attributed', 'rejected', 'passed_over')),
+    CONSTRAINT touch_decisions_reason_ck CHECK ((outcome = 'rejected') = (reason IS NOT NULL))
+);
+
+-- The touches of a person, who need not have signed up: each click and code once, since it was carried first.
+CREATE FUNCTION touches_of(company uuid, person text, stripe_customer text, whop_user text)
+    RETURNS TABLE (kind text, ref text, carried_at timestamptz)
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    WITH linked AS (
+        SELECT provider, object_id FROM identity_links
+        WHERE identity_links.company_id = company AND identity_links.external_id = person
+        UNION
+        SELECT 'stripe', stripe_customer WHERE stripe_customer IS NOT NULL
+        UNION
+        SELECT 'whop', whop_user WHERE whop_user IS NOT NULL
+    ), related AS (
+        SELECT provider, object_id FROM linked
+        UNION
+        SELECT provider, other_id FROM object_links JOIN linked USING (provider, object_id)
+        WHERE object_links.company_id = company
+    )
+    SELECT told.kind, told.ref, min(told.carried_at)
+    FROM (
+        SELECT touches.kind, touches.ref, touches.carried_at FROM touches
+        WHERE touches.company_id = company AND touches.external_id = person AND touches.external_id <> ''
+        UNION ALL
+        SELECT touches.kind, touches.ref, touches.carried_at FROM touches JOIN related USING (provider, object_id)
+        WHERE touches.company_id = company AND touches.external_id = ''
+    ) AS told
+    GROUP BY told.kind, told.ref;
+END;
+
 -- A signup and a payment of one person may commit at the same moment without seeing each other. Everything that
 -- joins a provider's object to a person takes these locks first: objects in order, then the person.
 -- There is no row to lock: the person may not exist yet. Locks end with the transaction.
@@ -130,9 +300,69 @@ CREATE FUNCTION lock_identities(company uuid, identities text[]) RETURNS void
     FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
 $$;
 
+-- These objects and all that are parts of the same sale. A sale's objects are few: an invoice, what paid it, charges.
+CREATE FUNCTION sale_objects(p_company uuid, p_provider text, p_objects text[]) RETURNS text[]
+    LANGUAGE sql STABLE SET search_path = goodword, pg_temp AS $$
+    WITH RECURSIVE sale AS (
+        SELECT unnest(p_objects) AS object_id
+        UNION
+        SELECT other_id FROM object_links JOIN sale USING (object_id)
+        WHERE company_id = p_company AND provider = p_provider
+    )
+    SELECT coalesce(array_agg(object_id), '{}') FROM sale
+$$;
+
+-- Joins what belongs to one sale, through the ids these objects share or have been linked to, whichever came first: a
+-- payment that stands in for its sale gives way to the sale's own, and refunds and disputes find their payment. The
+-- payments are locked: a signup that claims one at this moment comes before or after, never beside.
+-- Returns the people whose payments they are.
+CREATE FUNCTION match_takebacks(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    related text[] := sale_objects(p_company, p_provider, p_objects);
+    sale text[];
+    takeback takebacks;
+    payment payments;
+BEGIN
+    RETURN QUERY
+        WITH given_way AS (
+            UPDATE payments AS part SET superseded = true
+            WHERE part.company_id = p_company AND part.provider = p_provider AND part.stands_in_for = ANY (related)
+                AND NOT part.superseded AND EXISTS (
+                    SELECT 1 FROM payments AS own
+                    WHERE own.company_id = p_company AND own.provider = p_provider AND own.stands_in_for IS NULL
+                        AND own.objects && sale_objects(p_company, p_provider, ARRAY[part.stands_in_for]))
+            RETURNING part.user_id
+        )
+        SELECT user_id FROM given_way WHERE user_id IS NOT NULL;
+    FOR takeback IN
+        SELECT * FROM takebacks WHERE company_id = p_company AND provider = p_provider AND objects && related
+        ORDER BY kind, takeback_key
+    LOOP
+        sale := sale_objects(p_company, p_provider, takeback.objects);
+        SELECT * INTO payment FROM payments p
+        WHERE p.company_id = p_company AND p.provider = p_provider AND p.objects && sale AND NOT p.superseded
+        ORDER BY p.paid_at, p.payment_key LIMIT 1 FOR NO KEY UPDATE;
+        IF FOUND THEN
+            UPDATE takebacks SET payment_id = payment.id
+            WHERE company_id = p_company AND provider = p_provider AND kind = takeback.kind
+                AND takeback_key = takeback.takeback_key AND payment_id IS DISTINCT FROM payment.id;
+            IF payment.user_id IS NOT NULL THEN RETURN NEXT payment.user_id; END IF;
+        END IF;
+    END LOOP;
+END $$;
+
+GRANT SELECT ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
+GRANT INSERT, UPDATE ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION takeback_state, takeback_rank, taken_part, subscription_rank, sale_objects, match_takebacks
+    TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON referrals, signups, activations, payments, identity_links, object_links
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT ON signups TO :"app";
 GRANT INSERT, UPDATE ON activations TO :"app";
 GRANT INSERT, UPDATE ON referrals, payments, identity_links, object_links TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION stage_at, lock_identities TO :"webhook", :"app", :"admin", :"jobs";
+GRANT SELECT, INSERT ON touch_decisions TO :"webhook", :"admin", :"jobs";
+GRANT SELECT, INSERT, UPDATE ON touches TO :"webhook", :"admin", :"jobs";
+GRANT SELECT ON touches TO :"app";
+GRANT EXECUTE ON FUNCTION touches_of TO :"webhook", :"app", :"admin", :"jobs";

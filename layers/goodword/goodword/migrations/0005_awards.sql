@@ -1,4 +1,5 @@
 -- The points that facts are due: one row per person, event and occasion of a referral, with its booking once paid.
+-- `adjustments` counts what was taken back from and given back to a paid award: the occasions of those bookings.
 
 CREATE TABLE awards (
     company_id       uuid NOT NULL,
@@ -13,6 +14,7 @@ CREATE TABLE awards (
     multiplier_bps   integer NOT NULL DEFAULT 10000,
     points           bigint NOT NULL,
     reversed_points  bigint NOT NULL DEFAULT 0,
+    adjustments      integer NOT NULL DEFAULT 0,
     tier             text,
     status           text NOT NULL,
     hold_until       timestamptz,
@@ -34,8 +36,10 @@ CREATE TABLE awards (
     CONSTRAINT awards_event_ck CHECK (event IN (
         'registered', 'welcome', 'activated', 'qualified', 'recurring', 'l2', 'retained', 'cross_app')),
     CONSTRAINT awards_status_ck CHECK (status IN ('pending', 'held', 'paid', 'rejected', 'reversed')),
-    CONSTRAINT awards_points_ck CHECK (points >= 0 AND reversed_points BETWEEN 0 AND points)
+    CONSTRAINT awards_points_ck CHECK (points >= 0 AND reversed_points BETWEEN 0 AND points),
+    CONSTRAINT awards_paid_ck CHECK (status <> 'paid' OR entry_id IS NOT NULL)
 );
-CREATE INDEX awards_user_ix ON awards (company_id, user_id, created_at);
+CREATE INDEX awards_user_ix ON awards (company_id, user_id, created_at, id);
+CREATE INDEX awards_waiting_ix ON awards (company_id, hold_until) WHERE status = 'pending';
 
 GRANT SELECT, INSERT, UPDATE ON awards TO :"webhook", :"app", :"admin", :"jobs";

@@ -1,4 +1,4 @@
--- What the providers send: their endpoints here, and every event once, with its raw body and what became of it.
+-- What the providers send: their endpoints here (a secret is one, or the ARN of one in AWS Secrets Manager), and every event once, with its raw body and what became of it.
 
 CREATE TABLE provider_endpoints (
     company_id  uuid NOT NULL,
@@ -7,13 +7,14 @@ CREATE TABLE provider_endpoints (
     scope       text NOT NULL DEFAULT 'company',
     secrets     text[] NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    disabled_at timestamptz,
     CONSTRAINT provider_endpoints_pk PRIMARY KEY (company_id, id),
     CONSTRAINT provider_endpoints_id_uq UNIQUE (id),
     CONSTRAINT provider_endpoints_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
     CONSTRAINT provider_endpoints_provider_ck CHECK (provider IN ('stripe', 'whop')),
     CONSTRAINT provider_endpoints_scope_ck CHECK (scope IN ('company', 'app')),
     CONSTRAINT provider_endpoints_secrets_ck CHECK (
-        cardinality(secrets) BETWEEN 1 AND 10 AND array_position(secrets, '') IS NULL)
+        cardinality(secrets) BETWEEN (disabled_at IS NULL)::integer AND 10 AND array_position(secrets, '') IS NULL)
 );
 
 -- An event belongs to the company it is about, which for an app's endpoint need not be the endpoint's own.
@@ -27,11 +28,12 @@ CREATE TABLE inbox_events (
     type                 text NOT NULL,
     livemode             boolean,
     headers              jsonb NOT NULL,
-    body                 bytea NOT NULL,
+    body                 bytea,
     outcome              text NOT NULL,
     error                text,
     note                 text,
     attempts             integer NOT NULL DEFAULT 1,
+    next_attempt_at      timestamptz,
     received_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     handled_at           timestamptz,
     CONSTRAINT inbox_events_pk PRIMARY KEY (company_id, id),
@@ -42,11 +44,23 @@ CREATE TABLE inbox_events (
     CONSTRAINT inbox_events_outcome_ck CHECK (outcome IN ('applied', 'ignored', 'parked', 'failed')),
     CONSTRAINT inbox_events_error_ck CHECK ((outcome = 'failed') = (error IS NOT NULL))
 );
-CREATE INDEX inbox_events_failed_ix ON inbox_events (company_id, received_at) WHERE outcome = 'failed';
+CREATE INDEX inbox_events_newest_ix ON inbox_events (company_id, received_at DESC, id);
+CREATE INDEX inbox_events_due_ix ON inbox_events (next_attempt_at) WHERE outcome = 'failed';
+-- Bodies hold personal data: once handled they are kept for a while and then removed (`body` NULL).
+CREATE INDEX inbox_events_body_ix ON inbox_events (received_at) WHERE body IS NOT NULL AND outcome <> 'failed';
+
+-- A minute, then ever more rarely, up to a day. An event that shows no object will never work: it waits for an operator.
+CREATE FUNCTION next_inbox_attempt(outcome text, error text, attempts integer) RETURNS timestamptz
+    LANGUAGE sql VOLATILE
+    RETURN CASE WHEN outcome = 'failed' AND error <> 'thin_event' THEN
+        clock_timestamp() + least(interval '1 minute' * 2 ^ least(attempts - 1, 12), interval '1 day') END;
 
 -- Signing secrets can be read by the webhook role only; who makes an endpoint cannot read its secrets back.
 GRANT SELECT ON provider_endpoints TO :"webhook";
-GRANT SELECT (company_id, id, provider, scope, created_at), INSERT ON provider_endpoints TO :"admin";
+GRANT SELECT (company_id, id, provider, scope, created_at, disabled_at), INSERT, UPDATE (secrets, disabled_at)
+    ON provider_endpoints TO :"admin";
 GRANT UPDATE (username, email, avatar_url, whop_user_id) ON users TO :"webhook";
 GRANT SELECT, INSERT, UPDATE ON inbox_events TO :"webhook", :"jobs";
 GRANT SELECT ON inbox_events TO :"admin";
+GRANT UPDATE (outcome, error, note, attempts, next_attempt_at, handled_at) ON inbox_events TO :"admin";
+GRANT EXECUTE ON FUNCTION next_inbox_attempt TO :"webhook", :"admin", :"jobs";

@@ -16,8 +16,7 @@ from psycopg.types.json import Jsonb
 
 from goodword.core.fields import AnswerModel
 from goodword.payments.bodies import EventUnreadable
-from goodword.referral import facts as facts_room
-from goodword.referral import referrals
+from goodword.referral import late_attribution, recording, settlement, touches
 from goodword.referral.facts import Fact
 
 Outcome = Literal["applied", "ignored", "parked", "failed"]
@@ -72,18 +71,20 @@ _ENDPOINT = """
         AND named.whop_company_id = %(provider_company)s::text
     LEFT JOIN inbox_events AS event ON event.provider = endpoint.provider AND event.endpoint_id = endpoint.id
         AND event.event_id = %(event_id)s
-    WHERE endpoint.id = %(endpoint_id)s AND endpoint.provider = %(provider)s
+    WHERE endpoint.id = %(endpoint_id)s AND endpoint.provider = %(provider)s AND endpoint.disabled_at IS NULL
 """
 
 # Waits for a twin in flight. A failed event is taken up again; a handled one returns no row.
 _KEEP = """
     INSERT INTO inbox_events AS kept (company_id, id, endpoint_company_id, endpoint_id, provider, event_id, type,
-        livemode, headers, body, outcome, error, note, handled_at)
+        livemode, headers, body, outcome, error, note, next_attempt_at, handled_at)
     VALUES (%(company_id)s, %(id)s, %(endpoint_company_id)s, %(endpoint_id)s, %(provider)s, %(event_id)s, %(type)s,
         %(livemode)s, %(headers)s, %(body)s, %(outcome)s, %(error)s, %(note)s,
+        next_inbox_attempt(%(outcome)s, %(error)s, 1),
         CASE WHEN %(outcome)s <> 'failed' THEN clock_timestamp() END)
     ON CONFLICT ON CONSTRAINT inbox_events_event_uq DO UPDATE
         SET attempts = kept.attempts + 1, outcome = excluded.outcome, error = excluded.error, note = excluded.note,
+            next_attempt_at = next_inbox_attempt(excluded.outcome, excluded.error, kept.attempts + 1),
             handled_at = excluded.handled_at
         WHERE kept.outcome = 'failed'
     RETURNING attempts
@@ -103,7 +104,7 @@ _PARK = """
 def endpoint(
     connection: Connection, provider: str, endpoint_id: UUID, event_id: str | None, provider_company: str | None
 ) -> Endpoint | None:
-    """The endpoint with its secrets, and the outcome stored for an event id. None for an unknown endpoint.
+    """The endpoint with its secrets, and the outcome stored for an event id; None where there is none that is on.
 
     `provider_company` is the provider's own id of the company that the event is about, where it says so.
     """
@@ -134,23 +135,34 @@ def receive(connection: Connection, delivery: Delivery, read: Callable[[], Seque
         outcome = "applied" if facts else "ignored"
     if not _keep(connection, delivery, outcome):
         return Receipt(duplicate=True, outcome=_stored_outcome(connection, delivery))
-    if facts:
-        concerned, parked = facts_room.record(connection, delivery.company_id, delivery.provider, facts)
-        for referee_id in concerned:
-            referrals.settle(connection, delivery.company_id, referee_id)
-        if parked:
-            outcome = "parked"
-            connection.execute(_PARK, _key(delivery))
+    if facts and apply(connection, delivery.company_id, delivery.provider, facts) == "parked":
+        outcome = "parked"
+        connection.execute(_PARK, _key(delivery))
     return Receipt(duplicate=False, outcome=outcome)
+
+
+def apply(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> Outcome:
+    """Store facts and bring every referral they concern to what they say."""
+    concerned, parked = recording.record(connection, company_id, provider, facts)
+    touches.record(connection, company_id, provider, facts)
+    unreferred = touches.ask_undecided(connection, company_id, concerned)
+    settlement.settle(connection, company_id, concerned)
+    if concerned:
+        late_attribution.follow(connection, company_id, unreferred())
+    return "parked" if parked else "applied"
 
 
 def keep_failed(connection: Connection, delivery: Delivery, fault: Exception) -> Receipt:
     """Keep an event that could not be applied, with what stood in its way but no data of its body."""
-    error = str(fault) if isinstance(fault, EventUnreadable) else type(fault).__name__
-    kept = _keep(connection, delivery, "failed", error)
+    kept = _keep(connection, delivery, "failed", error_of(fault))
     if kept:
         return Receipt(duplicate=False, outcome="failed")
     return Receipt(duplicate=True, outcome=_stored_outcome(connection, delivery))
+
+
+def error_of(fault: Exception) -> str:
+    """What to say of a fault: never its message, into which Postgres puts the values of a row."""
+    return str(fault) if isinstance(fault, EventUnreadable) else type(fault).__name__
 
 
 def _keep(connection: Connection, delivery: Delivery, outcome: Outcome, error: str | None = None) -> bool:

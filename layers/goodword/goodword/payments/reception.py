@@ -2,7 +2,7 @@
 
 Provider-neutral. The order is fixed: one SELECT by endpoint and (still unverified) event id, then the signature, and
 only then is anything of the body believed. What cannot be applied is kept as failed in a second transaction, never
-lost; only when nothing could be stored does the provider hear 503 and send again.
+lost; only when nothing could be stored, or the secret cannot be read, does the provider hear 503 and send again.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from goodword.core import database
+from goodword.core import database, secrets_manager
 from goodword.core.errors import Malformed, NotFound, Unavailable
 from goodword.core.observability import logger
 from goodword.payments import inbox
@@ -44,7 +44,7 @@ def receive(incoming: Incoming) -> Receipt:
     """Take one event in. Raises NotFound for an unknown endpoint, Malformed for what is no authentic event."""
     endpoint = _endpoint(incoming)
     try:
-        incoming.verify(endpoint.secrets)
+        _verify(incoming, endpoint.secrets)
     except SignatureRejected as rejected:
         raise Malformed(rejected.code, "The signature does not prove that the provider sent this just now.") from None
     if incoming.malformed is not None:
@@ -69,6 +69,23 @@ def receive(incoming: Incoming) -> Receipt:
         )
         failed = fault
     return database.transact(lambda connection: inbox.keep_failed(connection, delivery, failed))
+
+
+def _verify(incoming: Incoming, secrets: Sequence[str]) -> None:
+    """Raises SignatureRejected, and Unavailable when a secret cannot be read.
+
+    A signature that does not fit may have been made with a secret that is newer than what is remembered of it.
+    """
+    keys = secrets_manager.resolved(secrets)
+    try:
+        incoming.verify(keys)
+    except SignatureRejected as rejected:
+        newer = keys
+        if rejected.code == "signature_invalid":
+            newer = secrets_manager.resolved(secrets, secrets_manager.NEWER_SECONDS)
+        if newer == keys:
+            raise
+        incoming.verify(newer)
 
 
 def _endpoint(incoming: Incoming) -> Endpoint:

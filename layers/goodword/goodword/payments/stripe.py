@@ -4,42 +4,34 @@ A Stripe event is rendered in the API version of its endpoint, and endpoints kee
 is looked at: every reader takes a value from wherever any version since 2018 puts it, and takes an id both as text and
 as an expanded object. What is absent is None; money and time that are there and cannot be read raise EventUnreadable.
 
-Nothing here knows a database, HTTP or Stripe's own library.
+Sales (sessions and invoices) are read here, everything else in the pages beside this one. Nothing here knows a
+database, HTTP or Stripe's own library.
 """
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Final, cast
 
 from goodword.payments.amounts import net_of_tax
 from goodword.payments.bodies import EventMalformed, EventUnreadable, read_object
 from goodword.payments.reading import Object, Person, distinct, elements, identifier, inside, named, text
-from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded
-
-_CURRENCY: Final = re.compile(r"[A-Za-z]{3}")
-_LARGEST_AMOUNT: Final = 2**63 - 1
-_YEAR_10000: Final = 253_402_300_800
-
-
-@dataclass(frozen=True, slots=True)
-class StripeEvent:
-    """One event as Stripe sent it.
-
-    `account` names a connected account (Connect); it is None on an account's own events. `created` is None where the
-    body does not say. A `thin` event (a v2 event, an EventBridge envelope) shows no object: it can only be kept.
-    """
-
-    id: str
-    type: str
-    created: datetime | None
-    livemode: bool
-    account: str | None
-    api_version: str | None
-    object: Object
-    thin: bool = False
+from goodword.payments.stripe_charges import read_charge, read_payment_intent
+from goodword.payments.stripe_reading import (
+    StripeEvent,
+    created_at,
+    customers,
+    linked,
+    one_sale,
+    read_amount,
+    read_currency,
+    read_time,
+    required_amount,
+    with_promotion_code,
+)
+from goodword.payments.stripe_subscriptions import read_customer, read_subscription
+from goodword.payments.stripe_takebacks import read_dispute, read_refund, read_refunded_charge
+from goodword.referral.facts import Fact, PaymentSucceeded
 
 
 def read_event(raw: bytes) -> StripeEvent:
@@ -59,7 +51,7 @@ def read_event(raw: bytes) -> StripeEvent:
     if event_id is None or event_type is None or not isinstance(data_object, dict):
         raise EventMalformed("an event has an id, a type and a data.object")
     try:
-        created = _time(body, "created")
+        created = read_time(body, "created")
     except EventUnreadable:
         created = None  # only facts that need it may fail for it
     return StripeEvent(
@@ -114,28 +106,34 @@ def _read_session(event: StripeEvent) -> tuple[Fact, ...]:
         return ()
     objects = distinct(
         identifier(session.get("id")),
-        *_customers(session),
+        *customers(session),
         identifier(session.get("subscription")),
         identifier(session.get("invoice")),
         identifier(session.get("payment_intent")),
     )
-    person = named(
-        inside(session, "metadata"),
-        inside(session, "subscription", "metadata"),
-        inside(session, "payment_intent", "metadata"),
-        reference=session.get("client_reference_id"),
+    person = with_promotion_code(
+        named(
+            inside(session, "metadata"),
+            inside(session, "subscription", "metadata"),
+            inside(session, "payment_intent", "metadata"),
+            reference=session.get("client_reference_id"),
+        ),
+        session,
     )
-    at = _created(event)
-    linked = _linked(session, person, objects, at)
+    at = created_at(event)
+    told = (
+        *linked(session, person, objects, at),
+        *one_sale(identifier(session.get("invoice")), identifier(session.get("payment_intent"))),
+    )
     invoiced = session.get("invoice") is not None or inside(session, "invoice_creation").get("enabled") is True
     if mode != "payment" or session.get("payment_status") != "paid" or invoiced:
-        return linked
+        return told
     # Shipping is part of what was paid. Amounts are in the currency that was charged, never a converted one.
-    total = _required_amount(session, "amount_total")
-    tax = _amount(inside(session, "total_details"), "amount_tax") or 0
+    total = required_amount(session, "amount_total")
+    tax = read_amount(inside(session, "total_details"), "amount_tax") or 0
     net = net_of_tax(total, total, tax)
     key = identifier(session.get("payment_intent")) or identifier(session.get("id"))
-    return linked + _payment(event, key, person, objects, net=net, paid_at=at)
+    return told + _payment(event, key, person, objects, gross=total, net=net, paid_at=at)
 
 
 def _read_invoice(event: StripeEvent) -> tuple[Fact, ...]:
@@ -146,52 +144,57 @@ def _read_invoice(event: StripeEvent) -> tuple[Fact, ...]:
     key = identifier(invoice.get("id")) or identifier(invoice.get("payment_intent"))
     objects = distinct(
         identifier(invoice.get("id")),
-        *_customers(invoice),
+        *customers(invoice),
         identifier(invoice.get("subscription")) or identifier(subscription.get("subscription")),
         *(identifier(source.get(name)) for source in (invoice, *payments) for name in ("payment_intent", "charge")),
     )
-    person = named(
-        inside(invoice, "metadata"),
-        inside(subscription, "metadata"),
-        inside(invoice, "subscription_details", "metadata"),
-        inside(invoice, "subscription", "metadata"),
-        inside(invoice, "payment_intent", "metadata"),
+    person = with_promotion_code(
+        named(
+            inside(invoice, "metadata"),
+            inside(subscription, "metadata"),
+            inside(invoice, "subscription_details", "metadata"),
+            inside(invoice, "subscription", "metadata"),
+            inside(invoice, "payment_intent", "metadata"),
+        ),
+        invoice,
     )
-    created = _created(event)
-    linked = _linked(invoice, person, objects, created)
-    if event.type == "invoice.payment_succeeded" and invoice.get("status") not in (None, "paid"):
-        return linked  # one of several payments on this invoice: the last one brings the whole amount
-    return linked + _payment(
+    created = created_at(event)
+    told = linked(invoice, person, objects, created)
+    if invoice.get("status") not in (None, "paid"):
+        return told  # one of several payments on this invoice: the last one brings the whole amount
+    gross, net = _invoice_amounts(invoice)
+    return told + _payment(
         event,
         key,
         person,
         objects,
-        net=_invoice_net(invoice),
-        paid_at=_time(inside(invoice, "status_transitions"), "paid_at") or created,
+        gross=gross,
+        net=net,
+        paid_at=read_time(inside(invoice, "status_transitions"), "paid_at") or created,
         period_start=_period_start(invoice),
     )
 
 
-def _invoice_net(invoice: Object) -> int:
-    """What reached the company through Stripe, without tax; 0 for what was settled in any other way."""
-    amount_paid = _required_amount(invoice, "amount_paid")
+def _invoice_amounts(invoice: Object) -> tuple[int, int]:
+    """What reached the company through Stripe, with and without tax; 0 for what was settled in any other way."""
+    amount_paid = required_amount(invoice, "amount_paid")
     if invoice.get("paid_out_of_band") is True:
-        return 0
-    total = _amount(invoice, "total")
+        return 0, 0
+    total = read_amount(invoice, "total")
     if total is None:
         total = amount_paid
-    untaxed = _amount(invoice, "total_excluding_tax")
+    untaxed = read_amount(invoice, "total_excluding_tax")
     tax = _invoice_tax(invoice) if untaxed is None else total - untaxed
-    paid_elsewhere = max(_amount(invoice, "amount_paid_off_stripe") or 0, 0)
-    return net_of_tax(amount_paid - paid_elsewhere, total, tax)
+    gross = amount_paid - max(read_amount(invoice, "amount_paid_off_stripe") or 0, 0)
+    return gross, net_of_tax(gross, total, tax)
 
 
 def _invoice_tax(invoice: Object) -> int:
-    tax = _amount(invoice, "tax")
+    tax = read_amount(invoice, "tax")
     if tax is not None:
         return tax
     taxes = (*elements(invoice, "total_taxes"),) or (*elements(invoice, "total_tax_amounts"),)
-    return sum(_amount(entry, "amount") or 0 for entry in taxes)
+    return sum(read_amount(entry, "amount") or 0 for entry in taxes)
 
 
 def _period_start(invoice: Object) -> datetime | None:
@@ -201,7 +204,7 @@ def _period_start(invoice: Object) -> datetime | None:
     under the start of the old one, hence the latest.
     """
     starts = (
-        _time(inside(line, "period"), "start")
+        read_time(inside(line, "period"), "start")
         for line in elements(inside(invoice, "lines"), "data")
         if _is_of_subscription(line)
     )
@@ -221,12 +224,11 @@ def _is_of_subscription(line: Object) -> bool:
 def _read_invoice_payment(event: StripeEvent) -> tuple[Fact, ...]:
     """The one event that ties invoice and payment intent since API version basil, where neither names the other."""
     payment = inside(event.object, "payment")
-    objects = distinct(
+    return one_sale(
         identifier(event.object.get("invoice")),
         identifier(payment.get("payment_intent")),
         identifier(payment.get("charge")),
     )
-    return (ObjectsLinked(objects),) if len(objects) > 1 else ()
 
 
 _READERS: Final[Mapping[str, Callable[[StripeEvent], tuple[Fact, ...]]]] = {
@@ -235,14 +237,28 @@ _READERS: Final[Mapping[str, Callable[[StripeEvent], tuple[Fact, ...]]]] = {
     "invoice.paid": _read_invoice,
     "invoice.payment_succeeded": _read_invoice,
     "invoice_payment.paid": _read_invoice_payment,
+    "payment_intent.succeeded": read_payment_intent,
+    "charge.succeeded": read_charge,
+    "charge.captured": read_charge,
+    "charge.refunded": read_refunded_charge,
+    "charge.refund.updated": read_refund,
+    "refund.created": read_refund,
+    "refund.updated": read_refund,
+    "refund.failed": read_refund,
+    "charge.dispute.created": read_dispute,
+    "charge.dispute.updated": read_dispute,
+    "charge.dispute.closed": read_dispute,
+    "charge.dispute.funds_withdrawn": read_dispute,
+    "charge.dispute.funds_reinstated": read_dispute,
+    "customer.created": read_customer,
+    "customer.updated": read_customer,
+    "customer.subscription.created": read_subscription,
+    "customer.subscription.updated": read_subscription,
+    "customer.subscription.deleted": read_subscription,
+    "customer.subscription.paused": read_subscription,
+    "customer.subscription.resumed": read_subscription,
+    "customer.subscription.trial_will_end": read_subscription,
 }
-
-
-def _linked(source: Object, person: Person, objects: tuple[str, ...], at: datetime) -> tuple[Fact, ...]:
-    """Worth saying where somebody is named, or where a customer may have been named elsewhere."""
-    if not any(person) and not distinct(*_customers(source)):
-        return ()
-    return (IdentityLinked(objects, person.external_id, person.click_id, person.code, at),)
 
 
 def _payment(
@@ -251,6 +267,7 @@ def _payment(
     person: Person,
     objects: tuple[str, ...],
     *,
+    gross: int,
     net: int,
     paid_at: datetime,
     period_start: datetime | None = None,
@@ -259,7 +276,6 @@ def _payment(
         return ()  # a trial, a full discount, a credit: it happened, but nothing was paid
     if key is None:
         raise EventUnreadable("the payment has no id")
-    currency = text(event.object.get("currency"), _CURRENCY)
     return (
         PaymentSucceeded(
             key=key,
@@ -267,48 +283,10 @@ def _payment(
             external_id=person.external_id,
             click_id=person.click_id,
             code=person.code,
-            currency=currency and currency.lower(),
+            currency=read_currency(event.object),
+            gross_amount=gross,
             net_amount=net,
             paid_at=paid_at,
             period_start=period_start,
         ),
     )
-
-
-def _customers(source: Object) -> tuple[str | None, str | None]:
-    return identifier(source.get("customer")), identifier(source.get("customer_account"))
-
-
-def _created(event: StripeEvent) -> datetime:
-    """When the event's object came into being; sessions of old versions do not say, their event does."""
-    created = _time(event.object, "created") or event.created
-    if created is None:
-        raise EventUnreadable("neither the object nor the event says when it was created")
-    return created
-
-
-def _amount(source: Object, name: str) -> int | None:
-    """Minor units. Raises EventUnreadable for anything but a whole number that the database can hold."""
-    value = source.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _LARGEST_AMOUNT:
-        raise EventUnreadable(f"{name} is not an amount")
-    return value
-
-
-def _required_amount(source: Object, name: str) -> int:
-    amount = _amount(source, name)
-    if amount is None:
-        raise EventUnreadable(f"{name} is missing")
-    return amount
-
-
-def _time(source: Object, name: str) -> datetime | None:
-    """Unix seconds. Raises EventUnreadable for anything else."""
-    value = source.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _YEAR_10000:
-        raise EventUnreadable(f"{name} is not a time")
-    return datetime.fromtimestamp(value, UTC)

@@ -9,7 +9,7 @@ from goodword.payments import signatures, stripe
 from goodword.payments.bodies import EventMalformed
 from goodword.payments.inbox import Delivery, Endpoint
 from goodword.payments.reception import Incoming
-from goodword.payments.stripe import StripeEvent
+from goodword.payments.stripe_reading import StripeEvent
 
 T = TypeVar("T")
 

@@ -5,47 +5,31 @@ A Whop webhook keeps its shape for ever, and three are being sent: v5 (`action`,
 at: every reader takes a value from wherever any shape puts it. What is absent is None; money and time that are there
 and cannot be read raise EventUnreadable.
 
-Nothing here knows a database, HTTP or Whop's own library.
+Payments are read here, everything else in the pages beside this one. Nothing here knows a database, HTTP or Whop's own
+library.
 """
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
+from datetime import datetime
 from typing import Final, NamedTuple, cast
 
-from pydantic import TypeAdapter, ValidationError
-
-from goodword.core.fields import LATEST, Email, GivenInstant, Text, Url
 from goodword.payments.bodies import EventMalformed, EventUnreadable, read_object
-from goodword.payments.reading import Object, Person, distinct, identifier, inside, named, text
-from goodword.referral import money
-from goodword.referral.facts import Fact, IdentityLinked, PaymentSucceeded, ProfileSeen
-
-# Whop's own money (`whop_usd`) and crypto (`eth`, `usdt`) stand beside ISO 4217.
-_CURRENCY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{1,15}")
-_AMOUNT: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
-_LARGEST_AMOUNT: Final = 2**63 - 1
-# Amounts are exact or refused: no context of the process may round them, and none is finer than crypto's 18 digits.
-_EXACT: Final = Context(prec=40, Emin=-40, Emax=40, traps=[Inexact, InvalidOperation, Overflow])
-_FINEST: Final = Decimal("1e-20")
-
-_INSTANT: Final = TypeAdapter[datetime](GivenInstant)
-_USERNAME, _EMAIL, _AVATAR = (TypeAdapter[str](kind) for kind in (Text, Email, Url))
-
-
-@dataclass(frozen=True, slots=True)
-class WhopEvent:
-    """One event as Whop sent it; its id is the request's (`whop_signatures.event_id`).
-
-    `company` is the `biz_…` that it is about, `sent_at` the envelope's time; both None where the body does not say.
-    """
-
-    type: str
-    company: str | None
-    sent_at: datetime | None
-    object: Object
+from goodword.payments.reading import Object, identifier, inside, text
+from goodword.payments.whop_memberships import read_membership
+from goodword.payments.whop_reading import (
+    EXACT,
+    WhopEvent,
+    about_person,
+    dated,
+    minor_units,
+    objects_of,
+    person_of,
+    read_currency,
+    read_money,
+    read_time,
+)
+from goodword.payments.whop_takebacks import read_dispute, read_refund, taken_back_inside
+from goodword.referral.facts import Fact, PaymentSucceeded
 
 
 def read_event(raw: bytes) -> WhopEvent:
@@ -60,7 +44,7 @@ def read_event(raw: bytes) -> WhopEvent:
     if event_type is None or not isinstance(data, dict):
         raise EventMalformed("an event has a type or an action, and a data object")
     try:
-        sent_at = _time(body, "timestamp")
+        sent_at = read_time(body, "timestamp")
     except EventUnreadable:
         sent_at = None  # only facts that need it may fail for it
     return WhopEvent(
@@ -83,41 +67,48 @@ def _read_payment(event: WhopEvent) -> tuple[Fact, ...]:
     `status` and `substatus` are not asked: a replay months later shows what has become of the payment since.
     """
     payment = event.object
-    objects, person = _objects(payment), _person(payment)
-    told = _about_person(event, objects, person)
-    net = _net(payment)
-    if net is None:
+    objects, person = objects_of(payment), person_of(payment)
+    told = about_person(event, objects, person)
+    paid = _paid(payment)
+    if paid is None:
         return told
     key = identifier(payment.get("id"))
     if key is None:
         raise EventUnreadable("the payment has no id")
     return (
         *told,
+        *taken_back_inside(event),
         PaymentSucceeded(
             key=key,
             objects=objects,
             external_id=person.external_id,
             click_id=person.click_id,
             code=person.code,
-            currency=net.currency,
-            net_amount=net.amount,
-            paid_at=_dated(event, "paid_at", "created_at"),
+            currency=paid.currency,
+            gross_amount=paid.gross,
+            net_amount=paid.net,
+            paid_at=dated(event, "paid_at", "created_at"),
             period_start=_period_start(payment),
+            other_amount=paid.other and paid.other.amount,
+            other_currency=paid.other and paid.other.currency,
         ),
     )
 
 
-def _read_membership(event: WhopEvent) -> tuple[Fact, ...]:
-    """A membership that began or ended: who it belongs to. What it opens is not ours to say yet."""
-    return _about_person(event, _objects(event.object), _person(event.object))
-
-
 _READERS: Final[Mapping[str, Callable[[WhopEvent], tuple[Fact, ...]]]] = {
     "payment.succeeded": _read_payment,
-    "membership.activated": _read_membership,
-    "membership.deactivated": _read_membership,
-    "membership.went_valid": _read_membership,
-    "membership.went_invalid": _read_membership,
+    "refund.created": read_refund,
+    "refund.updated": read_refund,
+    "dispute.created": read_dispute,
+    "dispute.updated": read_dispute,
+    "membership.activated": read_membership,
+    "membership.deactivated": read_membership,
+    "membership.updated": read_membership,
+    "membership.trial_ending_soon": read_membership,
+    "membership.cancel_at_period_end_changed": read_membership,
+    "membership.went_valid": read_membership,
+    "membership.went_invalid": read_membership,
+    "membership.metadata_updated": read_membership,
 }
 # Whop's dashboard shows `payment_succeeded` where its events say `payment.succeeded`.
 _ONE_SPELLING: Final = {name.replace("_", "."): name for name in _READERS}
@@ -128,77 +119,25 @@ def _company(*sources: Object) -> str | None:
     return next((found for source in sources for name in names if (found := identifier(source.get(name)))), None)
 
 
-def _reference(source: Object, name: str) -> str | None:
-    """The id of a related object: nested, plain or flat (`user_id`)."""
-    return identifier(source.get(name)) or identifier(source.get(f"{name}_id"))
-
-
-def _objects(source: Object) -> tuple[str, ...]:
-    """The ids that belong to one person: whatever else stands on an event (plan, product, checkout) many share."""
-    return distinct(*(_reference(source, name) for name in ("user", "membership", "member")), _reference(source, "id"))
-
-
-def _person(source: Object) -> Person:
-    """Who the checkout's metadata names; a promotion code stands in for a referral code."""
-    person = named(
-        inside(source, "metadata"),
-        inside(source, "membership_metadata"),
-        inside(source, "membership", "metadata"),
-    )
-    return person if person.code else person._replace(code=text(inside(source, "promo_code").get("code")))
-
-
-def _about_person(event: WhopEvent, objects: tuple[str, ...], person: Person) -> tuple[Fact, ...]:
-    if not objects:
-        return ()
-    linked = IdentityLinked(objects, *person, at=_dated(event, "created_at", "paid_at"))
-    source, user = event.object, inside(event.object, "user")
-    user_id = _reference(source, "user")
-    if user_id is None:
-        return (linked,)  # the buyer is a company, or the app may not see who it is
-    return (
-        linked,
-        ProfileSeen(
-            objects,
-            whop_user_id=user_id,
-            username=_fitting(_USERNAME, user.get("username"), source.get("user_username")),
-            email=_fitting(
-                _EMAIL, user.get("email"), source.get("customer_email"), source.get("user_email"), source.get("email")
-            ),
-            avatar_url=_fitting(
-                _AVATAR, inside(user, "profile_picture").get("url"), user.get("profile_pic_url"), user.get("avatar_url")
-            ),
-        ),
-    )
-
-
-def _fitting(kind: TypeAdapter[str], *values: object) -> str | None:
-    """The first value that an app might have told us at a signup."""
-    for value in values:
-        try:
-            return kind.validate_python(value)
-        except ValidationError:
-            continue
-    return None
-
-
-class _Net(NamedTuple):
+class _Sum(NamedTuple):
     amount: int
     currency: str
 
 
-class _Money(NamedTuple):
-    amount: Decimal
-    currency: str | None
+class _Paid(NamedTuple):
+    gross: int
+    net: int
+    currency: str
+    other: _Sum | None
 
 
-def _net(payment: Object) -> _Net | None:
-    """What was paid without its tax, in minor units; None where it was nothing, or nothing in any currency.
+def _paid(payment: Object) -> _Paid | None:
+    """What was paid, with and without its tax, in minor units; None where it was nothing, or in no currency.
 
     `tax_amount` is inside `total` whether it was added on top or not; v5 calls it `final_amount` and shows no tax.
     """
-    stated = _currency(payment)
-    total = _money(payment, "total", stated) or _money(payment, "final_amount", stated)
+    stated = read_currency(payment)
+    total = read_money(payment, "total", stated) or read_money(payment, "final_amount", stated)
     if total is None:
         if stated is None:
             return None
@@ -206,75 +145,31 @@ def _net(payment: Object) -> _Net | None:
     if total.currency is None:
         return None
     net = total.amount
-    tax = _money(payment, "tax_amount", stated)
+    tax = read_money(payment, "tax_amount", stated)
     if tax is not None and tax.amount > 0:
         if tax.currency != total.currency:
             raise EventUnreadable("tax_amount and total are in two currencies")
-        net = _EXACT.subtract(net, tax.amount)
-    return _Net(_minor_units(net, total.currency), total.currency) if net > 0 else None
-
-
-def _minor_units(amount: Decimal, currency: str) -> int:
-    """Rounded half up, but never to nothing: a thousandth of an `eth` is a payment."""
-    whole = int(_EXACT.scaleb(amount, money.exponent(currency)).to_integral_value(ROUND_HALF_UP))
-    if whole > _LARGEST_AMOUNT:
-        raise EventUnreadable("total is too large")
-    return max(whole, 1)
-
-
-def _money(source: Object, name: str, currency: str | None) -> _Money | None:
-    """A number, its text, or an object with a currency of its own. Raises EventUnreadable for anything else."""
-    value = source.get(name)
-    if value is None:
+        net = EXACT.subtract(net, tax.amount)
+    if net <= 0:
         return None
-    if isinstance(value, dict):
-        value = cast("Object", value)
-        currency, value = _currency(value) or currency, value.get("amount")
-    fits = _AMOUNT.fullmatch(value) if isinstance(value, str) else isinstance(value, int | Decimal)
-    if not fits or isinstance(value, bool):
-        raise EventUnreadable(f"{name} is not an amount")
-    try:
-        amount = _EXACT.quantize(_EXACT.create_decimal(cast("str | int | Decimal", value)), _FINEST)
-    except DecimalException as error:
-        raise EventUnreadable(f"{name} is not an amount") from error
-    if amount.copy_abs() > _LARGEST_AMOUNT:
-        raise EventUnreadable(f"{name} is not an amount")
-    return _Money(amount, currency)
+    gross = minor_units(total.amount, total.currency)
+    return _Paid(
+        gross, min(minor_units(net, total.currency), gross), total.currency, _other_sum(payment, total.currency)
+    )
 
 
-def _currency(source: Object) -> str | None:
-    value = source.get("currency")
-    if value is None:
-        return None
-    currency = text(value, _CURRENCY)
-    if currency is None:
-        raise EventUnreadable("currency is not a currency")
-    return currency.lower()
+def _other_sum(payment: Object, currency: str) -> _Sum | None:
+    """The same total in the other currency of the sale, where there are two: the buyer's, or that of the settlement."""
+    shown = read_money(payment, "presentment_total", None)
+    settled = read_money(payment, "settlement_amount", read_currency(payment, "settlement_currency"))
+    for each in (shown, settled):
+        if each and each.currency not in (None, currency) and each.amount > 0:
+            return _Sum(minor_units(each.amount, each.currency), each.currency)
+    return None
 
 
 def _period_start(payment: Object) -> datetime | None:
     """When the paid billing period begins, where a shape says so."""
     names = ("renewal_period_start", "current_period_start")
     places = (inside(payment, "membership"), payment)
-    return next((start for place in places for name in names if (start := _time(place, name))), None)
-
-
-def _dated(event: WhopEvent, *names: str) -> datetime:
-    """The first of these times that the object shows, else the envelope's."""
-    at = next((at for name in names if (at := _time(event.object, name))), event.sent_at)
-    if at is None:
-        raise EventUnreadable("neither the object nor the event says when it was")
-    return at
-
-
-def _time(source: Object, name: str) -> datetime | None:
-    """Unix seconds or ISO 8601 with an offset. Raises EventUnreadable for anything else."""
-    value = source.get(name)
-    if value is None:
-        return None
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LATEST.timestamp():
-        return datetime.fromtimestamp(value, UTC)
-    try:
-        return _INSTANT.validate_python(value)
-    except ValidationError as error:
-        raise EventUnreadable(f"{name} is not a time") from error
+    return next((start for place in places for name in names if (start := read_time(place, name))), None)

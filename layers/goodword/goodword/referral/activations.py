@@ -8,7 +8,7 @@ from goodword.accounts import users
 from goodword.core import clock, ids
 from goodword.core.errors import Refused
 from goodword.core.fields import AnswerModel, AppId, ExternalId, GivenInstant, RequestModel
-from goodword.referral import awards, facts, referrals
+from goodword.referral import awards, recording, referrals, settlement
 from goodword.referral.awards import Award
 from goodword.referral.referrals import Referral
 
@@ -45,7 +45,7 @@ _RECORD = """
 
 def activate(connection: Connection, company_id: UUID, activation: Activation) -> ActivationAnswer:
     """Record a use. Raises NotFound for an unknown user, Refused for a use in the future."""
-    facts.lock(connection, company_id, "", (), activation.user_id)
+    recording.lock(connection, company_id, "", (), activation.user_id)
     at = clock.company_now(connection, company_id)
     user = users.find(connection, company_id, activation.user_id)
     occurred_at = activation.occurred_at or at
@@ -62,7 +62,7 @@ def activate(connection: Connection, company_id: UUID, activation: Activation) -
             "at": at,
         },
     )
-    referrals.settle(connection, company_id, user.id)
+    settlement.settle(connection, company_id, [user.id])
     referral = referrals.ask(connection, company_id, user.id)
     given = awards.ask(connection, company_id, user.id)
     return ActivationAnswer(referral=referral(), awards=given())

@@ -1,15 +1,17 @@
-"""Attribution: which code or click a signup belongs to. A pure decision over candidates, with a trace that explains it.
+"""Attribution: which code or click a person came by. A pure decision over candidates, with a trace that explains it.
 
 Candidates stand in the order of RULES.md §2: an explicit code beats a click. The first valid one wins; when none is
 valid, the reason of the best is the answer. A bad code never blocks a signup.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
 from goodword.accounts.users import Identity, NewUser
+from goodword.core import ids
 from goodword.referral.program import Program
 
 Source = Literal["code", "click", "coupon", "invite"]
@@ -21,7 +23,10 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A code that may have brought the user. `refusal` is what is wrong with the code itself, if anything."""
+    """A code that may have brought the user. `refusal` is what is wrong with the code itself, if anything.
+
+    `is_same_payer`: a provider told that the user's Whop user or Stripe customer is its owner, or the other way round.
+    """
 
     source: Source
     code: str
@@ -31,6 +36,7 @@ class Candidate:
     click_id: UUID | None = None
     refusal: Reason | None = None
     max_uses: int | None = None
+    is_same_payer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,34 +47,55 @@ class Verdict:
     reason: Reason | None
 
 
-def judge(candidates: list[Candidate], user: NewUser, program: Program, at: datetime) -> list[Verdict]:
-    """Every candidate with the reason against it, in order."""
-    return [Verdict(candidate, _reason_against(candidate, user, program, at)) for candidate in candidates]
+def is_too_old(created_at: datetime | None, program: Program, at: datetime) -> bool:
+    """Whether an account was made so long before that nobody can have brought it."""
+    return created_at is not None and created_at < at - timedelta(days=program.attribution.signup_grace_days)
 
 
-def _reason_against(candidate: Candidate, user: NewUser, program: Program, at: datetime) -> Reason | None:
+def judge(
+    candidates: Sequence[Candidate], user: NewUser | Identity, program: Program, at: datetime, *, too_old: bool
+) -> list[Verdict]:
+    """Every candidate with the reason against it, in order; `too_old` is one against all of them."""
+    return [
+        Verdict(candidate, _reason_against(candidate, user, program, at, too_old=too_old)) for candidate in candidates
+    ]
+
+
+def _reason_against(
+    candidate: Candidate, user: NewUser | Identity, program: Program, at: datetime, *, too_old: bool
+) -> Reason | None:
     if candidate.refusal is not None:
         return candidate.refusal
     if candidate.referrer is None:
         return "unknown_code"  # a code nobody owns refers nobody
-    if candidate.referrer.is_same_person(user):
+    if candidate.is_same_payer or candidate.referrer.is_same_person(user):
         return "self_referral"
     if candidate.touched_at < at - timedelta(days=program.attribution.window_days):
         return "outside_window"
-    grace = timedelta(days=program.attribution.signup_grace_days)
-    if user.created_at is not None and user.created_at < at - grace:
-        return "user_too_old"
-    return None
+    return "user_too_old" if too_old else None
 
 
-def trace(verdicts: list[Verdict], winner: Candidate | None, version: int, program: Program) -> dict[str, object]:
-    """What was seen and why it was decided so; without personal data."""
+def outcome(verdicts: Sequence[Verdict], winner: Candidate | None) -> dict[str, object]:
+    """The decision as it is stored and answered."""
+    told = winner or (verdicts[0].candidate if verdicts else None)
+    return {
+        "outcome": "attributed" if winner else "rejected" if verdicts else "none",
+        "reason": verdicts[0].reason if verdicts and not winner else None,
+        "source": told.source if told else None,
+        "click_id": told.click_id if told else None,
+    }
+
+
+def trace(
+    verdicts: Sequence[Verdict], winner: Candidate | None, version: int, program: Program, by: Mapping[str, object]
+) -> dict[str, object]:
+    """What was seen and why it was decided so; without personal data, except for what `by` quotes of people."""
     return {
         "candidates": [
             {
                 "source": verdict.candidate.source,
                 "code": verdict.candidate.code,
-                "click_id": verdict.candidate.click_id,
+                "click_id": ids.public("clk", verdict.candidate.click_id) if verdict.candidate.click_id else None,
                 "touched_at": verdict.candidate.touched_at,
                 "reason": verdict.reason,
             }
@@ -78,4 +105,5 @@ def trace(verdicts: list[Verdict], winner: Candidate | None, version: int, progr
         "program_version": version,
         "window_days": program.attribution.window_days,
         "model": program.attribution.model,
+        **by,
     }

@@ -5,35 +5,19 @@ for percentages. `points` never changes; what was taken back stands in `reversed
 ledger refers to it, so paying twice is impossible there too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal
+from collections.abc import Callable
 from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
-from pydantic_core import to_jsonable_python
+from pydantic import Field
 
-from goodword.core import ids, outbox
-from goodword.core.fields import AnswerModel, Instant
+from goodword.core import ids
+from goodword.core.errors import invalid_fields
+from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import AwardId, ReferralId
-from goodword.points.ledger import EarningType
-from goodword.referral.engine import Due, Event
-from goodword.referral.program import Program
-
-Status = Literal["pending", "held", "paid", "rejected", "reversed"]
-
-EARNING: Mapping[Event, EarningType] = {
-    "registered": "REFERRAL_REGISTERED",
-    "welcome": "REFERRAL_WELCOME",
-    "activated": "REFERRAL_ACTIVATED",
-    "qualified": "REFERRAL_FIRST_PAYMENT",
-    "recurring": "REFERRAL_RECURRING",
-    "l2": "REFERRAL_L2",
-    "retained": "REFERRAL_RETAINED",
-    "cross_app": "REFERRAL_CROSS_APP",
-}
+from goodword.referral.differences import Status
+from goodword.referral.engine import Event
 
 
 class Award(AnswerModel):
@@ -54,103 +38,53 @@ class Award(AnswerModel):
     hold_reason: str | None
     reversed_points: int
     transaction_id: str | None
+    reason: str | None
     released_at: Instant | None
     created_at: Instant
 
 
-# One statement: those that wait for nothing are booked, and every award is written with its booking.
-_GIVE = """
-    WITH due AS (
-        SELECT *, row_number() OVER (PARTITION BY status ORDER BY id) AS posting
-        FROM jsonb_to_recordset(%(due)s) AS row (
-            id uuid, user_id uuid, event text, type text, app_id text, occasion text, period integer, points bigint,
-            status text, hold_until timestamptz, payment_id uuid, trace jsonb, due_at timestamptz)
-    ), booked AS (
-        SELECT posting, entry_id FROM post_entries(%(company_id)s, (
-            SELECT coalesce(jsonb_agg(jsonb_build_object(
-                'user_id', user_id, 'type', type, 'points', points, 'reference', public_id('awd', id),
-                'program_version', %(program_version)s::integer, 'expiry_months', %(expiry_months)s::integer)
-                ORDER BY posting), '[]')
-            FROM due WHERE status = 'paid'))
-    )
-    INSERT INTO awards (company_id, id, referral_id, user_id, event, app_id, occasion, period, base_points, points,
-        status, hold_until, program_version, payment_id, trace, due_at, released_at, created_at, entry_id)
-    SELECT %(company_id)s, due.id, %(referral_id)s, user_id, event, app_id, occasion, period, points, points,
-        status, hold_until, %(program_version)s, payment_id, trace, due_at,
-        CASE WHEN status = 'paid' THEN %(at)s::timestamptz END, %(at)s, booked.entry_id
-    FROM due LEFT JOIN booked ON due.status = 'paid' AND booked.posting = due.posting
-"""
+class AwardList(AnswerModel):
+    """A page of awards, newest first."""
+
+    data: list[Award]
+    has_more: bool
+
+
+class AwardQuery(RequestModel):
+    """How GET …/awards is asked."""
+
+    event: Event | None = None
+    status: Status | None = None
+    limit: int = Field(default=20, ge=1, le=100)
+    after: str | None = Field(default=None, pattern=r"^awd_[0-9a-f]{32}$")
+
 
 _OF_REFEREE = """
     SELECT awards.id, referral_id, users.external_id AS user_id, event, nullif(awards.app_id, '') AS app_id, period,
         base_points, multiplier_bps / 10000.0::float AS multiplier, points, tier, status, hold_until, hold_reason,
-        reversed_points, released_at, awards.created_at, 'txn_' || entry_id AS transaction_id
+        reversed_points, reason, released_at, awards.created_at, 'txn_' || entry_id AS transaction_id
     FROM awards JOIN users ON users.company_id = awards.company_id AND users.id = awards.user_id
     WHERE awards.company_id = %(company_id)s AND awards.referral_id = (
         SELECT id FROM referrals WHERE company_id = %(company_id)s AND referee_id = %(referee_id)s)
     ORDER BY awards.due_at, awards.event, awards.id
 """
 
+_OF_USER = """
+    SELECT awards.id, referral_id, users.external_id AS user_id, event, nullif(awards.app_id, '') AS app_id, period,
+        base_points, multiplier_bps / 10000.0::float AS multiplier, points, tier, status, hold_until, hold_reason,
+        reversed_points, reason, released_at, awards.created_at, 'txn_' || entry_id AS transaction_id
+    FROM awards JOIN users ON users.company_id = awards.company_id AND users.id = awards.user_id
+    WHERE awards.company_id = %(company_id)s AND awards.user_id = %(user_id)s
+        AND (%(event)s::text IS NULL OR event = %(event)s) AND (%(status)s::text IS NULL OR status = %(status)s)
+        AND (%(after)s::uuid IS NULL OR (awards.created_at, awards.id) < (
+            SELECT created_at, id FROM awards
+            WHERE company_id = %(company_id)s AND id = %(after)s AND user_id = %(user_id)s))
+    ORDER BY awards.created_at DESC, awards.id DESC LIMIT %(limit)s + 1
+"""
 
-def give(
-    connection: Connection,
-    company_id: UUID,
-    referral_id: UUID,
-    due: Sequence[tuple[Due, UUID]],
-    terms: tuple[int, Program],
-    at: datetime,
-) -> list[outbox.Event]:
-    """Write awards that are due, each with its recipient, and book those that wait for nothing.
-
-    `terms` is the referral's program with its version. The referral's row is locked by the caller. Returns what there
-    is to announce.
-    """
-    if not due:
-        return []
-    version, program = terms
-    rows = [_row(award, recipient, at) for award, recipient in due]
-    connection.execute(
-        _GIVE,
-        {
-            "company_id": company_id,
-            "referral_id": referral_id,
-            "due": Jsonb(to_jsonable_python(rows)),
-            "program_version": version,
-            "expiry_months": program.points_expiry_months,
-            "at": at,
-        },
-    )
-    return [
-        outbox.Event(
-            f"award.{row['status']}",
-            {
-                "id": ids.public("awd", row["id"]),
-                "event": row["event"],
-                "points": row["points"],
-                "user_id": ids.public("usr", row["user_id"]),
-            },
-        )
-        for row in rows
-    ]
-
-
-def _row(award: Due, recipient: UUID, at: datetime) -> dict[str, Any]:
-    waits = award.hold_until is not None and award.hold_until > at
-    return {
-        "id": ids.new_id(),
-        "user_id": recipient,
-        "event": award.event,
-        "type": EARNING[award.event],
-        "app_id": award.app_id,
-        "occasion": award.occasion,
-        "period": award.period,
-        "points": award.points,
-        "status": "pending" if waits else "paid",
-        "hold_until": award.hold_until,
-        "payment_id": award.payment_id,
-        "trace": award.trace,
-        "due_at": award.due_at,
-    }
+_IS_AWARD = """
+    SELECT 1 FROM awards WHERE company_id = %(company_id)s AND user_id = %(user_id)s AND id = %(after)s
+"""
 
 
 def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Callable[[], list[Award]]:
@@ -159,3 +93,19 @@ def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Callable[
         _OF_REFEREE, {"company_id": company_id, "referee_id": referee_id}
     )
     return cursor.fetchall
+
+
+def of_user(connection: Connection, company_id: UUID, user_id: UUID, query: AwardQuery) -> AwardList:
+    """A page of the awards that a user receives, newest first. Raises Refused for an `after` that is none of them."""
+    asked = {
+        "company_id": company_id,
+        "user_id": user_id,
+        "event": query.event,
+        "status": query.status,
+        "after": ids.parse("awd", query.after) if query.after else None,
+        "limit": query.limit,
+    }
+    rows = connection.cursor(row_factory=class_row(Award)).execute(_OF_USER, asked).fetchall()
+    if query.after and not rows and connection.execute(_IS_AWARD, asked).fetchone() is None:
+        raise invalid_fields(("after", "is no award of this user"))
+    return AwardList(data=rows[: query.limit], has_more=len(rows) > query.limit)

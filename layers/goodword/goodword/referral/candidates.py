@@ -1,22 +1,43 @@
-"""Finding what a signup may be attributed to: the code it names, and the click it brings, by its chain."""
+"""Finding what a person may have come by: a code that is named, and a click that is brought, by its chain.
 
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+Both may also have been carried by a provider's events (`touches`): a code was then used when it was carried first.
+
+Taking the winner uses its code up by one where uses are capped, so what `choose` chose is to be bound.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import dict_row
 
-from goodword.accounts.users import Identity
+from goodword.accounts.users import Identity, NewUser
 from goodword.core import clock, ids
-from goodword.referral.attribution import Candidate, Reason
+from goodword.referral import touches
+from goodword.referral.attribution import Candidate, Reason, Verdict
 from goodword.referral.clicks import normal_code
 from goodword.referral.program import LONGEST_WINDOW_DAYS, Terms
+from goodword.referral.touches import Touch
 
+_HOLD_CAPS = "SELECT hold_caps(%(company_id)s, false)"
+
+# Two accounts are one payer's where a provider has linked what the one names to the other.
 _BY_CODE = """
     SELECT codes.id AS code_id, codes.max_uses, code_refusal(codes, %(at)s) AS refusal,
-        users.id, users.external_id, users.email, users.whop_user_id, users.stripe_customer_id
+        users.id, users.external_id, users.email, users.whop_user_id, users.stripe_customer_id,
+        EXISTS (
+            SELECT 1 FROM identity_links AS link
+            WHERE link.company_id = codes.company_id AND link.external_id = users.external_id
+                AND (link.provider = 'stripe' AND link.object_id = %(stripe_customer_id)s
+                    OR link.provider = 'whop' AND link.object_id = %(whop_user_id)s)
+        ) OR EXISTS (
+            SELECT 1 FROM identity_links AS link
+            WHERE link.company_id = codes.company_id AND link.external_id = %(external_id)s
+                AND (link.provider = 'stripe' AND link.object_id = users.stripe_customer_id
+                    OR link.provider = 'whop' AND link.object_id = users.whop_user_id)
+        ) AS is_same_payer
     FROM codes LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
     WHERE codes.company_id = %(company_id)s AND codes.code = %(code)s
 """
@@ -24,7 +45,18 @@ _BY_CODE = """
 # Any id of a chain stands for the whole of it. The bounds on received_at name the partitions to look into.
 _BY_CLICK = """
     SELECT touch.id AS click_id, touch.occurred_at, codes.id AS code_id, codes.code, codes.max_uses, codes.uses,
-        users.id, users.external_id, users.email, users.whop_user_id, users.stripe_customer_id
+        users.id, users.external_id, users.email, users.whop_user_id, users.stripe_customer_id,
+        EXISTS (
+            SELECT 1 FROM identity_links AS link
+            WHERE link.company_id = codes.company_id AND link.external_id = users.external_id
+                AND (link.provider = 'stripe' AND link.object_id = %(stripe_customer_id)s
+                    OR link.provider = 'whop' AND link.object_id = %(whop_user_id)s)
+        ) OR EXISTS (
+            SELECT 1 FROM identity_links AS link
+            WHERE link.company_id = codes.company_id AND link.external_id = %(external_id)s
+                AND (link.provider = 'stripe' AND link.object_id = users.stripe_customer_id
+                    OR link.provider = 'whop' AND link.object_id = users.whop_user_id)
+        ) AS is_same_payer
     FROM clicks AS given
     JOIN clicks AS touch ON touch.company_id = given.company_id AND touch.chain_id = given.chain_id
         AND touch.received_at BETWEEN %(from)s AND %(to)s
@@ -35,34 +67,108 @@ _BY_CLICK = """
 """
 
 
+# A capped code is used exactly as often as it allows; an uncapped one has no counter for signups to queue at.
+_USE_CODE = """
+    UPDATE codes SET uses = uses + 1, updated_at = %(at)s
+    WHERE company_id = %(company_id)s AND id = %(code_id)s AND uses < max_uses
+    RETURNING uses
+"""
+
+
 def find(
-    connection: Connection, company_id: UUID, code: str | None, click_id: str | None, terms: Terms
-) -> list[Candidate]:
-    """The candidates of a signup, best first; one trip for all of them."""
+    connection: Connection, company_id: UUID, user: NewUser | Identity, code: str | None, click_id: str | None,
+    terms: Terms,
+) -> list[Candidate]:  # fmt: skip
+    """What may have brought this user, best first; one trip for all of it. Its caps hold until the transaction ends."""
+    if code is not None or click_id is not None:
+        connection.execute(_HOLD_CAPS, {"company_id": company_id})
     asked = [
-        *([_ask_code(connection, company_id, code, terms)] if code is not None else []),
-        *([_ask_click(connection, company_id, click_id, terms)] if click_id is not None else []),
+        *([_ask_code(connection, company_id, user, code, terms)] if code is not None else []),
+        *([_ask_click(connection, company_id, user, click_id, terms)] if click_id is not None else []),
     ]
     return [candidate() for candidate in asked]
 
 
-def _ask_code(connection: Connection, company_id: UUID, text: str, terms: Terms) -> Callable[[], Candidate]:
-    code = normal_code(text)
+def carried(
+    connection: Connection, company_id: UUID, user: NewUser | Identity, touched: Sequence[Touch], terms: Terms
+) -> list[tuple[Touch, Candidate]]:
+    """What may have brought this user of what events carried, best first; one trip where there is anything.
+
+    What is no code or click of the company's is none: a provider's promotion code need not be a referral code.
+    """
+    if not touched:
+        return []
+    connection.execute(_HOLD_CAPS, {"company_id": company_id})
+    ordered = touches.ordered(touched, terms.program.attribution.model)
+    asked = [
+        _ask_code(connection, company_id, user, touch.ref, terms, touch.carried_at)
+        if touch.kind == "code"
+        else _ask_click(connection, company_id, user, touch.ref, terms)
+        for touch in ordered
+    ]
+    found = [(touch, ask()) for touch, ask in zip(ordered, asked, strict=True)]
+    return [(touch, candidate) for touch, candidate in found if candidate.code_id is not None]
+
+
+def choose(
+    connection: Connection, company_id: UUID, verdicts: Sequence[Verdict], at: datetime
+) -> tuple[Candidate | None, list[Verdict]]:
+    """The first valid candidate, its use counted where uses are capped; and the verdicts as they are then."""
+    seen: list[Verdict] = []
+    for position, verdict in enumerate(verdicts):
+        candidate = verdict.candidate
+        if verdict.reason is not None:
+            seen.append(verdict)
+            continue
+        if candidate.max_uses is not None:
+            used = connection.execute(
+                _USE_CODE, {"company_id": company_id, "code_id": candidate.code_id, "at": at}
+            ).fetchone()
+            if used is None:
+                seen.append(Verdict(candidate, "code_used_up"))
+                continue
+        return candidate, [*seen, *verdicts[position:]]
+    return None, seen
+
+
+def _who(user: NewUser | Identity) -> dict[str, object]:
+    return {
+        "external_id": user.external_id,
+        "whop_user_id": user.whop_user_id,
+        "stripe_customer_id": user.stripe_customer_id,
+    }
+
+
+def _ask_code(
+    connection: Connection, company_id: UUID, user: NewUser | Identity, text: str, terms: Terms,
+    used_at: datetime | None = None,
+) -> Callable[[], Candidate]:  # fmt: skip
+    code, at = normal_code(text), used_at or terms.at
     cursor = connection.cursor(row_factory=dict_row).execute(
-        _BY_CODE, {"company_id": company_id, "code": code, "at": terms.at}
+        _BY_CODE, {"company_id": company_id, "code": code, "at": at, **_who(user)}
     )
 
     def read() -> Candidate:
         row = cursor.fetchone()
         if row is None:
-            return Candidate("code", code, None, None, terms.at, refusal="unknown_code")
-        refusal = _as_reason(row["refusal"])
-        return Candidate("code", code, row["code_id"], _owner(row), terms.at, refusal=refusal, max_uses=row["max_uses"])
+            return Candidate("code", code, None, None, at, refusal="unknown_code")
+        return Candidate(
+            "code",
+            code,
+            row["code_id"],
+            _owner(row),
+            at,
+            refusal=_as_reason(row["refusal"]),
+            max_uses=row["max_uses"],
+            is_same_payer=row["is_same_payer"],
+        )
 
     return read
 
 
-def _ask_click(connection: Connection, company_id: UUID, text: str, terms: Terms) -> Callable[[], Candidate]:
+def _ask_click(
+    connection: Connection, company_id: UUID, user: NewUser | Identity, text: str, terms: Terms
+) -> Callable[[], Candidate]:
     click_id = ids.parse("clk", text)
     # never made here, or beyond the clicks' retention: longer ago than any window
     unknown = Candidate("click", "", None, None, terms.at, click_id=click_id, refusal="outside_window")
@@ -77,6 +183,7 @@ def _ask_click(connection: Connection, company_id: UUID, text: str, terms: Terms
             "given_at": given_at,
             "from": given_at - timedelta(days=LONGEST_WINDOW_DAYS),
             "to": clock.real_now() + timedelta(minutes=1),
+            **_who(user),
         },
     )
 
@@ -98,6 +205,7 @@ def _ask_click(connection: Connection, company_id: UUID, text: str, terms: Terms
             click_id=touch["click_id"],
             refusal="code_used_up" if used_up else None,
             max_uses=touch["max_uses"],
+            is_same_payer=touch["is_same_payer"],
         )
 
     return read

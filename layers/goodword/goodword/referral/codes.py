@@ -1,22 +1,119 @@
-"""Referral codes: what a user shares. Unique over the installation, stored in upper case, never deleted."""
+"""Referral codes: what a user shares. Unique over the installation, stored in upper case, never deleted.
+
+A user gets an automatic one at signup and may have custom ones; a campaign's need nobody's name on it, and then refers
+nobody. `uses` are a code's referrals, `conversions` those of them that qualified and still stand: both are counted, so
+that no signup waits for another. Only under a cap are uses a number on the code, and that number is exact.
+"""
 
 import secrets
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import dict_row
-from pydantic import BaseModel
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from goodword.core.errors import TooManyRequests
-from goodword.core.fields import AnswerModel
+from goodword.accounts import activity, users
+from goodword.core import ids, outbox
+from goodword.core.errors import NotFound, TooManyRequests, invalid_fields
+from goodword.core.fields import AnswerModel, AppId, ExternalId, GivenInstant, Instant, RequestModel, Url
+from goodword.core.ids import CodeId
 from goodword.core.privacy import PrivacyKey
+from goodword.referral import program
 from goodword.referral.clicks import normal_code
 
 # without 0 O 1 I L U: nobody should have to ask which one is meant
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 8
-VALIDATION_WINDOW_SECONDS = 60
+# texts that would speak for the company or for us, or that programs write where they have none
+RESERVED = frozenset({
+    "ADMIN", "ADMINISTRATOR", "API", "BILLING", "GOODWORD", "HELP", "LOGIN", "LOGOUT", "NONE", "NULL", "OFFICIAL",
+    "ROOT", "SECURITY", "SIGNUP", "STAFF", "SUPPORT", "SYSTEM", "UNDEFINED", "WWW",
+})  # fmt: skip
+MOST_METADATA = 50
+
+Type = Literal["auto", "custom", "campaign"]
+
+
+def _not_reserved(text: str) -> str:
+    if text.upper() in RESERVED:
+        raise ValueError("is reserved")
+    return text.upper()
+
+
+CustomText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{3,20}$"), AfterValidator(_not_reserved)]
+Uses = Annotated[int, Field(ge=1, le=1_000_000_000)]
+MetadataKey = Annotated[str, StringConstraints(pattern=r"^[^\x00]{1,40}$")]
+MetadataValue = Annotated[str, StringConstraints(pattern=r"^[^\x00]{0,500}$")]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MOST_METADATA)]
+
+
+class NewCode(RequestModel):
+    """The body of POST /v1/codes: a custom code for a user, or one of a campaign."""
+
+    type: Literal["custom", "campaign"] = "custom"
+    code: CustomText
+    user_id: ExternalId | None = None
+    app_id: AppId | None = None
+    destination_url: Url | None = None
+    active: bool = True
+    max_uses: Uses | None = None
+    expires_at: GivenInstant | None = None
+    metadata: Metadata = Field(default_factory=dict[str, str])
+
+
+_AS_IT_IS: Any = None  # what is left out; the schema then names no value that it would become
+
+
+class CodeChange(RequestModel):
+    """The body of PATCH /v1/codes/{code}: what is left out stays; `metadata` is merged, and "" removes a key."""
+
+    active: bool = _AS_IT_IS
+    max_uses: Uses | None = None
+    expires_at: GivenInstant | None = None
+    destination_url: Url | None = None
+    app_id: AppId | None = None
+    metadata: Metadata = Field(default_factory=dict[str, str])
+
+
+class Code(AnswerModel):
+    """A code as administrators see it."""
+
+    id: CodeId
+    code: str
+    type: Type
+    user_id: str | None
+    app_id: str | None
+    campaign_id: str | None
+    destination_url: str | None
+    active: bool
+    max_uses: int | None
+    uses: int
+    clicks: int
+    conversions: int
+    expires_at: Instant | None
+    metadata: dict[str, str]
+    created_at: Instant
+    updated_at: Instant
+
+
+class CodeList(AnswerModel):
+    """A page of codes, newest first."""
+
+    data: list[Code]
+    has_more: bool
+
+
+class CodeQuery(RequestModel):
+    """How GET /v1/codes is asked."""
+
+    type: Type | None = None
+    user_id: ExternalId | None = None
+    active: bool | None = None
+    limit: int = Field(default=20, ge=1, le=100)
+    after: str | None = Field(default=None, pattern=r"^cod_[0-9a-f]{32}$")
 
 
 class Referrer(BaseModel):
@@ -41,28 +138,79 @@ _CHECK = """
         SELECT (program #>> '{limits,code_validations_per_minute}')::integer AS per_minute,
             coalesce((program #>> '{awards,welcome,points}')::bigint, 0) AS welcome_points
         FROM program_versions WHERE company_id = %(company_id)s ORDER BY version DESC LIMIT 1
-    ), hit AS (
-        INSERT INTO rate_windows AS w (company_id, kind, subject, hits)
-        SELECT %(company_id)s, 'code_validation', %(subject)s::bytea, ARRAY[clock_timestamp()]
-        FROM terms WHERE %(subject)s::bytea IS NOT NULL AND per_minute > 0
-        ON CONFLICT ON CONSTRAINT rate_windows_pk DO UPDATE SET hits =
-            ARRAY(SELECT h FROM unnest(w.hits) AS h WHERE h > clock_timestamp() - interval '1 minute')
-            || clock_timestamp()
-        WHERE cardinality(ARRAY(SELECT h FROM unnest(w.hits) AS h WHERE h > clock_timestamp() - interval '1 minute'))
-            < (SELECT per_minute FROM terms)
-        RETURNING 1
     )
-    SELECT %(subject)s::bytea IS NULL OR EXISTS (SELECT 1 FROM hit) AS allowed,
-        (SELECT ceil(extract(epoch FROM min(h) + interval '1 minute' - clock_timestamp()))::integer
-            FROM rate_windows, unnest(hits) AS h
-            WHERE company_id = %(company_id)s AND kind = 'code_validation' AND subject = %(subject)s::bytea
-                AND h > clock_timestamp() - interval '1 minute') AS retry_after,
+    SELECT CASE WHEN %(subject)s::bytea IS NOT NULL THEN
+            take_hit(%(company_id)s, 'code_validation', %(subject)s, per_minute, interval '1 minute')
+        END AS retry_after,
         terms.welcome_points, codes.id AS code_id, code_refusal(codes, company_now(%(company_id)s)) AS refusal,
         codes.user_id AS owner_id, users.username AS owner_name
     FROM terms
     LEFT JOIN codes ON codes.company_id = %(company_id)s AND codes.code = %(code)s
     LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
 """
+
+# The id was made before the first attempt: an attempt repeated after a lost connection finds its own row.
+_INSERT = """
+    INSERT INTO codes (company_id, id, code, type, user_id, app_id, destination_url, active, max_uses, expires_at,
+        metadata, created_at, updated_at)
+    VALUES (%(company_id)s, %(id)s, %(code)s, %(type)s, %(user_id)s, %(app_id)s, %(destination_url)s, %(active)s,
+        %(max_uses)s, %(expires_at)s, %(metadata)s, %(at)s, %(at)s)
+    ON CONFLICT ON CONSTRAINT codes_pk DO NOTHING
+    RETURNING id
+"""
+
+_TAKE_HIT = """
+    SELECT take_hit(%(company_id)s, 'code_creation', uuid_send(%(user_id)s), %(most)s, interval '1 hour')
+"""
+
+_HOLD_CAPS_ALONE = "SELECT hold_caps(%(company_id)s, true)"
+
+# A statement of its own, after the caps are held: it must see every referral that was made without a cap.
+_LOCK = """
+    SELECT id, active, max_uses, uses, expires_at, destination_url, app_id, metadata, company_now(company_id) AS at,
+        CASE WHEN max_uses IS NOT NULL THEN uses ELSE (
+            SELECT count(*) FROM referrals WHERE referrals.company_id = codes.company_id AND code_id = codes.id
+        ) END AS uses_so_far
+    FROM codes WHERE company_id = %(company_id)s AND code = %(code)s FOR NO KEY UPDATE OF codes
+"""
+
+_CHANGE = """
+    UPDATE codes SET active = %(active)s, max_uses = %(max_uses)s, uses = %(uses)s, expires_at = %(expires_at)s,
+        destination_url = %(destination_url)s, app_id = %(app_id)s, metadata = %(metadata)s, updated_at = %(at)s
+    WHERE company_id = %(company_id)s AND id = %(id)s
+"""
+
+# One code, or a page of them; what is counted is counted for the page alone.
+_READ = """
+    WITH page AS (
+        SELECT * FROM codes
+        WHERE company_id = %(company_id)s
+            AND (%(id)s::uuid IS NULL OR id = %(id)s)
+            AND (%(type)s::text IS NULL OR type = %(type)s)
+            AND (%(active)s::boolean IS NULL OR active = %(active)s)
+            AND (%(user_id)s::text IS NULL OR user_id = (
+                SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = %(user_id)s))
+            AND (%(after)s::uuid IS NULL OR (created_at, id) < (
+                SELECT created_at, id FROM codes WHERE company_id = %(company_id)s AND id = %(after)s))
+        ORDER BY created_at DESC, id DESC LIMIT %(limit)s + 1
+    )
+    SELECT page.id, page.code, type, external_id AS user_id, app_id, public_id('cam', campaign_id) AS campaign_id,
+        destination_url, active, max_uses, CASE WHEN max_uses IS NULL THEN referred.uses ELSE page.uses END AS uses,
+        archived_clicks + (
+            SELECT count(*) FROM clicks WHERE clicks.company_id = page.company_id AND code_id = page.id
+        ) AS clicks,
+        conversions, expires_at, metadata, page.created_at, updated_at
+    FROM page
+    LEFT JOIN users ON users.company_id = page.company_id AND users.id = page.user_id
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS uses,
+            count(*) FILTER (WHERE qualified_at IS NOT NULL AND stage <> 'cancelled') AS conversions
+        FROM referrals WHERE referrals.company_id = page.company_id AND code_id = page.id
+    ) AS referred
+    ORDER BY page.created_at DESC, page.id DESC
+"""
+
+_IS_CODE = "SELECT 1 FROM codes WHERE company_id = %(company_id)s AND id = %(after)s"
 
 
 def random_code() -> str:
@@ -83,9 +231,8 @@ def check(connection: Connection, company_id: UUID, code: str, browser_ip: str |
     )
     if row is None:
         raise LookupError(f"company {company_id} has no program")
-    if not row["allowed"]:
-        retry_after = min(max(row["retry_after"] or VALIDATION_WINDOW_SECONDS, 1), VALIDATION_WINDOW_SECONDS)
-        raise TooManyRequests("rate_limited", "Too many codes were checked from this address.", retry_after=retry_after)
+    if (wait := row["retry_after"]) is not None:
+        raise TooManyRequests("rate_limited", "Too many codes were checked from this address.", retry_after=wait)
     known = row["code_id"] is not None
     reason = row["refusal"] if known else "unknown"
     return CodeCheck(
@@ -95,3 +242,97 @@ def check(connection: Connection, company_id: UUID, code: str, browser_ip: str |
         referrer=Referrer(display_name=row["owner_name"]) if row["owner_id"] else None,
         welcome_points=row["welcome_points"],
     )
+
+
+def create(connection: Connection, company_id: UUID, code_id: UUID, new: NewCode) -> Code:
+    """Write a new code. A taken text is a violated constraint, by name.
+
+    Raises NotFound for a user nobody knows, Refused for a custom code of no user, and TooManyRequests where the user
+    got as many codes in the last hour, in real time, as the program allows.
+    """
+    if new.type == "custom" and new.user_id is None:
+        raise invalid_fields(("user_id", "a custom code is a user's"))
+    owner = users.find(connection, company_id, new.user_id).id if new.user_id is not None else None
+    terms = program.current(connection, company_id)
+    row = {"company_id": company_id, "id": code_id, "at": terms.at, **new.model_dump()}
+    row |= {"user_id": owner, "metadata": Jsonb(_merged({}, new.metadata))}
+    is_new = connection.execute(_INSERT, row).fetchone() is not None
+    if is_new and owner is not None:
+        _count_creation(connection, company_id, owner, terms.program.limits.code_creations_per_hour)
+        activity.record(
+            connection, company_id, owner, "code_created", {"code_id": ids.public("cod", code_id)}, terms.at
+        )
+    code = _read(connection, company_id, code_id)
+    created = outbox.Event("code.created", code.model_dump(mode="json", exclude={"metadata"}), code_id)
+    outbox.announce(connection, company_id, [created], terms.at)
+    return code
+
+
+def change(connection: Connection, company_id: UUID, text: str, change_id: UUID, wanted: CodeChange) -> Code:
+    """Change a code. Raises NotFound, and Refused for a cap below the uses so far."""
+    given = {name: getattr(wanted, name) for name in wanted.model_fields_set}
+    if "max_uses" in given:
+        connection.execute(_HOLD_CAPS_ALONE, {"company_id": company_id})
+    found = (
+        connection.cursor(row_factory=dict_row)
+        .execute(_LOCK, {"company_id": company_id, "code": normal_code(text)})
+        .fetchone()
+    )
+    if found is None:
+        raise NotFound("code_not_found", "There is no such code.")
+    if given:
+        row = {**found, "company_id": company_id, **given, "metadata": _merged(found["metadata"], wanted.metadata)}
+        if "max_uses" in given:
+            row["uses"] = _capped(found["uses_so_far"], wanted.max_uses)
+        connection.execute(_CHANGE, {**row, "metadata": Jsonb(row["metadata"])})
+    code = _read(connection, company_id, found["id"])
+    if given:
+        changed = outbox.Event("code.updated", code.model_dump(mode="json", exclude={"metadata"}), change_id)
+        outbox.announce(connection, company_id, [changed], found["at"])
+    return code
+
+
+def listed(connection: Connection, company_id: UUID, query: CodeQuery) -> CodeList:
+    """A page of the company's codes, newest first. Raises Refused for an `after` that is none of them."""
+    asked = {
+        "company_id": company_id,
+        "id": None,
+        **query.model_dump(),
+        "after": ids.parse("cod", query.after) if query.after else None,
+    }
+    rows = connection.cursor(row_factory=class_row(Code)).execute(_READ, asked).fetchall()
+    if query.after and not rows and connection.execute(_IS_CODE, asked).fetchone() is None:
+        raise invalid_fields(("after", "is no code of this company"))
+    return CodeList(data=rows[: query.limit], has_more=len(rows) > query.limit)
+
+
+def _count_creation(connection: Connection, company_id: UUID, user_id: UUID, most: int) -> None:
+    row = connection.execute(_TAKE_HIT, {"company_id": company_id, "user_id": user_id, "most": most}).fetchone()
+    if row is not None and row[0] is not None:
+        raise TooManyRequests("rate_limited", "Too many codes were made for this user.", retry_after=row[0])
+
+
+def _capped(uses_so_far: int, max_uses: int | None) -> int:
+    if max_uses is not None and max_uses < uses_so_far:
+        raise invalid_fields(("max_uses", f"must not be lower than the uses so far, {uses_so_far}"))
+    return uses_so_far
+
+
+def _merged(known: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """As Stripe keeps metadata: what is given is added or replaced, an empty text removes."""
+    merged = {key: text for key, text in {**known, **given}.items() if text}
+    if len(merged) > MOST_METADATA:
+        raise invalid_fields(("metadata", f"must not have more than {MOST_METADATA} keys"))
+    return merged
+
+
+def _read(connection: Connection, company_id: UUID, code_id: UUID) -> Code:
+    asked: dict[str, Any] = dict.fromkeys(("type", "user_id", "active", "after"))
+    found = (
+        connection.cursor(row_factory=class_row(Code))
+        .execute(_READ, {**asked, "company_id": company_id, "id": code_id, "limit": 1})
+        .fetchone()
+    )
+    if found is None:
+        raise LookupError(f"no code {code_id}")
+    return found

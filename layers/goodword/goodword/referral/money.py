@@ -1,5 +1,7 @@
 """Money to points: integers all the way, rounded half up once."""
 
+from fractions import Fraction
+
 from goodword.referral.program import AwardTerms, Program
 
 # As ISO 4217, Stripe and Whop count them; every other currency has two digits.
@@ -30,3 +32,8 @@ def points_due(program: Program, terms: AwardTerms, net_amount: int, currency: s
         return 0
     worth = program.points_per_unit[currency]
     return half_up(net_amount * terms.bps * worth, 10_000 * 10 ** exponent(currency))
+
+
+def rounded(points: Fraction) -> int:
+    """A share of points, rounded half up."""
+    return half_up(points.numerator, points.denominator)

@@ -12,7 +12,7 @@ from goodword.core.fields import AnswerModel, Instant
 from goodword.core.ids import UserId
 from goodword.points import ledger
 from goodword.points.ledger import Balance
-from goodword.referral.program import Program
+from goodword.referral import program
 
 
 class User(AnswerModel):
@@ -46,7 +46,7 @@ _READ = """
         (SELECT count(*) FROM referrals WHERE referrals.company_id = users.company_id AND referrer_id = users.id
             AND stage IN ('qualified', 'retained') AND NOT flagged) AS qualified_count,
         spendable(users.company_id, users.id, company_now(users.company_id)) AS balance,
-        (SELECT program FROM program_versions WHERE program_versions.company_id = users.company_id
+        (SELECT program::text FROM program_versions WHERE program_versions.company_id = users.company_id
             ORDER BY version DESC LIMIT 1) AS program,
         users.created_at
     FROM users JOIN companies ON companies.id = users.company_id
@@ -82,13 +82,13 @@ def find(connection: Connection, company_id: UUID, external_id: str, base_url: s
 def _user(row: dict[str, object] | None, base_url: str) -> User:
     if row is None:
         raise NotFound("user_not_found", "There is no such user.")
-    program = Program.model_validate(row.pop("program"))
+    terms = program.parse(str(row.pop("program")))
     code, qualified = row["referral_code"], row["qualified_count"]
     return User.model_validate(
         {
             **row,
             "referral_url": f"{base_url}/r/{code}" if code else None,
-            "referral_tier": program.tier_of(qualified) if isinstance(qualified, int) else None,
+            "referral_tier": terms.tier_of(qualified) if isinstance(qualified, int) else None,
         }
     )
 

@@ -2,36 +2,66 @@
 
 The document and its defaults are RULES.md §1 and DESIGN.md §5. Points are integers, multipliers and percentages basis
 points; `points_per_unit` says how many points one major unit of a currency is worth to a percentage award.
+
+The company's own time zone, by which points expire and uses are counted, is that of the version in force.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from itertools import pairwise
 from typing import Annotated, Literal
 from uuid import UUID
 
 from psycopg import Connection
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
     model_serializer,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from goodword.core.errors import NotFound
-from goodword.core.fields import BIGGEST, AnswerModel, AppId, Instant, Text
+from goodword.core import outbox
+from goodword.core.errors import NotFound, invalid_fields
+from goodword.core.fields import AnswerModel, AppId, Instant, RequestModel, Text
 
 EVENTS = ("registered", "welcome", "activated", "qualified", "recurring", "l2", "retained", "cross_app")
 LONGEST_WINDOW_DAYS = 365
 
+# Times added to any instant we take stay within the years that a datetime has.
 Points = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
+Days = Annotated[int, Field(ge=0, le=3650)]
+Hours = Annotated[int, Field(ge=0, le=3650 * 24)]
+Minutes = Annotated[int, Field(ge=0, le=3650 * 24 * 60)]
+Limit = Annotated[int, Field(ge=0, le=10_000)]
+
+_CURRENCY = re.compile(r"[a-z]{3}")
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _wrong(errors: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
+    """Raise what is wrong inside a value, each with the way to it, so that every wrong field is named."""
+    details = [
+        InitErrorDetails(type=PydanticCustomError("rule", "{says}", {"says": says}), loc=way, input=None)
+        for way, says in errors
+    ]
+    if details:
+        raise ValidationError.from_exception_data("Program", details)
 
 
 class Attribution(_Document):
@@ -39,7 +69,7 @@ class Attribution(_Document):
 
     window_days: Annotated[int, Field(ge=1, le=LONGEST_WINDOW_DAYS)] = 90
     model: Literal["last_touch", "first_touch"] = "last_touch"
-    signup_grace_days: Count = 7
+    signup_grace_days: Days = 7
 
 
 class AwardTerms(_Document):
@@ -82,15 +112,29 @@ class Tier(_Document):
     multiplier_bps: Annotated[int, Field(ge=0, le=1_000_000)]
 
 
+def _ladder(tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+    steps = list(enumerate(pairwise(tiers), start=1))
+    names = [tier.name for tier in tiers]
+    _wrong([
+        *([((0, "from"), "must be 0: a referrer begins in the first tier")] if tiers and tiers[0].from_ != 0 else []),
+        *(((at, "from"), "must be higher than the tier's before it") for at, (a, b) in steps if b.from_ <= a.from_),
+        *(((at, "name"), "is another tier's name too") for at, name in enumerate(names) if name in names[:at]),
+    ])  # fmt: skip
+    return tiers
+
+
+Tiers = Annotated[tuple[Tier, ...], Field(max_length=50), AfterValidator(_ladder)]
+
+
 class Timing(_Document):
     """When things count; minutes, hours and days as named."""
 
-    activation_min_minutes: Count = 5
-    qualification_min_hours: Count = 24
-    retention_days: Count = 30
+    activation_min_minutes: Minutes = 5
+    qualification_min_hours: Hours = 24
+    retention_days: Days = 30
     pending_expiry_days: Annotated[int, Field(ge=1, le=3650)] = 90
-    risk_hold_hours: Count = 48
-    review_days: Count = 7
+    risk_hold_hours: Hours = 48
+    review_days: Days = 7
 
 
 class Signals(_Document):
@@ -111,20 +155,29 @@ class Signals(_Document):
 class Thresholds(_Document):
     """From which score on awards are held, wait for a review, or are rejected."""
 
+    model_config = ConfigDict(validate_default=True)
+
     hold: Count = 30
     review: Count = 60
     reject: Count = 90
+
+    @field_validator("review", "reject")
+    @classmethod
+    def _in_order(cls, score: int, info: ValidationInfo) -> int:
+        if score < max(info.data.values(), default=score):
+            raise ValueError("must not be lower than the ones before it")
+        return score
 
 
 class Windows(_Document):
     """How far back, and from how many on, the signals look."""
 
-    shared_days: Count = 30
-    rapid_minutes: Count = 10
+    shared_days: Days = 30
+    rapid_minutes: Minutes = 10
     rapid_registrations: Count = 3
-    bulk_hours: Count = 24
+    bulk_hours: Hours = 24
     bulk_registrations: Count = 10
-    new_account_hours: Count = 24
+    new_account_hours: Hours = 24
 
 
 class Fraud(_Document):
@@ -139,11 +192,11 @@ class Fraud(_Document):
 class Limits(_Document):
     """Rate limits, each over a sliding window."""
 
-    code_validations_per_minute: Count = 20
-    code_creations_per_hour: Count = 10
-    registrations_per_code_per_day: Count = 50
-    registrations_per_referrer_per_day: Count = 20
-    award_claims_per_day: Count = 100
+    code_validations_per_minute: Limit = 20
+    code_creations_per_hour: Limit = 10
+    registrations_per_code_per_day: Limit = 50
+    registrations_per_referrer_per_day: Limit = 20
+    award_claims_per_day: Limit = 100
 
 
 class Caps(_Document):
@@ -153,29 +206,45 @@ class Caps(_Document):
     per_user_per_day_points: Points | None = None
 
 
-Months = tuple[Annotated[int, Field(ge=1, le=1200)], Annotated[int, Field(ge=1, le=1200)]]
+Month = Annotated[int, Field(ge=1, le=1200)]
+Months = tuple[Month, Month]
+
+
+def _forwards(months: Months) -> Months:
+    if months[0] > months[1]:
+        raise ValueError("must not end before they begin")
+    return months
+
+
+def _currencies(worth: dict[str, int]) -> dict[str, int]:
+    _wrong(
+        ((currency,), "must be a currency's three lower-case letters")
+        for currency in worth
+        if not _CURRENCY.fullmatch(currency)
+    )
+    return worth
 
 
 class Program(_Document):
     """The whole document."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Annotated[int, Field(ge=1, le=1)] = 1
     timezone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")] = "UTC"
     attribution: Attribution = Attribution()
     awards: Awards = Awards()
-    points_per_unit: dict[Annotated[str, Field(pattern=r"^[a-z]{3}$")], Annotated[int, Field(ge=1, le=BIGGEST)]] = {
+    points_per_unit: Annotated[dict[str, Annotated[int, Field(ge=1, le=1_000_000)]], AfterValidator(_currencies)] = {
         "usd": 100
     }
-    recurring_months: Months = (2, 12)
-    l2_months: Months = (1, 6)
-    tiers: tuple[Tier, ...] = (
-        Tier(name="bronze", from_=0, multiplier_bps=10_000),
-        Tier(name="silver", from_=5, multiplier_bps=15_000),
-        Tier(name="gold", from_=15, multiplier_bps=20_000),
-        Tier(name="platinum", from_=30, multiplier_bps=30_000),
-    )
+    recurring_months: Annotated[Months, AfterValidator(_forwards)] = (2, 12)
+    l2_months: Annotated[Months, AfterValidator(_forwards)] = (1, 6)
+    tiers: Tiers = tuple(
+        Tier.model_validate({"name": name, "from": from_, "multiplier_bps": multiplier_bps})
+        for name, from_, multiplier_bps in (
+            ("bronze", 0, 10_000), ("silver", 5, 15_000), ("gold", 15, 20_000), ("platinum", 30, 30_000),
+        )
+    )  # fmt: skip
     timing: Timing = Timing()
-    apps: tuple[AppId, ...] | None = None
+    apps: Annotated[tuple[AppId, ...], Field(max_length=1000)] | None = None
     expects_activations: bool = False
     fraud: Fraud = Fraud()
     limits: Limits = Limits()
@@ -196,6 +265,20 @@ class ProgramVersion(AnswerModel):
     program: Program
 
 
+class ProgramVersionList(AnswerModel):
+    """A page of versions, newest first."""
+
+    data: list[ProgramVersion]
+    has_more: bool
+
+
+class VersionQuery(RequestModel):
+    """How GET /v1/program/versions is asked; `after` is a version's number."""
+
+    limit: int = Field(default=20, ge=1, le=100)
+    after: int | None = Field(default=None, ge=1, le=2**31 - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """The version in force, and the company's now: one reading for a whole use case."""
@@ -207,7 +290,7 @@ class Terms:
 
 
 _CURRENT = """
-    SELECT version, program, created_at, company_now(company_id) AS at FROM program_versions
+    SELECT version, program::text, created_at, company_now(company_id) AS at FROM program_versions
     WHERE company_id = %(company_id)s ORDER BY version DESC LIMIT 1
 """
 
@@ -216,17 +299,92 @@ _FIRST = """
     VALUES (%(company_id)s, 1, %(program)s, company_now(%(company_id)s))
 """
 
+# It reads some hundred files of the server's, so nobody is to wait for it.
+_IS_ZONE = "SELECT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = %(timezone)s)"
+
+_LOCK = "SELECT lock_identities(%(company_id)s, ARRAY['program'])"
+
+# A statement of its own, after the lock: it must see the version of whoever held it before. The id was made before the
+# first attempt: an attempt repeated after a lost connection finds its own version.
+_NEXT = """
+    WITH earlier AS (
+        SELECT version, created_at FROM program_versions WHERE company_id = %(company_id)s AND id = %(id)s
+    ), written AS (
+        INSERT INTO program_versions (company_id, id, version, program, created_at)
+        SELECT %(company_id)s, %(id)s, coalesce(max(version), 0) + 1, %(program)s, company_now(%(company_id)s)
+        FROM program_versions WHERE company_id = %(company_id)s
+        HAVING NOT EXISTS (SELECT 1 FROM earlier)
+        RETURNING version, created_at
+    ), moved AS (
+        UPDATE companies SET time_zone = %(timezone)s
+        WHERE id = %(company_id)s AND time_zone <> %(timezone)s AND EXISTS (SELECT 1 FROM written)
+    )
+    SELECT version, created_at FROM earlier UNION ALL SELECT version, created_at FROM written
+"""
+
+_VERSIONS = """
+    SELECT version, created_at, program::text AS document FROM program_versions
+    WHERE company_id = %(company_id)s AND (%(after)s::integer IS NULL OR version < %(after)s)
+    ORDER BY version DESC LIMIT %(limit)s + 1
+"""
+
+_IS_VERSION = "SELECT 1 FROM program_versions WHERE company_id = %(company_id)s AND version = %(after)s"
+
+
+@lru_cache(maxsize=64)
+def parse(document: str) -> Program:
+    """A stored document. Versions never change, so each is read once per process."""
+    return Program.model_validate_json(document)
+
 
 def current(connection: Connection, company_id: UUID) -> Terms:
     """The version in force: the highest. Raises NotFound when the company has none."""
     row = connection.execute(_CURRENT, {"company_id": company_id}).fetchone()
     if row is None:
         raise NotFound("program_not_found", "This company has no program yet.")
-    version, program, created_at, at = row
-    return Terms(version, Program.model_validate(program), created_at, at)
+    version, document, created_at, at = row
+    return Terms(version, parse(document), created_at, at)
 
 
 def begin(connection: Connection, company_id: UUID, program: Program) -> None:
     """Write version 1."""
-    document = Jsonb(program.model_dump(mode="json", by_alias=True))
-    connection.execute(_FIRST, {"company_id": company_id, "program": document})
+    connection.execute(_FIRST, {"company_id": company_id, "program": _document(program)})
+
+
+def replace(connection: Connection, company_id: UUID, version_id: UUID, program: Program) -> ProgramVersion:
+    """Write the next version, which is in force from now on. Two at once become two versions, one after the other.
+
+    Raises Refused for a time zone that the database does not know.
+    """
+    new = {
+        "company_id": company_id,
+        "id": version_id,
+        "program": _document(program),
+        "timezone": program.timezone,
+    }
+    known = connection.execute(_IS_ZONE, new)
+    connection.execute(_LOCK, new)
+    written = connection.execute(_NEXT, new)
+    if known.fetchone() != (True,):
+        raise invalid_fields(("timezone", "must be a time zone's name, as Europe/Berlin"))
+    row = written.fetchone()
+    if row is None:
+        raise LookupError("a version is written, or was before")
+    version, created_at = row
+    updated = outbox.Event("program.updated", {"version": version}, version_id)
+    outbox.announce(connection, company_id, [updated], created_at)
+    return ProgramVersion(version=version, created_at=created_at, program=program)
+
+
+def versions(connection: Connection, company_id: UUID, query: VersionQuery) -> ProgramVersionList:
+    """A page of the company's versions, newest first. Raises Refused for an `after` that is none of them."""
+    asked = {"company_id": company_id, "after": query.after, "limit": query.limit}
+    rows = connection.cursor(row_factory=dict_row).execute(_VERSIONS, asked).fetchall()
+    if query.after and connection.execute(_IS_VERSION, asked).fetchone() is None:
+        raise invalid_fields(("after", "is no version of this company"))
+    page = [ProgramVersion(program=parse(row.pop("document")), **row) for row in rows[: query.limit]]
+    return ProgramVersionList(data=page, has_more=len(rows) > query.limit)
+
+
+def _document(program: Program) -> Jsonb:
+    return Jsonb(program.model_dump(mode="json", by_alias=True))

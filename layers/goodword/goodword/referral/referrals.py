@@ -1,25 +1,23 @@
-"""Referrals: the bound pairs, and the one way in which a fact changes what they stand for.
+"""Referrals: who came through whom, by what, and how far that has come. What facts make of them is `settlement`'s."""
 
-`settle` locks a referral, reads the set of its facts, asks the engine what should stand, and books the difference. It
-may be called any number of times, after any fact, in any order.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 from pydantic import Field
+from pydantic_core import to_jsonable_python
 
-from goodword.core import ids, outbox
+from goodword.core import ids
 from goodword.core.errors import invalid_fields
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import ReferralId
-from goodword.referral import awards, engine
-from goodword.referral.engine import Activation, Facts, Payment, Stage, Standing
+from goodword.referral import engine
+from goodword.referral.engine import Stage
 from goodword.referral.program import Program
 
 
@@ -63,9 +61,18 @@ class ReferralList(AnswerModel):
 
 
 class CircleQuery(RequestModel):
-    """How GET …/referrals is asked."""
+    """How GET …/referrals is asked: level 1 are the people a user brought, level 2 those whom these brought."""
 
-    level: int = Field(default=1, ge=1, le=1)
+    level: int = Field(default=1, ge=1, le=2)
+    limit: int = Field(default=20, ge=1, le=100)
+    after: str | None = Field(default=None, pattern=r"^ref_[0-9a-f]{32}$")
+
+
+class ReferralQuery(RequestModel):
+    """How GET /v1/referrals is asked."""
+
+    stage: Stage | None = None
+    flagged: bool | None = None
     limit: int = Field(default=20, ge=1, le=100)
     after: str | None = Field(default=None, pattern=r"^ref_[0-9a-f]{32}$")
 
@@ -83,42 +90,19 @@ class NewReferral:
     app_id: str | None
     touched_at: datetime
     registered_at: datetime
+    trace: Mapping[str, object]
 
 
 _BIND = """
     INSERT INTO referrals (company_id, id, referrer_id, referee_id, code_id, click_id, source, app_id, program_version,
-        touched_at, registered_at, lapses_at, updated_at)
+        touched_at, registered_at, lapses_at, advances_at, trace, updated_at)
     VALUES (%(company_id)s, %(id)s, %(referrer_id)s, %(referee_id)s, %(code_id)s, %(click_id)s, %(source)s,
-        %(app_id)s, %(program_version)s, %(touched_at)s, %(registered_at)s, %(lapses_at)s, %(registered_at)s)
+        %(app_id)s, %(program_version)s, %(touched_at)s, %(registered_at)s, %(lapses_at)s, %(lapses_at)s, %(trace)s,
+        %(registered_at)s)
 """
 
-_LOCK = """
-    SELECT id, referrer_id, referee_id, stage, activated_at, qualified_at, touched_at, registered_at, program_version
-    FROM referrals WHERE company_id = %(company_id)s AND referee_id = %(referee_id)s FOR NO KEY UPDATE
-"""
-
-# A statement of its own, after the lock: it must see what was committed while the lock was waited for.
-_KNOWN = """
-    SELECT company_now(%(company_id)s) AS at,
-        (SELECT program FROM program_versions WHERE company_id = %(company_id)s AND version = (
-            SELECT program_version FROM referrals
-            WHERE company_id = %(company_id)s AND referee_id = %(referee_id)s)) AS program,
-        ARRAY(SELECT row(app_id, occurred_at) FROM activations
-            WHERE company_id = %(company_id)s AND user_id = %(referee_id)s) AS activations,
-        ARRAY(SELECT row(id, net_amount, currency, paid_at) FROM payments
-            WHERE company_id = %(company_id)s AND user_id = %(referee_id)s) AS payments,
-        ARRAY(SELECT row(event, app_id, occasion) FROM awards
-            WHERE company_id = %(company_id)s AND referral_id = (
-                SELECT id FROM referrals WHERE company_id = %(company_id)s AND referee_id = %(referee_id)s)) AS given
-"""
-
-_ADVANCE = """
-    UPDATE referrals SET stage = %(stage)s, activated_at = %(activated_at)s, qualified_at = %(qualified_at)s,
-        expired_at = %(expired_at)s, updated_at = %(at)s
-    WHERE company_id = %(company_id)s AND id = %(id)s
-"""
-
-# The referral by which one user came, or those of one referrer: the planner drops what is not asked for.
+# One referral, that by which one user came, those of one referrer or of those they brought, or all: the planner drops
+# what is not asked for.
 _READ = """
     SELECT referrals.id, referrer.external_id AS referrer, referee.external_id AS referee, codes.code,
         stage_at(referrals, now.at) AS stage, source, referrals.app_id, program_version,
@@ -129,8 +113,16 @@ _READ = """
         coalesce((
             SELECT jsonb_agg(jsonb_build_object('currency', currency, 'amount', amount) ORDER BY currency)
             FROM (
-                SELECT currency, sum(net_amount)::bigint AS amount FROM payments
+                SELECT currency, sum(net_amount - round(net_amount::numeric * least(gross_amount, gone) / gross_amount)
+                    )::bigint AS amount
+                FROM payments CROSS JOIN LATERAL (
+                    SELECT coalesce(sum(part::numeric * gross_amount / whole), 0) AS gone
+                    FROM takebacks CROSS JOIN LATERAL taken_part(takebacks, payments)
+                    WHERE takebacks.company_id = payments.company_id AND takebacks.payment_id = payments.id
+                        AND takeback_state(status) = 'gone'
+                ) AS back
                 WHERE payments.company_id = referrals.company_id AND payments.user_id = referrals.referee_id
+                    AND NOT superseded
                 GROUP BY currency
             ) AS by_currency
         ), '[]') AS revenue
@@ -140,16 +132,20 @@ _READ = """
     JOIN users AS referee ON referee.company_id = referrals.company_id AND referee.id = referrals.referee_id
     JOIN codes ON codes.company_id = referrals.company_id AND codes.id = referrals.code_id
     WHERE referrals.company_id = %(company_id)s
+        AND (%(id)s::uuid IS NULL OR referrals.id = %(id)s)
         AND (%(referee_id)s::uuid IS NULL OR referrals.referee_id = %(referee_id)s)
         AND (%(referrer_id)s::uuid IS NULL OR referrals.referrer_id = %(referrer_id)s)
+        AND (%(upline_id)s::uuid IS NULL OR referrals.referrer_id IN (
+            SELECT referee_id FROM referrals WHERE company_id = %(company_id)s AND referrer_id = %(upline_id)s))
+        AND (%(stage)s::text IS NULL OR stage_at(referrals, now.at) = %(stage)s)
+        AND (%(flagged)s::boolean IS NULL OR flagged = %(flagged)s)
         AND (%(after)s::uuid IS NULL OR (referrals.registered_at, referrals.id) < (
-            SELECT registered_at, id FROM referrals
-            WHERE company_id = %(company_id)s AND id = %(after)s AND referrer_id = %(referrer_id)s))
+            SELECT registered_at, id FROM referrals AS last WHERE company_id = %(company_id)s AND id = %(after)s
+                AND (%(referrer_id)s::uuid IS NULL OR last.referrer_id = %(referrer_id)s)
+                AND (%(upline_id)s::uuid IS NULL OR last.referrer_id IN (
+                    SELECT referee_id FROM referrals WHERE company_id = %(company_id)s AND referrer_id = %(upline_id)s))
+        ))
     ORDER BY referrals.registered_at DESC, referrals.id DESC LIMIT %(limit)s + 1
-"""
-
-_IS_REFERRAL = """
-    SELECT 1 FROM referrals WHERE company_id = %(company_id)s AND referrer_id = %(referrer_id)s AND id = %(after)s
 """
 
 
@@ -170,82 +166,61 @@ def bind(connection: Connection, company_id: UUID, new: NewReferral, program_ver
             "touched_at": new.touched_at,
             "registered_at": new.registered_at,
             "lapses_at": engine.lapses_at(program, new.registered_at),
+            "trace": Jsonb(to_jsonable_python(new.trace)),
         },
     )
 
 
-def settle(connection: Connection, company_id: UUID, referee_id: UUID) -> UUID | None:
-    """Bring the referral of this referee to what its facts say. Returns its id, or None for an unreferred user."""
-    scope = {"company_id": company_id, "referee_id": referee_id}
-    locked = connection.cursor(row_factory=dict_row).execute(_LOCK, scope)
-    known = connection.cursor(row_factory=dict_row).execute(_KNOWN, scope, binary=True)
-    referral, facts = locked.fetchone(), known.fetchone()
-    if referral is None or facts is None:
-        return None
-    program = Program.model_validate(facts["program"])
-    at: datetime = facts["at"]
-    should = engine.standing(
-        program,
-        Facts(
-            registered_at=referral["registered_at"],
-            touched_at=referral["touched_at"],
-            activations=tuple(Activation(*each) for each in facts["activations"]),
-            payments=tuple(Payment(*each) for each in facts["payments"]),
-        ),
-        at,
-    )
-    given = set(facts["given"])
-    missing = [
-        (due, referral["referee_id"] if due.event == "welcome" else referral["referrer_id"])
-        for due in should.due
-        if due.key not in given
-    ]
-    events: list[outbox.Event] = []
-    if (should.stage, should.activated_at, should.qualified_at) != (
-        referral["stage"], referral["activated_at"], referral["qualified_at"],
-    ):  # fmt: skip
-        _advance(connection, company_id, referral["id"], should, at)
-        events.append(outbox.Event(f"referral.{should.stage}", {"id": ids.public("ref", referral["id"])}))
-    terms = (referral["program_version"], program)
-    events += awards.give(connection, company_id, referral["id"], missing, terms, at)
-    outbox.announce(connection, company_id, events, at)
-    return referral["id"]
-
-
-def _advance(connection: Connection, company_id: UUID, referral_id: UUID, should: Standing, at: datetime) -> None:
-    connection.execute(
-        _ADVANCE,
-        {
-            "company_id": company_id,
-            "id": referral_id,
-            "stage": should.stage,
-            "activated_at": should.activated_at,
-            "qualified_at": should.qualified_at,
-            "expired_at": should.expired_at,
-            "at": at,
-        },
-    )
+_ALL: Mapping[str, object] = {
+    "id": None, "referee_id": None, "referrer_id": None, "upline_id": None, "stage": None, "flagged": None,
+    "after": None, "limit": 1,
+}  # fmt: skip
 
 
 def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Callable[[], Referral | None]:
     """The referral by which a user came, if any; asked now, read later, so that several reads are one trip."""
     cursor = connection.cursor(row_factory=class_row(Referral)).execute(
-        _READ,
-        {"company_id": company_id, "referee_id": referee_id, "referrer_id": None, "after": None, "limit": 1},
+        _READ, {**_ALL, "company_id": company_id, "referee_id": referee_id}
     )
     return cursor.fetchone
 
 
-def circle(connection: Connection, company_id: UUID, referrer_id: UUID, query: CircleQuery) -> ReferralList:
-    """A page of the people a user brought, newest first. Raises Refused for an `after` that is none of them."""
+def find(connection: Connection, company_id: UUID, referral_id: UUID) -> Referral | None:
+    """One referral by its own id."""
+    return (
+        connection.cursor(row_factory=class_row(Referral))
+        .execute(_READ, {**_ALL, "company_id": company_id, "id": referral_id})
+        .fetchone()
+    )
+
+
+def circle(connection: Connection, company_id: UUID, user_id: UUID, query: CircleQuery) -> ReferralList:
+    """A page of the people a user brought, or of those whom these brought; newest first."""
+    whose = {"referrer_id": user_id} if query.level == 1 else {"upline_id": user_id}
+    return _page(connection, company_id, query.limit, query.after, whose)
+
+
+def listed(connection: Connection, company_id: UUID, query: ReferralQuery) -> ReferralList:
+    """A page of all referrals, newest first."""
+    wanted = {"stage": query.stage, "flagged": query.flagged}
+    return _page(connection, company_id, query.limit, query.after, wanted)
+
+
+def _page(
+    connection: Connection, company_id: UUID, limit: int, after: str | None, wanted: Mapping[str, object]
+) -> ReferralList:
+    """Raises Refused for an `after` that is no referral of this list."""
     asked = {
+        **_ALL,
         "company_id": company_id,
-        "referee_id": None,
-        "referrer_id": referrer_id,
-        "after": ids.parse("ref", query.after) if query.after else None,
-        "limit": query.limit,
+        "limit": limit,
+        "after": ids.parse("ref", after) if after else None,
+        **wanted,
     }
     rows = connection.cursor(row_factory=class_row(Referral)).execute(_READ, asked).fetchall()
-    if query.after and not rows and connection.execute(_IS_REFERRAL, asked).fetchone() is None:
-        raise invalid_fields(("after", "is no referral of this user"))
-    return ReferralList(data=rows[: query.limit], has_more=len(rows) > query.limit)
+    if after and not rows:
+        # what has changed its stage since it was listed can still be followed
+        itself = {**asked, "id": asked["after"], "after": None, "stage": None, "flagged": None, "limit": 1}
+        if connection.execute(_READ, itself).fetchone() is None:
+            raise invalid_fields(("after", "is no referral of this list"))
+    return ReferralList(data=rows[:limit], has_more=len(rows) > limit)

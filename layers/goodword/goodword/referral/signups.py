@@ -1,7 +1,7 @@
 """Signups: a person becomes known, is attributed, and both sides get what the program gives for it.
 
 One signup per person, for ever: a second one is answered with the stored outcome and changes nothing. Payments that
-came before the person was known are claimed in the same transaction.
+came before the person was known are claimed in the same transaction, and so is who sent the person by their word.
 """
 
 from collections.abc import Mapping
@@ -22,8 +22,19 @@ from goodword.core.errors import Refused
 from goodword.core.fields import AnswerModel, AppId, CodeText, LongText, RequestModel, Text
 from goodword.core.ids import ClickId
 from goodword.core.privacy import PrivacyKey
-from goodword.referral import attribution, awards, candidates, codes, facts, profiles, program, referrals
-from goodword.referral.attribution import Candidate, Reason, Source, Verdict
+from goodword.referral import (
+    attribution,
+    awards,
+    candidates,
+    codes,
+    profiles,
+    program,
+    recording,
+    referrals,
+    settlement,
+    touches,
+)
+from goodword.referral.attribution import Reason, Source
 from goodword.referral.awards import Award
 from goodword.referral.profiles import User
 from goodword.referral.referrals import NewReferral, Referral
@@ -91,13 +102,6 @@ _AUTOMATIC_CODE = """
     RETURNING code
 """
 
-# A capped code is used exactly as often as it allows; an uncapped one has no counter for signups to queue at.
-_USE_CODE = """
-    UPDATE codes SET uses = uses + 1, updated_at = %(at)s
-    WHERE company_id = %(company_id)s AND id = %(code_id)s AND uses < max_uses
-    RETURNING uses
-"""
-
 
 def sign_up(
     connection: Connection, company_id: UUID, signup: Signup, made: SignupIds, key: PrivacyKey, base_url: str
@@ -111,22 +115,25 @@ def sign_up(
     stored = connection.cursor(row_factory=dict_row).execute(
         _STORED, {"company_id": company_id, "external_id": user.external_id}
     )
+    told = touches.ask(connection, company_id, user)
     terms = program.current(connection, company_id)
     at = terms.at
     existing = stored.fetchone()
     if existing is not None:
         is_new = existing["id"] == made.user  # our own first attempt, whose answer was lost
-        return _answer(connection, company_id, existing["id"], existing, base_url), is_new
+        return answer(connection, company_id, existing["id"], existing, base_url), is_new
     if user.created_at is not None and user.created_at > at:
         raise Refused("created_at_in_the_future", "user.created_at must not lie in the future.")
 
-    found = candidates.find(connection, company_id, signup.referral_code, signup.click_id, terms)
+    found = candidates.find(connection, company_id, user, signup.referral_code, signup.click_id, terms)
+    found += [candidate for _, candidate in candidates.carried(connection, company_id, user, told(), terms)]
     users.insert(connection, company_id, made.user, user, at)
     _give_code(connection, company_id, made.user, at)
-    verdicts = attribution.judge(found, user, terms.program, at)
-    winner, verdicts = _winner(connection, company_id, verdicts, at)
-    decision = _decision(winner, verdicts)
-    trace = attribution.trace(verdicts, winner, terms.version, terms.program)
+    too_old = attribution.is_too_old(user.created_at, terms.program, at)
+    verdicts = attribution.judge(found, user, terms.program, at, too_old=too_old)
+    winner, verdicts = candidates.choose(connection, company_id, verdicts, at)
+    decision = attribution.outcome(verdicts, winner)
+    trace = attribution.trace(verdicts, winner, terms.version, terms.program, {"by": "signup"})
     connection.execute(
         _STORE,
         {
@@ -147,21 +154,21 @@ def sign_up(
     if winner is not None and winner.referrer is not None and winner.code_id is not None:
         pair = NewReferral(
             made.referral, winner.referrer.id, made.user, winner.code_id, winner.click_id, winner.source,
-            signup.app_id, winner.touched_at, at,
+            signup.app_id, winner.touched_at, at, trace,
         )  # fmt: skip
         referrals.bind(connection, company_id, pair, terms.version, terms.program)
         events.append(outbox.Event("referral.registered", {"id": ids.public("ref", made.referral)}))
     outbox.announce(connection, company_id, events, at)
-    facts.claim(connection, company_id, user.external_id)
-    referrals.settle(connection, company_id, made.user)
-    return _answer(connection, company_id, made.user, decision, base_url), True
+    recording.claim(connection, company_id, user.external_id)
+    settlement.settle(connection, company_id, [made.user])
+    return answer(connection, company_id, made.user, decision, base_url), True
 
 
 def _lock(connection: Connection, company_id: UUID, user: NewUser) -> None:
     stripe = [user.stripe_customer_id] if user.stripe_customer_id else []
-    facts.lock(connection, company_id, "stripe", stripe, None)
+    recording.lock(connection, company_id, "stripe", stripe, None)
     whop = [user.whop_user_id] if user.whop_user_id else []
-    facts.lock(connection, company_id, "whop", whop, user.external_id)
+    recording.lock(connection, company_id, "whop", whop, user.external_id)
 
 
 def _give_code(connection: Connection, company_id: UUID, user_id: UUID, at: datetime) -> None:
@@ -174,42 +181,10 @@ def _give_code(connection: Connection, company_id: UUID, user_id: UUID, at: date
         ).fetchone()
 
 
-def _winner(
-    connection: Connection, company_id: UUID, verdicts: list[Verdict], at: datetime
-) -> tuple[Candidate | None, list[Verdict]]:
-    """The first valid candidate, its use counted where uses are capped."""
-    seen: list[Verdict] = []
-    for position, verdict in enumerate(verdicts):
-        candidate = verdict.candidate
-        if verdict.reason is not None:
-            seen.append(verdict)
-            continue
-        if candidate.max_uses is not None:
-            used = connection.execute(
-                _USE_CODE, {"company_id": company_id, "code_id": candidate.code_id, "at": at}
-            ).fetchone()
-            if used is None:
-                seen.append(Verdict(candidate, "code_used_up"))
-                continue
-        return candidate, [*seen, *verdicts[position:]]
-    return None, seen
-
-
-def _decision(winner: Candidate | None, verdicts: list[Verdict]) -> dict[str, object]:
-    if winner is not None:
-        return {"outcome": "attributed", "reason": None, "source": winner.source, "click_id": winner.click_id}
-    best = verdicts[0] if verdicts else None
-    return {
-        "outcome": "rejected" if best else "none",
-        "reason": best.reason if best else None,
-        "source": best.candidate.source if best else None,
-        "click_id": best.candidate.click_id if best else None,
-    }
-
-
-def _answer(
+def answer(
     connection: Connection, company_id: UUID, user_id: UUID, decision: Mapping[str, object], base_url: str
 ) -> SignupAnswer:
+    """A person as they stand, beside the decision on what they came by."""
     profile = profiles.ask(connection, company_id, user_id, base_url)
     referral = referrals.ask(connection, company_id, user_id)
     given = awards.ask(connection, company_id, user_id)

@@ -1,0 +1,11 @@
+"""Pays the awards whose waiting is over, every quarter of an hour."""
+
+from collections.abc import Mapping
+
+from goodword.core import jobs
+from goodword.referral import advancing
+
+
+def lambda_handler(event: Mapping[str, object], context: jobs.Context) -> dict[str, object]:
+    """Run the job to its end or to its deadline."""
+    return jobs.run(advancing.RELEASE_JOB, context, advancing.release)

@@ -1,0 +1,299 @@
+"""What Stripe's events say of subscriptions and customers, in the shapes of every API version still being sent."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from goodword.payments.bodies import EventUnreadable
+from goodword.payments.stripe import StripeEvent, facts
+from goodword.referral.facts import IdentityLinked, SubscriptionChanged
+from tests.support.odd import spoiled
+
+CREATED = 1_700_000_000
+SENT = 1_700_010_800
+RENEWS = 1_702_592_000
+CANCELED = 1_700_005_000
+ENDED = 1_700_009_000
+
+EVENTS = tuple(
+    f"customer.subscription.{name}" for name in ("created", "updated", "paused", "resumed", "trial_will_end")
+)
+DELETED = "customer.subscription.deleted"
+
+
+def at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def event(event_type: str, value: dict[str, Any], created: int | None = SENT) -> StripeEvent:
+    return StripeEvent(
+        id="evt_1",
+        type=event_type,
+        created=None if created is None else at(created),
+        livemode=False,
+        account=None,
+        api_version=None,
+        object=value,
+    )
+
+
+def item(price: str = "price_1", ends: object = RENEWS) -> dict[str, Any]:
+    return {
+        "id": f"si_{price}",
+        "object": "subscription_item",
+        "current_period_start": CREATED,
+        "current_period_end": ends,
+        "price": {"id": price, "object": "price", "product": "prod_1"},
+        "plan": {"id": price, "object": "plan", "product": "prod_1"},
+        "quantity": 2,
+    }
+
+
+def subscription(*items: dict[str, Any], **fields: object) -> dict[str, Any]:
+    """The shape since basil: periods are those of the items."""
+    return {
+        "id": "sub_1",
+        "object": "subscription",
+        "cancel_at": None,
+        "cancel_at_period_end": False,
+        "canceled_at": None,
+        "created": CREATED,
+        "customer": "cus_1",
+        "discounts": [],
+        "ended_at": None,
+        "items": {"object": "list", "data": list(items) or [item()]},
+        "latest_invoice": "in_1",
+        "metadata": {"goodword_user": "ada"},
+        "start_date": CREATED,
+        "status": "active",
+    } | fields
+
+
+def old_subscription(**fields: object) -> dict[str, Any]:
+    """The shape of 2018: one plan, whose period is the subscription's."""
+    value = subscription(
+        current_period_start=CREATED,
+        current_period_end=RENEWS,
+        items={"object": "list", "data": [{"id": "si_1", "plan": {"id": "gold"}, "quantity": 1}]},
+        plan={"id": "gold", "object": "plan", "product": "prod_1"},
+    )
+    del value["cancel_at"]
+    return value | fields
+
+
+def customer(**fields: object) -> dict[str, Any]:
+    return {
+        "id": "cus_1",
+        "object": "customer",
+        "created": CREATED,
+        "email": "ada@example.net",
+        "metadata": {"goodword_user": "ada"},
+    } | fields
+
+
+def changed(
+    value: dict[str, Any], event_type: str = EVENTS[1], created: int | None = SENT
+) -> SubscriptionChanged | None:
+    told = facts(event(event_type, value, created))
+    return next((fact for fact in told if isinstance(fact, SubscriptionChanged)), None)
+
+
+# The whole of it
+
+
+@pytest.mark.parametrize("event_type", EVENTS)
+@pytest.mark.parametrize(
+    ("value", "price_refs"),
+    [(subscription(), ("price_1",)), (old_subscription(), ("gold",))],
+    ids=["since basil", "of 2018"],
+)
+def test_a_subscription_says_the_same_in_every_shape(
+    event_type: str, value: dict[str, Any], price_refs: tuple[str, ...]
+) -> None:
+    assert facts(event(event_type, value)) == (
+        IdentityLinked(("sub_1", "cus_1"), external_id="ada", click_id=None, code=None, at=at(CREATED)),
+        SubscriptionChanged(
+            key="sub_1",
+            objects=("sub_1", "cus_1"),
+            external_id="ada",
+            click_id=None,
+            code=None,
+            status="active",
+            price_refs=price_refs,
+            period_ends_at=at(RENEWS),
+            cancel_at_period_end=False,
+            ended_at=None,
+            at=at(SENT),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "read"),
+    [
+        ("trialing", "trialing"), ("active", "active"), ("past_due", "past_due"), ("unpaid", "past_due"),
+        ("paused", "paused"), ("canceled", "ended"), ("incomplete_expired", "ended"),
+    ],
+)  # fmt: skip
+def test_the_statuses_of_a_subscription(status: str, read: str) -> None:
+    fact = changed(subscription(status=status, ended_at=ENDED))
+    assert fact is not None
+    assert (fact.status, fact.ended_at) == (read, at(ENDED) if read == "ended" else None)
+
+
+@pytest.mark.parametrize("status", ["incomplete", "something_new", "", None, 7, {}])
+def test_a_subscription_that_has_not_begun_is_only_somebodys(status: object) -> None:
+    for event_type in EVENTS:
+        told = facts(event(event_type, subscription(status=status)))
+        assert [type(fact) for fact in told] == [IdentityLinked]
+    assert facts(event(EVENTS[0], subscription(status=status, customer=None, metadata={}))) == ()
+
+
+@pytest.mark.parametrize("status", ["canceled", "active", "incomplete", None])
+def test_a_deleted_subscription_has_ended_whatever_its_status(status: object) -> None:
+    fact = changed(subscription(status=status), DELETED)
+    assert fact is not None
+    assert fact.status == "ended"
+
+
+@pytest.mark.parametrize(
+    ("fields", "ended_at"),
+    [
+        ({"ended_at": ENDED, "canceled_at": CANCELED}, ENDED),
+        ({"canceled_at": CANCELED}, CANCELED),
+        ({}, SENT),
+    ],
+)
+def test_an_end_has_the_time_it_says(fields: dict[str, Any], ended_at: int) -> None:
+    fact = changed(subscription(status="canceled", **fields), DELETED)
+    assert fact is not None
+    assert (fact.ended_at, fact.at) == (at(ended_at), at(SENT))
+
+
+@pytest.mark.parametrize(
+    ("fields", "cancels"),
+    [
+        ({"cancel_at_period_end": True, "canceled_at": CANCELED}, True),
+        ({"cancel_at": RENEWS}, True),
+        ({"cancel_at_period_end": False, "canceled_at": None}, False),
+        ({"cancel_at_period_end": None}, False),
+        ({"cancel_at_period_end": "true"}, False),
+    ],
+)
+def test_a_subscription_may_end_with_its_period(fields: dict[str, Any], *, cancels: bool) -> None:
+    fact = changed(subscription(**fields))
+    assert fact is not None
+    assert (fact.status, fact.cancel_at_period_end, fact.ended_at) == ("active", cancels, None)
+
+
+@pytest.mark.parametrize(
+    ("value", "price_refs", "ends"),
+    [
+        (subscription(item("price_1", RENEWS), item("price_2", RENEWS + 9)), ("price_1", "price_2"), RENEWS + 9),
+        (subscription(item("price_1", None)), ("price_1",), None),
+        (subscription(items=None), (), None),
+        (subscription(items={"data": [{"price": "price_1", "plan": "plan_1"}]}), ("price_1", "plan_1"), None),
+        (subscription(items={"data": [None, "si_1", {"price": 7}]}), (), None),
+    ],
+)
+def test_what_is_subscribed_to_and_until_when(
+    value: dict[str, Any], price_refs: tuple[str, ...], ends: int | None
+) -> None:
+    fact = changed(value)
+    assert fact is not None
+    assert fact.price_refs == price_refs
+    assert fact.period_ends_at == (None if ends is None else at(ends))
+
+
+# Who
+
+
+@pytest.mark.parametrize(
+    ("fields", "person"),
+    [
+        ({}, ("ada", None, None)),
+        ({"metadata": {"goodword_click": "clk_1", "goodword_code": "BEN"}}, (None, "clk_1", "BEN")),
+        ({"metadata": {}, "customer": customer()}, ("ada", None, None)),
+        ({"metadata": {}, "discounts": [{"promotion_code": {"code": "ADA10"}}]}, (None, None, "ADA10")),
+        ({"metadata": {}, "discount": {"promotion_code": {"code": "ADA10"}}}, (None, None, "ADA10")),
+        ({"metadata": None}, (None, None, None)),
+    ],
+)
+def test_a_subscription_names_its_person(fields: dict[str, Any], person: tuple[str | None, ...]) -> None:
+    for fact in facts(event(EVENTS[0], subscription(**fields))):
+        assert isinstance(fact, IdentityLinked | SubscriptionChanged)
+        assert fact.objects == ("sub_1", "cus_1")
+        assert (fact.external_id, fact.click_id, fact.code) == person
+
+
+@pytest.mark.parametrize("event_type", ["customer.created", "customer.updated"])
+def test_a_customer_may_be_named_at_any_time(event_type: str) -> None:
+    assert facts(event(event_type, customer())) == (
+        IdentityLinked(("cus_1",), external_id="ada", click_id=None, code=None, at=at(SENT)),
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"metadata": {}}, {"metadata": None}, {"metadata": {"goodword_user": "not an id"}}, {"id": None},
+     {"metadata": {"goodword_code": "ADA"}}],
+)  # fmt: skip
+def test_most_customers_name_nobody(fields: dict[str, Any]) -> None:
+    assert facts(event("customer.updated", customer(**fields))) == ()
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize("key", [None, 7, "", "two words", []])
+def test_a_subscription_has_an_id(key: object) -> None:
+    with pytest.raises(EventUnreadable):
+        facts(event(EVENTS[0], subscription(id=key)))
+
+
+@pytest.mark.parametrize("seconds", ["1700000000", 1.7e9, True, -1, 253_402_300_800, [], {}])
+def test_a_time_is_never_guessed(seconds: object) -> None:
+    for value in (
+        subscription(created=seconds),
+        subscription(item(ends=seconds)),
+        subscription(cancel_at=seconds),
+        subscription(status="canceled", ended_at=seconds),
+        subscription(status="canceled", canceled_at=seconds),
+        old_subscription(current_period_end=seconds),
+    ):
+        with pytest.raises(EventUnreadable):
+            facts(event(EVENTS[1], value))
+
+
+def test_a_change_without_any_time_is_unreadable() -> None:
+    with pytest.raises(EventUnreadable):
+        facts(event(EVENTS[1], subscription(created=None), created=None))
+
+
+ODD = st.sampled_from(
+    [None, True, -1, 0, 7, 10**30, 0.5, "", "x", "cus_2", "canceled", [], ["x"], [[]], [{}], {}, {"id": 7}, {"data": 7}]
+)
+HANDLED = st.sampled_from(
+    [
+        *((event_type, subscription()) for event_type in (*EVENTS, DELETED)),
+        (EVENTS[1], old_subscription()),
+        ("customer.updated", customer()),
+    ]
+)
+
+
+@given(HANDLED, st.data())
+def test_nothing_odd_in_any_place_breaks_the_reader(handled: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
+    event_type, value = handled
+    try:
+        told = facts(event(event_type, data.draw(spoiled(value, ODD))))
+    except EventUnreadable:
+        return
+    for fact in told:
+        assert all(isinstance(name, str) and name for name in fact.objects)
+        if isinstance(fact, SubscriptionChanged):
+            assert fact.key in fact.objects
+            assert (fact.status == "ended") == (fact.ended_at is not None)

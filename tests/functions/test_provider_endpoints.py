@@ -1,0 +1,211 @@
+"""The addresses for providers: listed, given other secrets, turned off; and secrets that stay in Secrets Manager."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from goodword.core import clock, database, ids
+from goodword.core.errors import Malformed, Unavailable
+from goodword.core.settings import settings
+from goodword.payments import reception, signatures, stripe_webhooks, whop_signatures, whop_webhooks
+from goodword.payments.inbox import Receipt
+from local.client import Answer
+from local.setup import Prepared
+from tests.support import rows
+from tests.support.answers import fields, problem
+from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support.vault import Vault
+
+SECRET = "whsec_0123456789"
+OTHER_SECRET = "whsec_9876543210"
+ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:goodword/stripe-AbCdEf"
+
+
+def make(company: Company, *secrets: str, provider: str = "stripe") -> dict[str, Any]:
+    return company.ok("POST", "/v1/provider-endpoints", {"provider": provider, "secrets": list(secrets)})
+
+
+def send(company: Company, endpoint: dict[str, Any], event_id: str, secret: str) -> Answer:
+    raw = json.dumps(invoice_paid(event_id, f"in_{event_id}", user="ben")).encode()
+    header = {"stripe-signature": signatures.sign(raw, secret, int(time.time()))}
+    return company.browser.send("POST", urlsplit(endpoint["url"]).path, raw=raw, headers=header)
+
+
+def listed(company: Company, query: str = "") -> list[dict[str, Any]]:
+    return company.ok("GET", f"/v1/provider-endpoints{query}")["data"]
+
+
+def test_endpoints_are_listed_newest_first_and_without_their_secrets(company: Company) -> None:
+    made = [make(company, SECRET), make(company, SECRET, ARN, provider="whop")]
+    newest, older, *its_first = listed(company)
+    assert newest.keys() == {"id", "url", "provider", "scope", "created_at"}
+    assert [(each["id"], each["url"]) for each in (newest, older)] == [(m["id"], m["url"]) for m in reversed(made)]
+    assert (newest["provider"], newest["scope"], older["provider"]) == ("whop", "company", "stripe")
+    assert newest["created_at"] >= older["created_at"]
+    assert {each["url"] for each in its_first} == {company.line["stripe_endpoint"], company.line["whop_endpoint"]}
+    assert b"whsec" not in company.api.send("GET", "/v1/provider-endpoints").raw
+
+
+def test_the_list_goes_on_after_an_endpoint_even_if_it_is_off_by_then(company: Company, other: Company) -> None:
+    make(company, SECRET)
+    newest, second, *rest = listed(company)
+    page = company.ok("GET", "/v1/provider-endpoints?limit=1")
+    assert ([each["id"] for each in page["data"]], page["has_more"]) == ([newest["id"]], True)
+    company.api.send("DELETE", f"/v1/provider-endpoints/{newest['id']}")
+    page = company.ok("GET", f"/v1/provider-endpoints?limit=100&after={newest['id']}")
+    assert ([each["id"] for each in page["data"]], page["has_more"]) == (
+        [second["id"], *(each["id"] for each in rest)], False,
+    )  # fmt: skip
+    theirs = listed(other)[0]["id"]
+    assert fields(company.api.send("GET", f"/v1/provider-endpoints?after={theirs}")) == {"after"}
+
+
+def test_a_leaked_secret_is_retired(company: Company) -> None:
+    endpoint = make(company, SECRET)
+    assert send(company, endpoint, "evt_1", SECRET).status == 200
+    changed = company.api.send("PATCH", f"/v1/provider-endpoints/{endpoint['id']}", {"secrets": [OTHER_SECRET]})
+    assert changed.status == 200
+    assert changed.json in listed(company)
+    problem(send(company, endpoint, "evt_2", SECRET), 400, "signature_invalid")
+    assert send(company, endpoint, "evt_2", OTHER_SECRET).status == 200
+
+
+def test_an_endpoint_that_is_off_takes_nothing_in_and_keeps_what_came(
+    company: Company, superuser: psycopg.Connection
+) -> None:
+    endpoint = make(company, SECRET)
+    assert send(company, endpoint, "evt_1", SECRET).json["outcome"] == "parked"
+    for _ in range(2):  # once more changes nothing
+        answer = company.api.send("DELETE", f"/v1/provider-endpoints/{endpoint['id']}")
+        assert (answer.status, answer.raw) == (204, b"")
+    for event_id in ("evt_1", "evt_2"):
+        problem(send(company, endpoint, event_id, SECRET), 404, "endpoint_not_found")
+    assert endpoint["id"] not in {each["id"] for each in listed(company)}
+    (event,) = company.ok("GET", "/v1/inbox")["data"]
+    assert (event["endpoint_id"], event["event_id"]) == (endpoint["id"], "evt_1")
+    assert company.ok("POST", f"/v1/inbox/{event['id']}/replay")["outcome"] == "parked"
+    body = {"secrets": [OTHER_SECRET]}
+    problem(company.api.send("PATCH", f"/v1/provider-endpoints/{endpoint['id']}", body), 404, "endpoint_not_found")
+    (kept,) = rows.find(
+        superuser, "SELECT secrets FROM provider_endpoints WHERE id = %(id)s", id=ids.parse("whe", endpoint["id"])
+    )
+    assert kept["secrets"] == []
+
+
+@pytest.mark.parametrize("endpoint_id", ["nonsense", "whe_" + "0" * 32, "cmp_" + "0" * 32])
+def test_what_is_no_endpoint_is_not_found(shared: Company, endpoint_id: str) -> None:
+    path = f"/v1/provider-endpoints/{endpoint_id}"
+    problem(shared.api.send("PATCH", path, {"secrets": [SECRET]}), 404, "endpoint_not_found")
+    problem(shared.api.send("DELETE", path), 404, "endpoint_not_found")
+
+
+def test_another_companys_endpoint_is_not_found(company: Company, other: Company) -> None:
+    theirs = make(other, SECRET)
+    path = f"/v1/provider-endpoints/{theirs['id']}"
+    problem(company.api.send("PATCH", path, {"secrets": [OTHER_SECRET]}), 404, "endpoint_not_found")
+    problem(company.api.send("DELETE", path), 404, "endpoint_not_found")
+    assert send(other, theirs, "evt_1", SECRET).status == 200
+
+
+@pytest.mark.parametrize("secrets", [[], ["short"], ["arn:aws:iam::123456789012:role/x"], [SECRET] * 11, None])
+def test_secrets_that_cannot_be_are_refused(shared: Company, secrets: object) -> None:
+    endpoint = shared.line["stripe_endpoint"].rpartition("/")[2]
+    answer = shared.api.send("PATCH", f"/v1/provider-endpoints/{endpoint}", {"secrets": secrets})
+    assert {name.partition(".")[0] for name in fields(answer)} == {"secrets"}
+
+
+# --- secrets that stay in AWS Secrets Manager: the receiver in this process, and AWS beside it ------------------------
+
+
+@pytest.fixture
+def vault(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
+    """This process as the receiving functions themselves, with an AWS of its own."""
+    names = {
+        "DATABASE_HOST": prepared.parameters["DatabaseHost"],
+        "DATABASE_PORT": prepared.parameters["DatabasePort"],
+        "DATABASE_NAME": prepared.parameters["DatabaseName"],
+        "DATABASE_USER": "goodword_webhook",
+        "DATABASE_IAM_AUTHENTICATION": "false",
+        "DATABASE_CA_FILE": "",
+        "PGPASSFILE": prepared.environment["PGPASSFILE"],
+    }
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    database.forget_connection()
+    with Vault.open(monkeypatch) as opened:
+        yield opened
+    settings.cache_clear()
+    database.forget_connection()
+
+
+def receive(endpoint: dict[str, Any], event_id: str, secret: str) -> Receipt:
+    """Take a signed Stripe event in, as the function does."""
+    raw = json.dumps(invoice_paid(event_id, f"in_{event_id}", user="ben")).encode()
+    now = clock.real_now().timestamp()
+    headers = {"stripe-signature": signatures.sign(raw, secret, int(now))}
+    return reception.receive(stripe_webhooks.incoming(raw, headers, ids.parse("whe", endpoint["id"]), now))
+
+
+def receive_whop(endpoint: dict[str, Any], message_id: str, secret: str) -> Receipt:
+    """Take a signed Whop event in, as the function does."""
+    raw = json.dumps(whop_payment(message_id, f"pay_{message_id}", user="ben")).encode()
+    now = clock.real_now().timestamp()
+    headers = whop_signatures.sign(raw, secret, message_id, int(now))
+    return reception.receive(whop_webhooks.incoming(raw, headers, ids.parse("whe", endpoint["id"]), now))
+
+
+def test_an_endpoint_may_name_where_its_secret_is(company: Company, vault: Vault) -> None:
+    endpoint = make(company, vault.create("whsec_in_the_vault"))
+    assert receive(endpoint, "evt_1", "whsec_in_the_vault") == Receipt(duplicate=False, outcome="parked")
+    assert receive(endpoint, "evt_1", "whsec_in_the_vault") == Receipt(duplicate=True, outcome="parked")
+    at_whop = make(company, vault.create('{"secrets": ["ws_in_the_vault"]}'), provider="whop")
+    assert receive_whop(at_whop, "msg_1", "ws_in_the_vault") == Receipt(duplicate=False, outcome="parked")
+
+
+def test_a_reference_itself_signs_nothing(company: Company, vault: Vault) -> None:
+    arn = vault.create("whsec_in_the_vault")
+    with pytest.raises(Malformed) as refused:
+        receive(make(company, arn), "evt_1", arn)
+    assert refused.value.code == "signature_invalid"
+
+
+def test_a_rotation_loses_no_event(company: Company, vault: Vault) -> None:
+    arn = vault.create("whsec_number_1")
+    endpoint = make(company, arn)
+    receive(endpoint, "evt_1", "whsec_number_1")
+    vault.put(arn, "whsec_number_2")
+    vault.wait(61)
+    assert receive(endpoint, "evt_2", "whsec_number_2").outcome == "parked"  # newer than what is remembered
+    assert receive(endpoint, "evt_3", "whsec_number_1").outcome == "parked"  # the previous one
+    vault.put(arn, "whsec_number_3")
+    vault.wait(300)
+    with pytest.raises(Malformed):
+        receive(endpoint, "evt_4", "whsec_number_1")
+
+
+def test_forged_events_ask_aws_once_a_minute(company: Company, vault: Vault) -> None:
+    endpoint = make(company, vault.create("whsec_in_the_vault"))
+    receive(endpoint, "evt_1", "whsec_in_the_vault")
+    asked = vault.questions
+    vault.wait(60)
+    for number in range(20):
+        with pytest.raises(Malformed):
+            receive(endpoint, f"evt_forged_{number}", "whsec_somebody_elses")
+    assert vault.questions == asked + 2  # both versions
+
+
+def test_when_aws_is_away_the_provider_shall_send_again(
+    company: Company, vault: Vault, superuser: psycopg.Connection
+) -> None:
+    endpoint = make(company, "arn:aws:secretsmanager:eu-central-1:123456789012:secret:goodword/none-AbCdEf")
+    with pytest.raises(Unavailable) as refused:
+        receive(endpoint, "evt_1", "whsec_in_the_vault")
+    assert refused.value.code == "secrets_unavailable"
+    assert rows.count(superuser, company.id)["inbox_events"] == 0
+    assert vault.questions == 1

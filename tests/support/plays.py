@@ -1,0 +1,267 @@
+"""A referred person's story played through the database: facts recorded and settled as the functions do it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from goodword.referral import activations, advancing, recording, settlement
+from goodword.referral.activations import Activation
+from goodword.referral.engine import Key, Standing
+from goodword.referral.facts import (
+    Fact,
+    IdentityLinked,
+    ObjectsLinked,
+    PaymentSucceeded,
+    SubscriptionChanged,
+    TakenBack,
+)
+from goodword.referral.program import Program
+from tests.support import stories
+from tests.support.everything import sign_up
+from tests.support.stories import DAY, END, REGISTERED, Back, Outcome, Sale, Subscribed, Told, Use
+from tests.support.tenants import Tenant
+
+numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Named:
+    """The link of the customer to the person."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The link of a sale's invoice to its payment intent, by which its refunds find it."""
+
+    sale: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """The payment of a sale as its payment intent tells it: tax and all, until the sale itself is known."""
+
+    sale: Sale
+
+
+@dataclass(frozen=True)
+class Job:
+    """What only jobs book."""
+
+
+@dataclass(frozen=True)
+class Spend:
+    """The referrer spends, or cannot."""
+
+    points: int
+
+
+@dataclass(frozen=True)
+class SignUp:
+    """The person signs up."""
+
+
+Fragment = Told | Named | Joined | Part
+Step = Fragment | Job | Spend | SignUp
+
+
+def amend(tenant: Tenant, program: Program) -> int:
+    """A new version of the program; its number."""
+    (row,) = tenant.rows(
+        """
+        INSERT INTO program_versions (company_id, version, program, created_at)
+        SELECT company_id, max(version) + 1, %(program)s, max(created_at) FROM program_versions
+        WHERE company_id = %(company_id)s GROUP BY company_id RETURNING version
+        """,
+        program=Jsonb(program.model_dump(mode="json", by_alias=True)),
+    )
+    return row["version"]
+
+
+@dataclass
+class Play:
+    """One referred person, ben, whom ada brought, whom zoe brought; all with names of their own."""
+
+    tenant: Tenant
+    app_id: str | None = None
+    ada_uses: bool = True
+    name: str = field(default_factory=lambda: f"{next(numbers)}x")
+    now: datetime = REGISTERED - 10 * DAY
+    spent: int = 0
+
+    def __post_init__(self) -> None:
+        self.at(self.now)
+        zoe = sign_up(self.tenant, f"zoe{self.name}").user.referral_code
+        self.code = sign_up(self.tenant, f"ada{self.name}", referral_code=zoe).user.referral_code
+        self.at(REGISTERED - DAY)
+        if self.ada_uses:
+            self._use("ada", "chat", self.now)
+        self.began = {name: self._wallet(name) for name in ("zoe", "ada")}
+
+    @property
+    def person(self) -> str:
+        """The person's external id."""
+        return f"ben{self.name}"
+
+    def user(self, name: str) -> UUID:
+        """The id of ada, ben or zoe."""
+        (row,) = self.tenant.rows(
+            "SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = %(external_id)s",
+            external_id=name + self.name,
+        )
+        return row["id"]
+
+    def at(self, now: datetime) -> None:
+        """Move the clock."""
+        self.now = now
+        self.tenant.set_clock(now)
+
+    def take(self, step: SignUp | Use | Job | Spend) -> None:
+        """Do it as its function does."""
+        match step:
+            case SignUp():
+                self.at(REGISTERED)
+                sign_up(self.tenant, self.person, referral_code=self.code, app_id=self.app_id)
+            case Use(app_id, used_at):
+                self.at(max(self.now, used_at))  # nobody reports a use in the future
+                self._use("ben", app_id, used_at)
+            case Job():
+                self.pass_time()
+            case Spend(points):
+                done = self.tenant.adjust(f"ada{self.name}", -points).status == 201
+                self.spent += points if done else 0
+
+    def run(self, steps: Sequence[tuple[Step, int | None]]) -> None:
+        """Do one after the other; time goes on from the signup."""
+        event = list[Fragment]()
+        for step, hours in steps:
+            if not isinstance(step, SignUp | Use | Job | Spend):
+                event.append(step)
+                if hours is None:
+                    continue
+            if event:
+                self.tell(*event)
+                event.clear()
+            if isinstance(step, SignUp | Use | Job | Spend):
+                self.take(step)
+            if hours and self.now >= REGISTERED:
+                self.at(min(self.now + timedelta(hours=hours), END))
+        if event:
+            self.tell(*event)
+
+    def tell(self, *told: Fact | Fragment) -> None:
+        """One event of the provider."""
+        found = [self._fact(each) for each in told]
+        with self.tenant.transaction("webhook") as connection:
+            concerned, _ = recording.record(connection, self.tenant.id, "stripe", found)
+            settlement.settle(connection, self.tenant.id, concerned)
+
+    def pass_time(self) -> None:
+        """What the jobs do when they come by for this person."""
+        with self.tenant.transaction("jobs") as connection:
+            ben = connection.execute(
+                "SELECT id FROM users WHERE company_id = %s AND external_id = %s", (self.tenant.id, self.person)
+            ).fetchall()
+            settlement.settle(connection, self.tenant.id, [user_id for (user_id,) in ben], time_passes=True)
+
+    def run_jobs(self) -> None:
+        """The jobs themselves, which find for whom they have to come by."""
+        for job in (advancing.advance, advancing.release):
+            more = True
+            while more:
+                with self.tenant.transaction("jobs") as connection:
+                    more = job(connection).more
+
+    def referral(self) -> dict[str, Any]:
+        """The referral's row."""
+        (row,) = self.tenant.rows(
+            """
+            SELECT r.* FROM referrals r JOIN users u ON u.company_id = r.company_id AND u.id = r.referee_id
+            WHERE r.company_id = %(company_id)s AND u.external_id = %(ben)s
+            """,
+            ben=self.person,
+        )
+        return row
+
+    def awards(self) -> list[dict[str, Any]]:
+        """The awards of the referral, with the keys of their payments."""
+        return self.tenant.rows(
+            """
+            SELECT a.*, p.payment_key FROM awards a
+            LEFT JOIN payments p ON p.company_id = a.company_id AND p.id = a.payment_id
+            WHERE a.company_id = %(company_id)s AND a.referral_id = %(referral_id)s ORDER BY event, occasion, app_id
+            """,
+            referral_id=self.referral()["id"],
+        )
+
+    def outcome(self, standing: Standing) -> dict[Key, Outcome]:
+        """What stands in the database; of what is due no more, nothing may be left."""
+        found, due = dict[Key, Outcome](), {each.key: each for each in standing.due}
+        for row in self.awards():
+            key = (row["event"], row["app_id"], row["occasion"])
+            if key not in due:
+                assert row["status"] == "rejected" or row["points"] == row["reversed_points"], row
+                continue
+            status = stories.settled(row["status"], disputed=standing.disputed)
+            found[key] = Outcome(row["points"], row["reversed_points"], status, row["period"], row["due_at"])
+        return found
+
+    def gained(self, name: str) -> int:
+        """What somebody has, less what is owed, since before the person came; spending does not count."""
+        return self._wallet(name) - self.began[name] + (self.spent if name == "ada" else 0)
+
+    def _wallet(self, name: str) -> int:
+        (row,) = self.tenant.rows(
+            """
+            SELECT coalesce(sum(balance - debt), 0)::bigint AS worth FROM wallets
+            WHERE company_id = %(company_id)s AND user_id = %(user_id)s
+            """,
+            user_id=self.user(name),
+        )
+        return row["worth"]
+
+    def _use(self, name: str, app_id: str, at: datetime) -> None:
+        with self.tenant.transaction("app") as connection:
+            use = {"user_id": name + self.name, "app_id": app_id or None, "occurred_at": at.isoformat()}
+            activations.activate(connection, self.tenant.id, Activation.model_validate(use))
+
+    def _fact(self, told: Fact | Fragment) -> Fact:
+        customer = f"cus_{self.name}"
+        match told:
+            case Named():
+                fact = IdentityLinked((customer,), self.person, None, None, REGISTERED)
+            case Joined(sale):
+                fact = ObjectsLinked((f"in_{self.name}{sale}", f"pi_{self.name}{sale}"))
+            case Part(sale):
+                key = f"pi_{self.name}{sale.number}"
+                fact = PaymentSucceeded(
+                    key, (customer, key), None, None, None, sale.currency, sale.gross, sale.gross,
+                    sale.paid_at + timedelta(seconds=1), None, stands_in_for=key,
+                )  # fmt: skip
+            case Sale():
+                key = told.key(self.name)
+                fact = PaymentSucceeded(
+                    key, (customer, key), None, None, None, told.currency, told.gross, told.net, told.paid_at,
+                    told.period_start,
+                )  # fmt: skip
+            case Back():
+                key = f"{told.kind}_{self.name}{told.number}"
+                fact = TakenBack(
+                    told.kind, key, (f"ch_{self.name}{told.sale}", f"pi_{self.name}{told.sale}"), told.amount, None,
+                    told.status, told.began_at, told.at,
+                )  # fmt: skip
+            case Subscribed():
+                key = f"sub_{self.name}{told.number}"
+                fact = SubscriptionChanged(
+                    key, (customer, key), None, None, None, "ended" if told.ended_at else "active", (), None,
+                    cancel_at_period_end=False, ended_at=told.ended_at, at=told.at,
+                )  # fmt: skip
+            case Use():
+                raise TypeError(told)
+            case _:
+                fact = told
+        return fact
