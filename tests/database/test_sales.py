@@ -145,12 +145,12 @@ def test_a_refund_and_its_sale_two_steps_away_in_flight_together_do_not_miss_eac
 def test_how_much_of_a_payment_went_back(
     tenant: Tenant, back: tuple[Any, ...], payment: tuple[Any, ...], part: tuple[int, int]
 ) -> None:
-    amount, currency, other_amount, other_currency = (*back, None, None)[:4]
-    gross, paid_in, other_gross, also_in = (*payment, None, None)[:4]
+    gross, paid_in, *other = payment
+    amount, currency, *other_amount = back
     record(
         tenant,
-        PaymentSucceeded("pay_1", ("pay_1",), None, None, None, paid_in, gross, gross, NOW, None, other_gross, also_in),
-        TakenBack("refund", "rf_1", ("pay_1",), amount, currency, "succeeded", NOW, NOW, other_amount, other_currency),
+        PaymentSucceeded("pay_1", ("pay_1",), None, None, None, paid_in, gross, gross, NOW, None, *other),
+        TakenBack("refund", "rf_1", ("pay_1",), amount, currency, "succeeded", NOW, NOW, *other_amount),
     )
     (found,) = tenant.rows(
         "SELECT taken.part, taken.whole FROM takebacks t JOIN payments p ON p.company_id = t.company_id"

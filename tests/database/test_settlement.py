@@ -209,6 +209,21 @@ def test_an_earlier_payment_that_comes_late_moves_what_stands_and_announces_only
     assert play.referral()["qualified_at"] == REGISTERED
 
 
+def test_what_waits_for_a_payment_that_moved_is_released_when_the_earlier_one_has_waited(
+    tenants: dict[str, Tenant],
+) -> None:
+    play = Play(tenants["waiting"])  # fourteen days for `qualified`
+    play.take(SignUp())
+    play.at(REGISTERED + 21 * DAY)
+    play.tell(Named(), Sale(2, 1900, 1900, "usd", REGISTERED + 13 * DAY))
+    play.run_jobs()
+    assert entries(play, "qualified") == []
+    play.tell(PAID)
+    assert entries(play, "qualified") == []  # jobs alone release
+    play.run_jobs()
+    assert entries(play, "qualified") == [("REFERRAL_FIRST_PAYMENT", 1, "")]
+
+
 def test_an_upline_who_does_not_stand_when_the_payment_comes_is_given_nothing_for_it_ever(
     tenants: dict[str, Tenant],
 ) -> None:

@@ -366,10 +366,10 @@ def whop(message_id: str, event_type: str, data: dict[str, Any], at: datetime = 
     return {"id": message_id, "api_version": "v1", "timestamp": at.isoformat(), "type": event_type, "data": data}
 
 
-def paid(**fields: object) -> dict[str, Any]:
+def paid(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     """29.00, paid at noon."""
-    times = {"created_at": NOON.isoformat(), "paid_at": NOON.isoformat()}
-    return whop_payment("msg_paid", "pay_1", user="ben", **times, **fields) | {"timestamp": NOON.isoformat()}
+    at = NOON.isoformat()
+    return whop_payment("msg_paid", "pay_1", user="ben", created_at=at, paid_at=at, **fields) | {"timestamp": at}
 
 
 def money(amount: str, currency: str = "usd") -> dict[str, Any]:

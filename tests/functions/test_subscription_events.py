@@ -152,8 +152,8 @@ def test_a_customer_says_late_who_it_is(referred: Company) -> None:
 def test_a_referral_is_retained_where_its_membership_goes_on(
     referred: Company, events: list[tuple[str, str, int]], stage: str
 ) -> None:
-    times = {"created_at": NOON.isoformat(), "paid_at": NOON.isoformat()}
-    assert outcome(referred, whop_payment("msg_paid", "pay_1", user="ben", **times)) == "applied"
+    at = NOON.isoformat()
+    assert outcome(referred, whop_payment("msg_paid", "pay_1", user="ben", created_at=at, paid_at=at)) == "applied"
     for number, (name, status, days) in enumerate(events):
         told = membership(f"msg_{number}", f"membership.{name}", status, NOON + days * DAY)
         assert outcome(referred, told) == "applied"

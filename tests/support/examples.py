@@ -147,7 +147,7 @@ TABLE: dict[str, Row] = {
         200, receipt("applied"), together({"identity_links": 4}, KEPT)
     ),
     "receive_stripe_webhook__checkout_session_completed": Row(
-        200, receipt("applied"), together({"identity_links": 3}, QUALIFIED, KEPT)
+        200, receipt("applied"), together({"identity_links": 3, "touches": 3}, QUALIFIED, KEPT)
     ),
     "receive_stripe_webhook__dispute_closed": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
     "receive_stripe_webhook__invoice_paid_basil": Row(
