@@ -403,13 +403,12 @@ class Play(RuleBasedStateMachine):
         for told, wallet in zip(balances, self.wallets.values(), strict=True):
             assert told.as_of == self.now
             assert standing_of(told) == wallet.standing
+            assert told.balance >= 0
             ahead = Counter[datetime]()
             for lot in wallet.open():
                 ahead[lot.expires_at] += lot.remaining
             del ahead[NEVER]
             assert [(each.expires_at, each.points) for each in told.expiring] == sorted(ahead.items())
-        for name, wallet in self.wallets.items():
-            assert self.tenant.spendable(self.ids[name]) == wallet.standing.balance >= 0
 
     def teardown(self) -> None:
         """The end: nothing was said wrongly, whether expiry is booked or not, and not a row is wrong."""
@@ -458,8 +457,9 @@ class Play(RuleBasedStateMachine):
     def go_to(self, instant: datetime) -> None:
         self.now = instant
         self.tenant.set_clock(instant)
-        for wallet in self.wallets.values():
+        for name, wallet in self.wallets.items():
             wallet.go_to(instant)
+            assert self.tenant.spendable(self.ids[name]) == wallet.standing.balance
 
     def send(self, request: Callable[[str], Answer]) -> Answer:
         """A request under a fresh Idempotency-Key; it may be sent again."""
