@@ -19,6 +19,7 @@ from local import setup
 from local.client import Answer, Client
 from local.postgres import Cluster
 from tests.support import books, rows
+from tests.support.answers import problem, time_of
 from tests.support.companies import Company, invoice_paid, whop_payment
 from tests.support.waiting import wait_until_blocked
 
@@ -465,3 +466,341 @@ def test_20_a_session_that_is_paid_later_counts_when_it_is_paid(
     later = session(event, payment_status="paid" if expected == QUALIFIED else "unpaid")
     assert told(referred, later) == ["applied" if expected == QUALIFIED else "ignored"]
     assert standing(referred) == expected
+
+
+def test_21_only_what_came_through_stripe_counts_and_it_counts_whenever_it_comes(referred: Company) -> None:
+    """Paid out of band, in the old shape and in the new one; then void; then written off, and paid after all."""
+    by_hand = [invoice(1, paid_out_of_band=True), invoice(2, amount_paid_off_stripe=1900)]
+    assert told(referred, *by_hand) == ["applied"] * 2
+    undone = {"id": "in_3", "object": "invoice", "customer": "cus_1", "amount_paid": 0, "total": 1900}
+    void = stripe("invoice.voided", undone | {"status": "void"})
+    uncollectible = stripe("invoice.marked_uncollectible", undone | {"status": "uncollectible"})
+    assert told(referred, void, uncollectible) == ["ignored"] * 2
+    assert standing(referred) == REGISTERED
+    told(referred, invoice(3, at=NOON + 9 * DAY))
+    assert standing(referred) == QUALIFIED
+
+
+def test_22_an_invoice_paid_in_parts_counts_once_and_each_part_can_be_refunded(
+    referred: Company, superuser: psycopg.Connection
+) -> None:
+    part = invoice(1, status="open", amount_paid=900) | {"id": "evt_part", "type": "invoice.payment_succeeded"}
+    told(referred, part, link(1), link(2, invoice_number=1))
+    assert standing(referred) == REGISTERED
+    told(referred, invoice(1))
+    assert standing(referred) == QUALIFIED
+    told(referred, stripe("refund.created", refund(450, number=1)))
+    second = refund(500, number=2, charge="ch_2", payment_intent="pi_2")
+    assert told(referred, stripe("refund.created", second)) == ["applied"]
+    assert standing(referred) == ("qualified", 950, 5 + 13)
+    assert (sum(booked(superuser, referred)), payments(superuser, referred)) == (13, 1)
+
+
+def test_23_a_customers_credit_is_no_payment(company: Company) -> None:
+    company.set_clock(NOON)
+    take_tenth(company, usd=100)
+    company.refer("ada", "ben")
+    told(company, invoice(1, amount_paid=0, starting_balance=-2900, ending_balance=-1000))
+    assert standing(company) == REGISTERED
+    told(company, invoice(2, amount_paid=900, starting_balance=-1000, ending_balance=0))
+    assert standing(company) == ("qualified", 900, 5 + 90)
+
+
+@pytest.mark.parametrize(
+    "taxed",
+    [
+        {"total_excluding_tax": 2000},
+        {"total_excluding_tax": None, "tax": 380},
+        {"total_excluding_tax": None, "total_taxes": [{"amount": 300}, {"amount": 80}]},
+    ],
+    ids=["told without tax", "one tax", "several taxes"],
+)
+def test_24_tax_is_nobodys_revenue_and_no_part_of_a_refund(referred: Company, taxed: dict[str, Any]) -> None:
+    told(referred, invoice(amount_paid=2380, total=2380, **taxed), link())
+    assert standing(referred) == ("qualified", 2000, 30)
+    told(referred, stripe("refund.created", refund(1190)))
+    assert standing(referred) == ("qualified", 1000, 5 + 13)
+
+
+def test_24_tax_inside_or_on_top_of_a_price_on_whop_is_inside_its_total(referred: Company) -> None:
+    half = {"id": "rf_1", "payment": {"id": "pay_1"}, "amount": 11.9, "currency": "usd", "status": "succeeded",
+            "created_at": NOON.isoformat()}  # fmt: skip
+    told(referred, sale_on_whop(total="23.80", tax_amount="3.80"), whop("msg_1", "refund.created", half))
+    assert standing(referred) == ("qualified", 1000, 5 + 13)
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "points"),
+    [("jpy", 5000, 500), ("kwd", 1500, 15), ("isk", 100_000, 100), ("zzz", 5000, 0), (None, 5000, 0)],
+)
+def test_25_every_currency_has_its_own_minor_unit(
+    company: Company, superuser: psycopg.Connection, currency: str | None, amount: int, points: int
+) -> None:
+    """A tenth of 5000 yen, 1.500 dinars and 1000 krónur; what is in no known currency is kept, and earns nothing."""
+    company.set_clock(NOON)
+    take_tenth(company, jpy=1, kwd=100, isk=1)
+    company.refer("ada", "ben")
+    stated = {"amount_paid": amount, "total": amount, "total_excluding_tax": amount, "currency": currency}
+    assert told(company, invoice(**stated)) == ["applied"]
+    kept = rows.find_one(superuser, "SELECT * FROM payments WHERE company_id = %(id)s", id=company.id)
+    assert (kept["currency"], kept["net_amount"]) == (currency, amount)
+    assert company.balance("ada") == 5 + points
+
+
+def test_26_a_payer_is_known_by_the_session_and_never_by_an_e_mail_alone(company: Company) -> None:
+    company.set_clock(NOON)
+    code = company.sign_up("ada")["user"]["referral_code"]
+    ben = {"external_id": "ben", "email": "ben@app.example"}
+    company.ok("POST", "/v1/signups", {"user": ben, "referral_code": code})
+    seen = {"customer": None, "customer_details": {"email": "ben@app.example"}, "customer_email": "ben@app.example"}
+    assert told(company, session(id="cs_email", payment_intent="pi_email", user=None, **seen)) == ["parked"]
+    deleted = {"id": "cus_1", "object": "customer", "deleted": True}
+    assert told(company, invoice(user=None, customer=deleted)) == ["parked"]
+    assert standing(company) == REGISTERED
+    named = session(mode="subscription", invoice="in_1", payment_intent=None)
+    assert told(company, named) == ["applied"]
+    assert standing(company) == QUALIFIED
+
+
+def test_26_a_guest_is_known_by_the_reference_of_the_session(referred: Company) -> None:
+    assert told(referred, session(customer=None)) == ["applied"]
+    assert standing(referred) == QUALIFIED
+
+
+def test_27_all_lines_of_an_invoice_are_one_payment(referred: Company) -> None:
+    """A program is of the whole company: which product a line is of, and how many, makes no difference."""
+    start = {"start": int(NOON.timestamp())}
+    lines = [
+        {"amount": 1400, "quantity": 7, "period": start, "pricing": {"price_details": {"product": "prod_1"}}},
+        {"amount": 500, "quantity": 1, "period": start, "price": {"id": "price_2", "product": "prod_2"}},
+    ]
+    told(referred, invoice(lines={"data": lines}))
+    assert standing(referred) == QUALIFIED
+    assert earned(referred, "qualified") == [(25, "paid", 0)]
+
+
+def test_28_nobody_earns_by_paying_themselves(company: Company) -> None:
+    """Known by the e-mail, and by the customer, whom two users cannot share."""
+    company.set_clock(NOON)
+    ada = {"external_id": "ada", "email": "ada@app.example", "stripe_customer_id": "cus_1"}
+    code = company.ok("POST", "/v1/signups", {"user": ada})["user"]["referral_code"]
+    twin = {"external_id": "twin", "email": "Ada@App.example"}
+    answer = company.ok("POST", "/v1/signups", {"user": twin, "referral_code": code})
+    assert answer["attribution"]["reason"] == "self_referral"
+    same = {"user": {"external_id": "other", "stripe_customer_id": "cus_1"}, "referral_code": code}
+    problem(company.api.send("POST", "/v1/signups", same), 409, "identity_taken")
+    with_code = {"metadata": {"goodword_code": code}}
+    bought = session(id="cs_2", user="twin", customer="cus_2", payment_intent="pi_2", **with_code)
+    assert told(company, bought, session(user="ada", **with_code)) == ["applied"] * 2
+    assert company.ok("GET", "/v1/users/ada/referrals")["data"] == []
+    assert company.balance("ada") == 0
+
+
+def test_29_a_cancellation_taken_back_and_made_again_reverses_nothing_paid(
+    referred: Company, superuser: psycopg.Connection
+) -> None:
+    told(
+        referred,
+        invoice(),
+        subscription("updated", "active", NOON + 3 * DAY, cancel_at_period_end=True),
+        subscription("updated", "active", NOON + 5 * DAY),
+        subscription("deleted", "canceled", NOON + 31 * DAY),
+    )
+    assert standing(referred) == QUALIFIED
+    assert booked(superuser, referred) == [25]
+
+
+def test_30_a_test_event_and_another_accounts_event_are_kept_and_pay_nothing(live: Company) -> None:
+    live.refer("ada", "ben")
+    real = invoice_paid("evt_real", "in_1", user="ben", livemode=True)
+    of_a_test = invoice_paid("evt_test", "in_1", user="ben")
+    assert told(live, of_a_test, real | {"id": "evt_account", "account": "acct_1"}) == ["ignored"] * 2
+    notes = {each["event_id"]: each["note"] for each in live.ok("GET", "/v1/inbox")["data"]}
+    assert notes == {"evt_test": "livemode_mismatch", "evt_account": "connect_account"}
+    assert standing(live) == REGISTERED
+    assert told(live, real) == ["applied"]
+    assert standing(live) == QUALIFIED
+
+
+@pytest.mark.parametrize("age", [timedelta(seconds=301), timedelta(seconds=-310), timedelta(days=-365)])
+def test_31_an_old_signature_is_refused_and_so_is_one_of_the_future(
+    company: Company, superuser: psycopg.Connection, age: timedelta
+) -> None:
+    problem(company.deliver(invoice(), age=age), 400, "timestamp_out_of_range")
+    problem(company.deliver_whop(sale_on_whop(), age=age), 400, "timestamp_out_of_range")
+    assert not rows.count(superuser, company.id)["inbox_events"]
+
+
+def test_31_a_little_skew_of_a_clock_is_taken(company: Company) -> None:
+    assert company.deliver(invoice(), age=timedelta(seconds=250)).status == 200
+    assert company.deliver_whop(sale_on_whop(), age=timedelta(seconds=-250)).status == 200
+
+
+def test_32_the_old_secret_and_the_new_one_sign_and_so_do_both(referred: Company) -> None:
+    old, new = "whsec_the_old_one", "whsec_the_new_one"
+    url = referred.ok("POST", "/v1/provider-endpoints", {"provider": "stripe", "secrets": [old, new]})["url"]
+    at = int(time.time())
+    for number, secrets in enumerate(([old], [new], ["whsec_a_third", new], ["whsec_a_third"])):
+        raw = json.dumps(invoice(number)).encode()
+        signed = [signatures.sign(raw, secret, at).partition(",")[2] for secret in secrets]
+        header = {"stripe-signature": ",".join([f"t={at}", *signed])}
+        answer = referred.browser.send("POST", urlsplit(url).path, raw=raw, headers=header)
+        assert answer.status == (400 if secrets == ["whsec_a_third"] else 200), secrets
+
+
+def test_33_what_is_no_event_is_refused_and_nothing_of_it_is_kept(
+    referred: Company, superuser: psycopg.Connection
+) -> None:
+    good = json.dumps(invoice()).encode()
+    malformed = [
+        b"", b"not JSON", b"[]", b"null", b"{}",
+        b"\xef\xbb\xbf" + good,
+        good.replace(b"cus_1", b"cus_\xff"),
+        good.replace(b'"livemode"', b'"id": "evt_2", "livemode"', 1),
+        good.replace(b"1900", b"NaN"),
+        good.replace(b"1900", b"1e999"),
+        good.replace(b"1900", b"9" * 5000),
+        b'{"id": "evt_1", "type": "invoice.paid", "data": {}}',
+        b'{"id": "evt_1", "type": "invoice.paid", "data": {"object": []}}',
+    ]  # fmt: skip
+    for raw in malformed:
+        problem(referred.deliver(None, raw=raw), 400, "malformed_body")
+    problem(referred.deliver(None, raw=good + b" " * 1024 * 1024), 413, "body_too_large")
+    assert not rows.count(superuser, referred.id)["inbox_events"]
+    # well-formed, but more than any bank has: kept for an operator
+    assert told(referred, invoice(amount_paid=2**63)) == ["failed"]
+    assert standing(referred) == REGISTERED
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"id": "evt_1", "object": "v2.core.event", "type": "v1.invoice.paid", "related_object": {"id": "in_1"}},
+        {"id": "9f6d", "version": "0", "detail-type": "invoice.paid", "source": "aws.partner/stripe", "detail": {}},
+    ],
+    ids=["thin", "EventBridge"],
+)
+def test_34_an_event_without_its_object_is_shown_to_an_operator(company: Company, event: dict[str, Any]) -> None:
+    answer = company.deliver(event)
+    assert (answer.status, answer.json["outcome"]) == (200, "failed")
+    (kept,) = company.ok("GET", "/v1/inbox?status=failed")["data"]
+    assert (kept["error"], kept["next_attempt_at"]) == ("thin_event", None)
+
+
+def test_35_a_kind_or_a_status_yet_to_be_invented_changes_nothing(
+    referred: Company, superuser: psycopg.Connection
+) -> None:
+    told(referred, invoice(), link())
+    unheard_of = [
+        stripe("invoice.teleported", {"id": "in_1", "object": "invoice"}),
+        stripe("charge.dispute.updated", dispute("under_divination")),
+        stripe("refund.updated", refund(1900, "evaporated")),
+        stripe("customer.subscription.updated", {"id": "sub_2", "object": "subscription", "status": "dreaming"}),
+        whop("msg_1", "payment.teleported", {"id": "pay_1"}),
+        whop("msg_2", "dispute.updated", {"id": "dspt_1", "status": "dreaming", "payment": {"id": "pay_1"}}),
+    ]
+    assert told(referred, *unheard_of) == ["ignored"] * len(unheard_of)
+    assert rows.count(superuser, referred.id)["inbox_events"] == 2 + len(unheard_of)
+    assert standing(referred) == QUALIFIED
+
+
+def test_36_an_expanded_object_stands_for_its_id(referred: Company) -> None:
+    customer = {"id": "cus_1", "object": "customer", "email": "ben@app.example"}
+    details = {"subscription": {"id": "sub_1", "object": "subscription", "metadata": {"goodword_user": "ben"}}}
+    parent = {"type": "subscription_details", "subscription_details": details}
+    expanded = invoice(user=None, customer=customer, parent=parent, subscription=details["subscription"])
+    assert told(referred, expanded) == ["applied"]
+    charge = {"id": "ch_1", "object": "charge", "payment_intent": {"id": "pi_1", "invoice": {"id": "in_1"}}}
+    given_back = refund(950, charge=charge, payment_intent=charge["payment_intent"])
+    assert told(referred, stripe("refund.created", given_back)) == ["applied"]
+    assert standing(referred) == ("qualified", 950, 5 + 13)
+
+
+def test_37_a_sale_told_by_both_kinds_of_whops_webhooks_is_one(
+    referred: Company, superuser: psycopg.Connection
+) -> None:
+    at = int(NOON.timestamp())
+    flat = {
+        "id": "pay_1", "membership_id": "mem_user_1", "user_id": "user_1", "created_at": at, "paid_at": at,
+        "status": "paid", "subtotal": 19.0, "final_amount": 19.0, "currency": "usd",
+        "membership_metadata": {"goodword_user": "ben"},
+    }  # fmt: skip
+    v5 = {"action": "payment.succeeded", "api_version": "v5", "data": flat}
+    assert told(referred, v5, sale_on_whop()) == ["applied"] * 2
+    assert standing(referred) == QUALIFIED
+    assert (booked(superuser, referred), payments(superuser, referred)) == ([25], 1)
+
+
+def test_38_a_replay_on_whop_is_one_sale_under_its_old_id_and_under_a_new_one(
+    referred: Company, superuser: psycopg.Connection
+) -> None:
+    sale = sale_on_whop()
+    answers = [referred.deliver_whop(sale, message_id=each).json for each in ("msg_1", "msg_1", "msg_regenerated")]
+    assert [(answer["duplicate"], answer["outcome"]) for answer in answers] == [
+        (False, "applied"), (True, "applied"), (False, "applied"),
+    ]  # fmt: skip
+    assert standing(referred) == QUALIFIED
+    assert (booked(superuser, referred), payments(superuser, referred)) == ([25], 1)
+
+
+@pytest.mark.parametrize("free", [{"total": "0.0", "currency": None}, {"total": 0}, {"total": money("0.00")}])
+def test_39_a_free_purchase_on_whop_earns_nothing(
+    referred: Company, superuser: psycopg.Connection, free: dict[str, Any]
+) -> None:
+    assert told(referred, sale_on_whop(billing_reason="one_time", **free)) == ["applied"]
+    assert standing(referred) == REGISTERED
+    assert payments(superuser, referred) == 0
+
+
+def test_40_a_membership_without_a_payment_is_only_a_membership(
+    referred: Company, superuser: psycopg.Connection
+) -> None:
+    """It says how it stands, and whose later payments are."""
+    stages = [("activated", "active"), ("deactivated", "expired"), ("activated", "active")]
+    for days, (event, status) in enumerate(stages):
+        data = {
+            "id": "mem_user_1", "status": status, "created_at": NOON.isoformat(), "user": {"id": "user_1"},
+            "plan": {"id": "plan_free"}, "metadata": {"goodword_user": "ben"},
+        }  # fmt: skip
+        assert told(referred, whop(f"msg_{days}", f"membership.{event}", data, NOON + days * DAY)) == ["applied"]
+    assert standing(referred) == REGISTERED
+    kept = rows.find_one(superuser, "SELECT * FROM subscriptions WHERE company_id = %(id)s", id=referred.id)
+    assert (kept["status"], kept["ended_at"]) == ("active", None)
+    assert told(referred, sale_on_whop(metadata={})) == ["applied"]
+    assert standing(referred) == QUALIFIED
+
+
+def test_41_what_an_endpoint_missed_counts_under_its_own_date_when_it_is_sent_after_all(referred: Company) -> None:
+    """No job asks the providers for what they could not deliver: somebody has it sent again, however late.
+
+    What comes so arrives in any order, long after the referral would have lapsed, and leads to what it would have led
+    to in its time.
+    """
+    referred.set_clock(NOON + 120 * DAY)
+    returned = stripe("refund.created", refund(950, created=int((NOON + 3 * DAY).timestamp())), NOON + 3 * DAY)
+    assert told(referred, returned, invoice(2, at=NOON + 32 * DAY)) == ["parked", "applied"]
+    assert told(referred, link(), invoice(1, at=NOON + DAY)) == ["applied"] * 2
+    found = referral(referred)
+    assert (found["stage"], time_of(found["qualified_at"])) == ("qualified", NOON + DAY)
+    assert found["revenue"] == [{"currency": "usd", "amount": 2850}]
+    assert earned(referred, "qualified") == [(25, "paid", 12)]
+    assert earned(referred, "recurring") == [(10, "paid", 0)]
+
+
+def test_42_a_delivery_of_months_ago_is_still_the_same_one(referred: Company, superuser: psycopg.Connection) -> None:
+    """Its body is forgotten after ninety days; that it was here, and what it sold, never is."""
+    sale = sale_on_whop()
+    told(referred, invoice(), sale)
+    superuser.execute(
+        "UPDATE inbox_events SET received_at = received_at - interval '400 days' WHERE company_id = %s", (referred.id,)
+    )
+    client = Client(referred.url)
+    assert client.send("POST", "/_local/functions/EnforceRetentionFunction/invocations", {}).status == 200
+    client.close()
+    referred.set_clock(NOON + 400 * DAY)
+    before = rows.count(superuser, referred.id)
+    for event in (invoice(), sale):
+        assert send(referred, event).json == {"received": True, "duplicate": True, "outcome": "applied"}
+    assert rows.count(superuser, referred.id) == before
+    assert told(referred, sale | {"id": "msg_regenerated"}, invoice() | {"id": "evt_again"}) == ["applied"] * 2
+    assert (booked(superuser, referred), payments(superuser, referred)) == ([25], 2)
