@@ -96,14 +96,13 @@ def test_what_cannot_be_settled_is_set_aside_and_the_others_go_on(
     code = referred.ok("GET", "/v1/users/ada")["referral_code"]
     broken = hold(superuser, referred, days=0)
     spoilt = referred.sign_up("eve", referral_code=code)["referral"]["id"]
-    with superuser.transaction():
-        superuser.execute(
-            "UPDATE program_versions SET program = '{\"schema_version\": 9}' WHERE company_id = %s AND version = %s",
-            (referred.id, broken),
-        )
+    change = "UPDATE program_versions SET program = %s WHERE company_id = %s AND version = %s RETURNING program"
+    good = referred.ok("GET", "/v1/program")["program"]
+    superuser.execute(change, (Jsonb({"schema_version": 9}), referred.id, broken))
     referred.set_clock(START + 100 * DAY)
     summary = advance(referred)
     assert (summary["referrals"], summary["set_aside"]) == (1, [f"{spoilt}: ValidationError"])
+    superuser.execute(change, (Jsonb(good), referred.id, broken))
 
 
 def hold(superuser: psycopg.Connection, company: Company, *, days: int) -> int:

@@ -66,13 +66,13 @@ def read_event(raw: bytes) -> StripeEvent:
 
 
 def facts(event: StripeEvent) -> tuple[Fact, ...]:
-    """What `event` says that matters here; nothing for kinds we do not handle.
+    """What `event` says that matters here; nothing for kinds we do not handle, nor for what is left of a deleted object.
 
     An event of a connected account is read like any other: whether to use it is the caller's decision.
     Raises EventUnreadable.
     """
     reader = _READERS.get(event.type)
-    if reader is None or event.thin:
+    if reader is None or event.thin or event.object.get("deleted") is True:
         return ()
     return reader(event)
 
