@@ -66,7 +66,7 @@ def read_event(raw: bytes) -> StripeEvent:
 
 
 def facts(event: StripeEvent) -> tuple[Fact, ...]:
-    """What `event` says that matters here; nothing for kinds we do not handle, nor for what is left of a deleted object.
+    """What `event` says that matters here; nothing for kinds we do not handle, nor where its object is deleted.
 
     An event of a connected account is read like any other: whether to use it is the caller's decision.
     Raises EventUnreadable.
