@@ -1,8 +1,10 @@
 """Trips inside a warm handler, counted on the wire: the budget of DESIGN.md §11."""
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,6 +123,36 @@ def test_a_payment_with_all_its_effects_is_at_most_ten_and_its_duplicate_one(
     before = watched.balance("ada")
     assert trips(pay) <= 10
     assert watched.balance("ada") == before + 2 * 25
+    assert trips(again) == 1
+
+
+def test_a_refund_with_all_its_effects_is_at_most_ten_and_its_duplicate_one(
+    watched: Company, ada: str, trips: Callable[..., int]
+) -> None:
+    for person in ("pam", "rob"):
+        watched.sign_up(person, referral_code=ada)
+        paid = invoice_paid(f"evt_{person}", f"in_{person}", user=person, customer=f"cus_{person}")
+        paid["data"]["object"]["payment_intent"] = f"pi_{person}"
+        assert watched.deliver(paid).json["outcome"] == "applied"
+    payers = iter(["pam", "rob"])
+    sent: list[dict[str, Any]] = []
+
+    def give_back() -> None:
+        person = next(payers)
+        refund = {
+            "id": f"re_{person}", "object": "refund", "amount": 1900, "currency": "usd", "status": "succeeded",
+            "created": int(time.time()), "charge": f"ch_{person}", "payment_intent": f"pi_{person}",
+        }  # fmt: skip
+        event = {"id": f"evt_re_{person}", "object": "event", "type": "refund.created", "livemode": False}
+        sent.append(event | {"created": refund["created"], "data": {"object": refund}})
+        assert watched.deliver(sent[-1]).json == {"received": True, "duplicate": False, "outcome": "applied"}
+
+    def again() -> None:
+        assert watched.deliver(sent[-1]).json == {"received": True, "duplicate": True, "outcome": "applied"}
+
+    before = watched.balance("ada")
+    assert trips(give_back) <= 10
+    assert watched.balance("ada") == before - 2 * 25
     assert trips(again) == 1
 
 
