@@ -113,7 +113,7 @@ def whop(message_id: str, event_type: str, data: dict[str, Any], at: datetime = 
 
 def sale_on_whop(message_id: str = "msg_sale", **fields: object) -> dict[str, Any]:
     """19.00, paid on Whop at NOON."""
-    stated = {"created_at": NOON.isoformat(), "paid_at": NOON.isoformat(), "total": "19.00"} | fields
+    stated: dict[str, Any] = {"created_at": NOON.isoformat(), "paid_at": NOON.isoformat(), "total": "19.00"} | fields
     return whop_payment(message_id, "pay_1", user="ben", **stated) | {"timestamp": NOON.isoformat()}
 
 
@@ -199,7 +199,7 @@ def test_02_a_crash_before_the_effect_leaves_nothing_seen(
 ) -> None:
     """The event is kept and the wallet is wanted when the connection dies; nothing of it counts as seen."""
     kept = "SELECT count(*) AS events FROM inbox_events WHERE company_id = %(id)s"
-    with psycopg.connect(cluster.superuser_url(setup.DATABASE)) as holder, ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(cluster.superuser_url(setup.DATABASE)) as holder:
         holder.execute("SELECT 1 FROM goodword.wallets WHERE company_id = %s FOR UPDATE", (referred.id,))
         answering = thread.submit(referred.deliver, invoice())
         wait_until_blocked(superuser)
@@ -416,7 +416,7 @@ def test_16_a_change_of_plan_counts_as_what_its_invoice_came_to(referred: Compan
     def changed(number: int, paid: int, *amounts: int) -> dict[str, Any]:
         total = sum(amounts)
         lines = {"data": [line(amount, proration=True) for amount in amounts]}
-        stated = {"amount_paid": paid, "total": total, "total_excluding_tax": total, "lines": lines}
+        stated: dict[str, Any] = {"amount_paid": paid, "total": total, "total_excluding_tax": total, "lines": lines}
         return invoice(number, at=NOON + number * DAY, billing_reason="subscription_update", **stated)
 
     told(referred, invoice(), changed(2, 1000, 2000, -1000))
@@ -426,7 +426,7 @@ def test_16_a_change_of_plan_counts_as_what_its_invoice_came_to(referred: Compan
 
 
 def test_17_the_first_payment_after_a_trial_is_the_first_once(referred: Company, superuser: psycopg.Connection) -> None:
-    free = {"amount_paid": 0, "total": 0, "total_excluding_tax": 0}
+    free: dict[str, Any] = {"amount_paid": 0, "total": 0, "total_excluding_tax": 0}
     told(referred, subscription("created", "trialing"), invoice(1, **free))
     assert standing(referred) == REGISTERED
     cycle = invoice(2, at=NOON + 14 * DAY, billing_reason="subscription_cycle")
@@ -437,7 +437,7 @@ def test_17_the_first_payment_after_a_trial_is_the_first_once(referred: Company,
 
 def test_18_what_a_coupon_made_free_earns_nothing_until_there_is_money(referred: Company) -> None:
     free = session(amount_total=0, payment_status="no_payment_required", payment_intent=None)
-    unpaid = {"amount_paid": 0, "total": 0, "total_excluding_tax": 0}
+    unpaid: dict[str, Any] = {"amount_paid": 0, "total": 0, "total_excluding_tax": 0}
     assert told(referred, free, invoice(1, **unpaid), invoice(2, at=NOON + 31 * DAY, **unpaid)) == ["applied"] * 3
     assert standing(referred) == REGISTERED
     told(referred, invoice(3, at=NOON + 62 * DAY))
@@ -472,7 +472,7 @@ def test_21_only_what_came_through_stripe_counts_and_it_counts_whenever_it_comes
     """Paid out of band, in the old shape and in the new one; then void; then written off, and paid after all."""
     by_hand = [invoice(1, paid_out_of_band=True), invoice(2, amount_paid_off_stripe=1900)]
     assert told(referred, *by_hand) == ["applied"] * 2
-    undone = {"id": "in_3", "object": "invoice", "customer": "cus_1", "amount_paid": 0, "total": 1900}
+    undone: dict[str, Any] = {"id": "in_3", "object": "invoice", "customer": "cus_1", "amount_paid": 0, "total": 1900}
     void = stripe("invoice.voided", undone | {"status": "void"})
     uncollectible = stripe("invoice.marked_uncollectible", undone | {"status": "uncollectible"})
     assert told(referred, void, uncollectible) == ["ignored"] * 2
@@ -540,7 +540,12 @@ def test_25_every_currency_has_its_own_minor_unit(
     company.set_clock(NOON)
     take_tenth(company, jpy=1, kwd=100, isk=1)
     company.refer("ada", "ben")
-    stated = {"amount_paid": amount, "total": amount, "total_excluding_tax": amount, "currency": currency}
+    stated: dict[str, Any] = {
+        "amount_paid": amount,
+        "total": amount,
+        "total_excluding_tax": amount,
+        "currency": currency,
+    }
     assert told(company, invoice(**stated)) == ["applied"]
     kept = rows.find_one(superuser, "SELECT * FROM payments WHERE company_id = %(id)s", id=company.id)
     assert (kept["currency"], kept["net_amount"]) == (currency, amount)
@@ -552,7 +557,11 @@ def test_26_a_payer_is_known_by_the_session_and_never_by_an_e_mail_alone(company
     code = company.sign_up("ada")["user"]["referral_code"]
     ben = {"external_id": "ben", "email": "ben@app.example"}
     company.ok("POST", "/v1/signups", {"user": ben, "referral_code": code})
-    seen = {"customer": None, "customer_details": {"email": "ben@app.example"}, "customer_email": "ben@app.example"}
+    seen: dict[str, Any] = {
+        "customer": None,
+        "customer_details": {"email": "ben@app.example"},
+        "customer_email": "ben@app.example",
+    }
     assert told(company, session(id="cs_email", payment_intent="pi_email", user=None, **seen)) == ["parked"]
     deleted = {"id": "cus_1", "object": "customer", "deleted": True}
     assert told(company, invoice(user=None, customer=deleted)) == ["parked"]
@@ -580,7 +589,7 @@ def test_27_all_lines_of_an_invoice_are_one_payment(referred: Company) -> None:
 
 
 def test_28_nobody_earns_by_paying_themselves(company: Company) -> None:
-    """Known by the e-mail, and by the customer, whom two users cannot share."""
+    """Known by the e-mail, and by the customer, whom two users cannot share. Nobody looks at a card."""
     company.set_clock(NOON)
     ada = {"external_id": "ada", "email": "ada@app.example", "stripe_customer_id": "cus_1"}
     code = company.ok("POST", "/v1/signups", {"user": ada})["user"]["referral_code"]
@@ -589,7 +598,7 @@ def test_28_nobody_earns_by_paying_themselves(company: Company) -> None:
     assert answer["attribution"]["reason"] == "self_referral"
     same = {"user": {"external_id": "other", "stripe_customer_id": "cus_1"}, "referral_code": code}
     problem(company.api.send("POST", "/v1/signups", same), 409, "identity_taken")
-    with_code = {"metadata": {"goodword_code": code}}
+    with_code: dict[str, Any] = {"metadata": {"goodword_code": code}}
     bought = session(id="cs_2", user="twin", customer="cus_2", payment_intent="pi_2", **with_code)
     assert told(company, bought, session(user="ada", **with_code)) == ["applied"] * 2
     assert company.ok("GET", "/v1/users/ada/referrals")["data"] == []
@@ -707,11 +716,17 @@ def test_35_a_kind_or_a_status_yet_to_be_invented_changes_nothing(
 
 def test_36_an_expanded_object_stands_for_its_id(referred: Company) -> None:
     customer = {"id": "cus_1", "object": "customer", "email": "ben@app.example"}
-    details = {"subscription": {"id": "sub_1", "object": "subscription", "metadata": {"goodword_user": "ben"}}}
+    details: dict[str, Any] = {
+        "subscription": {"id": "sub_1", "object": "subscription", "metadata": {"goodword_user": "ben"}}
+    }
     parent = {"type": "subscription_details", "subscription_details": details}
     expanded = invoice(user=None, customer=customer, parent=parent, subscription=details["subscription"])
     assert told(referred, expanded) == ["applied"]
-    charge = {"id": "ch_1", "object": "charge", "payment_intent": {"id": "pi_1", "invoice": {"id": "in_1"}}}
+    charge: dict[str, Any] = {
+        "id": "ch_1",
+        "object": "charge",
+        "payment_intent": {"id": "pi_1", "invoice": {"id": "in_1"}},
+    }
     given_back = refund(950, charge=charge, payment_intent=charge["payment_intent"])
     assert told(referred, stripe("refund.created", given_back)) == ["applied"]
     assert standing(referred) == ("qualified", 950, 5 + 13)
