@@ -37,7 +37,9 @@ def stage(company: Company) -> str:
 
 @pytest.fixture
 def referred(company: Company) -> Company:
-    """Ada brought Ben, at START."""
+    """Ada brought Ben, at START; nobody else waits for the jobs, which come by for all companies."""
+    advance(company)
+    release(company)
     company.set_clock(START)
     code = company.sign_up("ada")["user"]["referral_code"]
     company.sign_up("ben", referral_code=code)
