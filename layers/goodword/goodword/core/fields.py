@@ -97,11 +97,13 @@ AppId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 CodeText = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 PositiveInt = Annotated[int, Field(ge=1, le=BIGGEST)]
 
+# Models are built at their first use: a function imports more of them than a request needs.
+
 
 class RequestModel(BaseModel):
     """A request body: an unknown field is an error, a text is no number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class NoFields(RequestModel):
@@ -111,4 +113,4 @@ class NoFields(RequestModel):
 class AnswerModel(BaseModel):
     """An object that clients see."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
