@@ -56,14 +56,14 @@ test: check ## every check and every test, the database's on each PostgreSQL tha
 	$(PYTHON) -m pytest$(if $(BUILDS),, --ignore=tests/bundle)
 	@for major in $$($(PYTHON) -c 'from local.postgres import installations; print(*sorted(installations().keys() & {15, 16, 17}))'); do \
 	    echo "tests/database on PostgreSQL $$major"; \
-	    $(PYTHON) -m pytest tests/database --postgres=$$major || exit 1; \
+	    $(PYTHON) -m pytest tests/database --postgres=$$major --hypothesis-profile=brief || exit 1; \
 	done
 
 bench: setup ## measure against the budgets of docs/benchmarks.md (BENCH=name for one; SCALE=1, ENTRIES=n: a large ledger too)
 	@$(PYTHON) -m tests.benchmarks $(BENCH)
 
-soak: setup ## the ledger against its model, 10,000 sequences of 50 steps (the better part of an hour)
-	$(PYTHON) -m pytest --hypothesis-profile=soak tests/database/test_ledger_model.py
+soak: setup ## the ledger against its model, 10,000 sequences of 50 steps, and 5,000 lives of customers (about two hours)
+	$(PYTHON) -m pytest --hypothesis-profile=soak tests/database/test_ledger_model.py tests/faults/test_customer_lives.py
 
 check: lint types ## the checks that run none of the code
 

@@ -52,7 +52,9 @@ def plays(draw: st.DrawFn) -> tuple[list[Told], list[tuple[Step, int | None]]]:
     return story, list(zip(steps, waits, strict=True))
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])  # each has people of its own
+@settings(
+    max_examples=settings().max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)  # each has people of its own
 @given(program=st.sampled_from(sorted(PROGRAMS)), app_id=st.sampled_from([None, "chat"]), played=plays())
 def test_in_whatever_order_and_however_often_facts_come_the_same_stands_and_the_books_are_right(
     tenants: dict[str, Tenant],
