@@ -5,9 +5,14 @@ CREATE FUNCTION public_id(prefix text, id uuid) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN prefix || '_' || replace(id::text, '-', '');
 
+-- In PL/pgSQL, as every function whose text the planner cannot put in the place of its call (it may not for a SET, for
+-- SECURITY DEFINER, for an argument or a body less stable than the function): before PostgreSQL 18 a function in SQL is
+-- then planned anew at every call, and one in PL/pgSQL once per connection.
 CREATE FUNCTION rfc3339(at timestamptz) RETURNS text
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
     RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+END $$;
 
 CREATE TABLE companies (
     id               uuid NOT NULL,
@@ -118,10 +123,11 @@ END $$;
 
 -- The first answer under a claimed key; a later one is not taken.
 CREATE FUNCTION keep_idempotent_answer(p_company uuid, p_key text, p_status smallint, p_body bytea) RETURNS void
-    LANGUAGE sql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+BEGIN
     UPDATE idempotent_answers SET status = p_status, body = p_body
     WHERE company_id = p_company AND key = p_key AND body IS NULL;
-$$;
+END $$;
 
 -- The problem+json of a refusal that is answered by the statement itself (API.md, Conventions).
 CREATE FUNCTION problem(status integer, code text, detail text, request_id text, extra jsonb DEFAULT '{}') RETURNS jsonb

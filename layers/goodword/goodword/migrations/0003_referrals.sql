@@ -295,10 +295,11 @@ END;
 -- joins a provider's object to a person takes these locks first: objects in order, then the person.
 -- There is no row to lock: the person may not exist yet. Locks end with the transaction.
 CREATE FUNCTION lock_identities(company uuid, identities text[]) RETURNS void
-    LANGUAGE sql SET search_path = goodword, pg_temp AS $$
-    SELECT pg_advisory_xact_lock(hashtextextended(company::text || identity, 0))
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(company::text || identity, 0))
     FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
-$$;
+END $$;
 
 -- These objects and all that are parts of the same sale. A sale's objects are few: an invoice, what paid it, charges.
 CREATE FUNCTION sale_objects(p_company uuid, p_provider text, p_objects text[]) RETURNS text[]

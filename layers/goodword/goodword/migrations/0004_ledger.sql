@@ -423,11 +423,14 @@ END $$;
 
 -- An entry as API.md shows it.
 CREATE FUNCTION entry_json(e entries, note text) RETURNS jsonb
-    LANGUAGE sql IMMUTABLE
+    LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
     RETURN jsonb_build_object(
         'id', 'txn_' || e.id, 'type', e.type, 'delta', e.delta, 'debt_delta', e.debt_delta,
         'balance_after', e.balance_after, 'debt_after', e.debt_after, 'version', e.version, 'ref', e.reference,
-        'note', note, 'effective_at', rfc3339(e.effective_at), 'created_at', rfc3339(e.created_at));
+        'note', note, 'effective_at', goodword.rfc3339(e.effective_at),
+        'created_at', goodword.rfc3339(e.created_at));
+END $$;
 
 -- POST /v1/users/{user_id}/points in one trip: a grant of points or, negative, a taking of them. Answers status and body.
 CREATE FUNCTION adjust_points(
@@ -489,13 +492,15 @@ END $$;
 
 -- What a user may spend at `at`, exact whether or not expiry has been booked.
 CREATE FUNCTION spendable(p_company uuid, p_user uuid, at timestamptz) RETURNS bigint
-    LANGUAGE sql STABLE
+    LANGUAGE plpgsql STABLE AS $$
+BEGIN
     RETURN coalesce((
         SELECT balance - CASE WHEN next_expiry_at <= at THEN coalesce((
-                SELECT sum(remaining) FROM lots
+                SELECT sum(remaining) FROM goodword.lots
                 WHERE lots.company_id = p_company AND lots.user_id = p_user AND open AND expires_at <= at), 0)
             ELSE 0 END
-        FROM wallets WHERE wallets.company_id = p_company AND wallets.user_id = p_user), 0)::bigint;
+        FROM goodword.wallets WHERE wallets.company_id = p_company AND wallets.user_id = p_user), 0)::bigint;
+END $$;
 
 GRANT SELECT ON wallets, entries, entry_notes, lots, allocations TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT INSERT ON wallets, entries, entry_notes, lots, allocations TO :"ledger";

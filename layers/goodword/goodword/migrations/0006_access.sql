@@ -116,8 +116,9 @@ CREATE FUNCTION entitlements(p_company uuid, p_user uuid, p_feature text, p_at t
     RETURNS TABLE (
         feature text, limit_type text, active boolean, source text, limit_value bigint,
         used bigint, extra bigint, bought boolean, period_start timestamptz, resets_at timestamptz)
-    LANGUAGE sql STABLE SET search_path = goodword, pg_temp AS $$
-    SELECT f.key, f.limit_type, f.active,
+    LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
+BEGIN
+    RETURN QUERY SELECT f.key, f.limit_type, f.active,
         CASE WHEN l.feature IS NULL THEN 'default' ELSE 'plan' END,
         CASE WHEN l.feature IS NULL THEN f.default_limit ELSE l.limit_value END,
         coalesce(u.used, 0), coalesce(q.left_over, 0)::bigint, q.left_over IS NOT NULL,
@@ -133,7 +134,7 @@ CREATE FUNCTION entitlements(p_company uuid, p_user uuid, p_feature text, p_at t
     ) q ON true
     WHERE c.id = p_company
     ORDER BY f.sort_order, f.key;
-$$;
+END $$;
 
 -- One entitlement as API.md shows it. Bought quota opens a count feature that the plan has off.
 CREATE FUNCTION entitlement_json(

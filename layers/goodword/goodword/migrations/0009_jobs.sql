@@ -30,9 +30,11 @@ CREATE TABLE job_setbacks (
 );
 
 CREATE FUNCTION is_set_aside(p_company uuid, p_job text, p_item text) RETURNS boolean
-    LANGUAGE sql STABLE
-    RETURN EXISTS (SELECT 1 FROM job_setbacks WHERE company_id = p_company AND job = p_job AND item = p_item
+    LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT 1 FROM goodword.job_setbacks WHERE company_id = p_company AND job = p_job AND item = p_item
         AND next_attempt_at > clock_timestamp());
+END $$;
 
 -- Books what has expired, for at most `p_wallets` wallets that nobody else is using. One row per wallet: the points
 -- that expired, or why they could not be booked. Wallets are locked without waiting, so the order cannot deadlock.
