@@ -41,7 +41,7 @@ _LOAD = (
     SELECT %(company_id)s, n * %(users)s + u + 1, lpad(to_hex(u), 32, '0')::uuid,
         CASE WHEN n < 9 THEN 'IMPORT' ELSE 'ADMIN_GRANT' END, CASE WHEN n < 9 THEN 10 ELSE -40 END,
         CASE WHEN n < 9 THEN 10 * (n + 1) ELSE 50 END, 0, n + 1,
-        CASE WHEN n < 9 THEN 'awd' ELSE 'adj' END || '_0190000000000000' || lpad((n * %(users)s + u)::text, 16, '0'),
+        CASE WHEN n < 9 THEN 'imp' ELSE 'adj' END || '_0190000000000000' || lpad((n * %(users)s + u)::text, 16, '0'),
         1, at, at
     FROM generate_series(0, 9) AS n CROSS JOIN generate_series(0, %(users)s - 1) AS u
     CROSS JOIN LATERAL (SELECT %(now)s::timestamptz - (10 - n) * interval '1 day' AS at) AS dated
