@@ -102,6 +102,9 @@ BEGIN
             coalesce(h.position, 0) + row_number() OVER chain AS position,
             chain_hash(coalesce(h.hash, decode(repeat('00', 32), 'hex')), entry_digest(e)) OVER chain AS hash
         FROM unsealed LEFT JOIN chain_heads h ON h.company_id = (e).company_id
+        -- a chain whose head was tampered with is left to the audit; the others are sealed
+        WHERE NOT EXISTS (SELECT 1 FROM seals s
+            WHERE s.company_id = (e).company_id AND s.position > coalesce(h.position, 0))
         WINDOW chain AS (PARTITION BY (e).company_id ORDER BY (e).xact, (e).id ROWS UNBOUNDED PRECEDING)
     ), added AS (
         INSERT INTO seals (company_id, position, entry_id, hash)
