@@ -40,6 +40,7 @@ _AWARDS = """
 _WALLETS = """
     SELECT u.external_id, w.balance - w.debt AS worth
     FROM wallets w JOIN users u ON u.company_id = w.company_id AND u.id = w.user_id WHERE w.company_id = %(id)s
+        AND w.balance <> w.debt -- a wallet may be there or not for what was all taken back
 """
 _LEFT = "SELECT event_id, type, outcome, error FROM inbox_events WHERE company_id = %(id)s AND outcome = 'failed'"
 
