@@ -127,16 +127,12 @@ TABLE: dict[str, Row] = {
     "check_access__consume_what_is_off": Row(422, {"code": "feature_disabled"}, {"usage_counters": 1}),
     "check_access__entitlement": Row(200, {"feature": "ai_calls", "allowed": False, "reason": "disabled", "limit": 0}),
     "check_access__entitlements": Row(200, {"has_more": False}),
-    "advance_referrals__quarterly": Row(
-        None, {"job": "advance_referrals", "set_aside": [], "complete": True, "skipped": None}
-    ),
+    "advance_referrals__quarterly": Row(None, {"job": "advance_referrals", "complete": True, "skipped": None}),
     "replay_webhooks__often": Row(None, {"job": "replay_webhooks", "set_aside": [], "complete": True, "skipped": None}),
     "enforce_retention__nightly": Row(
         None, {"job": "enforce_retention", "set_aside": [], "complete": True, "skipped": None}
     ),
-    "release_awards__quarterly": Row(
-        None, {"job": "release_awards", "set_aside": [], "complete": True, "skipped": None}
-    ),
+    "release_awards__quarterly": Row(None, {"job": "release_awards", "complete": True, "skipped": None}),
     "expire_points__hourly": Row(None, {"job": "expire_points", "set_aside": [], "complete": True, "skipped": None}),
     "migrate_database__migrate": Row(None, {"applied": []}),
     "migrate_database__open_company": Row(None, {"applied": []}),
