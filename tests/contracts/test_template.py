@@ -25,6 +25,7 @@ ROLES = {
     "CheckAccessFunction": "app",
     "ServeUsersFunction": "app",
     "AdministerProgramFunction": "admin",
+    "AdministerAccessFunction": "admin",
     "AdministerAccountFunction": "admin",
     "ReportInsightFunction": "admin",
     "AnswerUnknownRouteFunction": None,

@@ -19,8 +19,8 @@ TABLES = {
     },
     "webhook": {
         "S": (
-            "activations allocations clicks codes companies entries entry_notes features lots plan_limits plans"
-            " privacy_keys"
+            "activations allocations clicks codes companies entries entry_notes features lots plan_limits"
+            " plan_prices plans privacy_keys"
             " program_versions provider_endpoints quota_grants signups usage_counters usages users wallets"
         ),
         "I": "activity outbox_events",
@@ -29,8 +29,8 @@ TABLES = {
     },
     "app": {
         "S": (
-            "allocations api_keys clicks companies entries entry_notes features lots plan_limits plans privacy_keys"
-            " program_versions quota_grants redemption_options redemptions touches wallets"
+            "allocations api_keys clicks companies entries entry_notes features lots plan_limits plan_prices plans"
+            " privacy_keys program_versions quota_grants redemption_options redemptions touches wallets"
         ),
         "I": "activity outbox_events",
         "SI": "signups usages",
@@ -52,11 +52,12 @@ TABLES = {
             "awards codes features identity_links object_links payments plan_limits plans rate_windows"
             " redemption_options referrals subscriptions takebacks touches users"
         ),
+        "SIUD": "plan_prices",
     },
     "jobs": {
         "S": (
-            "activations allocations clicks codes companies entries entry_notes features lots plan_limits plans"
-            " privacy_keys"
+            "activations allocations clicks codes companies entries entry_notes features lots plan_limits"
+            " plan_prices plans privacy_keys"
             " program_versions quota_grants redemption_options redemptions signups usage_counters usages users wallets"
             " chain_heads sealing seals"
         ),
@@ -70,8 +71,8 @@ TABLES = {
     },
     "ledger": {
         "S": (
-            "companies features job_setbacks plan_limits plans program_versions redemption_options usage_counters"
-            " usages"
+            "companies features job_setbacks plan_limits plan_prices plans program_versions redemption_options"
+            " subscriptions usage_counters usages"
         ),
         "I": "activity outbox_events",
         "SI": "allocations entries entry_notes idempotent_answers quota_grants redemptions seals",
@@ -105,7 +106,7 @@ COLUMNS = {
 }
 
 _EVERYBODY = "company_now months_later public_id rfc3339"
-_READING = "entitlement_json entitlements entry_json entry_total period_end period_start spendable"
+_READING = "entitlement_json entitlements entry_json entry_total period_end period_start spendable subscribed_plans"
 _REFERRING = (
     "code_refusal received_at_of lock_identities stage_at takeback_rank takeback_state subscription_rank"
     " match_takebacks sale_objects taken_part touches_of hold_caps"

@@ -134,7 +134,7 @@ def test_a_subscription_says_the_same_in_every_shape(
 @pytest.mark.parametrize(
     ("status", "read"),
     [
-        ("trialing", "trialing"), ("active", "active"), ("past_due", "past_due"), ("unpaid", "past_due"),
+        ("trialing", "trialing"), ("active", "active"), ("past_due", "past_due"), ("unpaid", "unpaid"),
         ("paused", "paused"), ("canceled", "ended"), ("incomplete_expired", "ended"),
     ],
 )  # fmt: skip
@@ -174,19 +174,21 @@ def test_an_end_has_the_time_it_says(fields: dict[str, Any], ended_at: int) -> N
 
 
 @pytest.mark.parametrize(
-    ("fields", "cancels"),
+    ("fields", "cancels_at"),
     [
-        ({"cancel_at_period_end": True, "canceled_at": CANCELED}, True),
-        ({"cancel_at": RENEWS}, True),
-        ({"cancel_at_period_end": False, "canceled_at": None}, False),
-        ({"cancel_at_period_end": None}, False),
-        ({"cancel_at_period_end": "true"}, False),
+        ({"cancel_at_period_end": True, "canceled_at": CANCELED}, RENEWS),
+        ({"cancel_at_period_end": True, "cancel_at": RENEWS}, RENEWS),
+        ({"cancel_at": RENEWS + 1}, RENEWS + 1),
+        ({"cancel_at_period_end": False, "canceled_at": None}, None),
+        ({"cancel_at_period_end": None}, None),
+        ({"cancel_at_period_end": "true"}, None),
     ],
 )
-def test_a_subscription_may_end_with_its_period(fields: dict[str, Any], *, cancels: bool) -> None:
+def test_a_subscription_may_say_when_it_will_end(fields: dict[str, Any], cancels_at: int | None) -> None:
     fact = changed(subscription(**fields))
     assert fact is not None
-    assert (fact.status, fact.cancel_at_period_end, fact.ended_at) == ("active", cancels, None)
+    assert (fact.status, fact.cancel_at_period_end, fact.ended_at) == ("active", cancels_at is not None, None)
+    assert fact.cancels_at == (cancels_at and at(cancels_at))
 
 
 @pytest.mark.parametrize(

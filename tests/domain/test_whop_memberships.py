@@ -188,6 +188,7 @@ def test_a_membership_may_end_with_its_period(shape: Any, cancels: object, *, re
     fact = changed(shape(cancel_at_period_end=cancels), "membership.cancel_at_period_end_changed")
     assert fact is not None
     assert (fact.status, fact.cancel_at_period_end, fact.ended_at) == ("active", read, None)
+    assert fact.cancels_at == (fact.period_ends_at if read else None)
 
 
 @pytest.mark.parametrize(

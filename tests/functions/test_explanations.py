@@ -484,8 +484,9 @@ def test_a_subscription_is_told_as_it_last_stood(referred: Company, tell: Tell) 
     tell(subscription("ended", START + 9 * DAY))
     (told,) = of_referral(referred)["subscriptions"]
     assert told == {
-        "provider": "stripe", "key": "sub_1", "status": "ended", "cancel_at_period_end": False, "period_ends_at": None,
-        "began_at": rfc3339(START), "ended_at": rfc3339(START + 9 * DAY), "status_at": rfc3339(START + 9 * DAY),
+        "provider": "stripe", "key": "sub_1", "status": "ended", "cancel_at_period_end": False, "cancels_at": None,
+        "period_ends_at": None, "began_at": rfc3339(START), "ended_at": rfc3339(START + 9 * DAY),
+        "status_at": rfc3339(START + 9 * DAY),
     }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ GUIDE = Path(__file__).resolve().parents[2] / "docs/providers.md"
 FENCE = re.compile(r"^( *)```(json|text) ([\w-]+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 TRIED = {
     "endpoint", "endpoint-answer", "secrets", "stripe-subscription", "stripe-payment", "stripe-intent",
-    "stripe-customer", "whop-checkout", "receipt", "inbox-event",
+    "stripe-customer", "whop-checkout", "plan-prices", "receipt", "inbox-event",
 }  # fmt: skip
 numbers = itertools.count()
 
@@ -188,6 +188,17 @@ def test_whops_checkout_metadata_comes_back_with_its_payments(
     if not signs_up_first:
         company.sign_up("ben")
     came_through(company, "code")
+
+
+def test_a_subscription_opens_the_plan_that_is_sold_as_its_price(company: Company) -> None:
+    company.ok("PATCH", "/v1/plans/premium", snippet("plan-prices"))
+    company.sign_up("ben")
+    price = snippet("stripe-subscription", code="", click="")["line_items"][0]["price"]
+    metadata = {"goodword_user": "ben"}
+    items = {"data": [{"id": "si_1", "price": {"id": price}}]}
+    subscription = {"id": "sub_1", "status": "active", "customer": "cus_ben", "items": items, "metadata": metadata}
+    assert outcome(company, event("customer.subscription.created", **subscription)) == "applied"
+    assert company.ok("GET", "/v1/users/ben")["plan"] == "premium"
 
 
 def test_an_event_is_answered_and_a_failed_one_is_listed_as_shown(company: Company, ada: dict[str, str]) -> None:

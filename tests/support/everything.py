@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from goodword.access import plans
+from goodword.access.plans import PlanChange
 from goodword.core import ids, privacy
 from goodword.payments import inbox
 from goodword.payments.inbox import Delivery
@@ -44,6 +46,9 @@ def fill(tenant: Tenant) -> None:
     sign_up(tenant, REFEREE, click_id=ids.public("clk", click_id), ip="203.0.113.7")
     with tenant.transaction("app") as connection:
         activations.activate(connection, tenant.id, Activation(user_id=REFEREE, app_id="chat"))
+    with tenant.transaction("admin") as connection:
+        sold_as = PlanChange.model_validate({"stripe_price_id_monthly": "price_1"})
+        plans.change(connection, tenant.id, "basic", ids.new_id(), sold_as)
     _pay(tenant)
     _carry_a_promotion_code(tenant)
     option = tenant.add_option(cost=10, quantity=5)

@@ -42,6 +42,18 @@ def together(*parts: Mapping[str, int]) -> dict[str, int]:
 
 
 TABLE: dict[str, Row] = {
+    "administer_access__change_plan": Row(
+        200,
+        {"id": "premium", "stripe_price_id_monthly": "price_1PremiumMonthly", "whop_plan_ids": ["plan_premium"]},
+        {"plan_prices": 2, "outbox_events": 1},
+    ),
+    "administer_access__create_plan": Row(
+        201,
+        {"id": "team", "price_yearly_cents": 29000, "active": True, "former_stripe_price_ids": []},
+        together({"plans": 1, "plan_prices": 3, "outbox_events": 1}, DONE_ONCE),
+    ),
+    "administer_access__list_plans": Row(200, {"has_more": False}),
+    "administer_access__put_limit": Row(200, {"id": "basic", "limits": {"photos": 100}}, {"outbox_events": 1}),
     "administer_account__change_endpoint": Row(200, {"provider": "stripe", "scope": "company"}),
     "administer_account__clock": Row(200, {"now": "2027-02-01T00:00:00.000000Z"}),
     "administer_account__endpoint": Row(201, stores=together({"provider_endpoints": 1}, DONE_ONCE)),
@@ -160,17 +172,17 @@ TABLE: dict[str, Row] = {
     "receive_stripe_webhook__probe": Row(200),
     "receive_stripe_webhook__refund_created": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
     "receive_stripe_webhook__subscription_deleted": Row(
-        200, receipt("applied"), together({"identity_links": 2, "subscriptions": 1}, KEPT)
+        200, receipt("applied"), together({"identity_links": 2, "subscriptions": 1, "outbox_events": 1}, KEPT)
     ),
     "receive_stripe_webhook__thin_event": Row(200, receipt("failed"), KEPT),
     "receive_stripe_webhook__unknown_type": Row(200, receipt("ignored"), KEPT),
     "receive_whop_webhook__free_purchase": Row(200, receipt("applied"), KEPT),
     "receive_whop_webhook__dispute_updated": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
     "receive_whop_webhook__membership_activated": Row(
-        200, receipt("applied"), together({"identity_links": 3, "subscriptions": 1}, KEPT)
+        200, receipt("applied"), together({"identity_links": 3, "subscriptions": 1, "outbox_events": 1}, KEPT)
     ),
     "receive_whop_webhook__membership_deactivated": Row(
-        200, receipt("applied"), together({"identity_links": 3, "subscriptions": 1}, KEPT)
+        200, receipt("applied"), together({"identity_links": 3, "subscriptions": 1, "outbox_events": 1}, KEPT)
     ),
     "receive_whop_webhook__payment_succeeded_dated": Row(
         200, receipt("applied"), together({"identity_links": 4}, QUALIFIED, KEPT)

@@ -175,7 +175,8 @@ CREATE FUNCTION taken_part(back takebacks, payment payments, OUT part bigint, OU
 $$;
 
 -- A subscription as its provider last told of it, and since when it has told (`began_at`). `price_refs` name what is
--- subscribed to: Stripe's prices, Whop's plans.
+-- subscribed to: Stripe's prices, Whop's plans; which plan of ours that is, `plan_prices` says. `cancels_at` is the end
+-- it will have unless that is undone.
 CREATE TABLE subscriptions (
     company_id            uuid NOT NULL,
     provider              text NOT NULL,
@@ -187,6 +188,7 @@ CREATE TABLE subscriptions (
     price_refs            text[] NOT NULL,
     period_ends_at        timestamptz,
     cancel_at_period_end  boolean NOT NULL DEFAULT false,
+    cancels_at            timestamptz,
     began_at              timestamptz NOT NULL,
     ended_at              timestamptz,
     status_at             timestamptz NOT NULL,
@@ -194,7 +196,8 @@ CREATE TABLE subscriptions (
     CONSTRAINT subscriptions_pk PRIMARY KEY (company_id, provider, subscription_key),
     CONSTRAINT subscriptions_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
     CONSTRAINT subscriptions_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
-    CONSTRAINT subscriptions_status_ck CHECK (status IN ('trialing', 'active', 'past_due', 'paused', 'ended')),
+    CONSTRAINT subscriptions_status_ck CHECK (
+        status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused', 'ended')),
     CONSTRAINT subscriptions_ended_ck CHECK ((status = 'ended') = (ended_at IS NOT NULL))
 );
 CREATE INDEX subscriptions_user_ix ON subscriptions (company_id, user_id) WHERE user_id IS NOT NULL;
@@ -204,7 +207,7 @@ CREATE INDEX subscriptions_objects_ix ON subscriptions USING gin (objects);
 -- At one instant: a subscription begins, fails, pauses and ends in this order.
 CREATE FUNCTION subscription_rank(status text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN array_position(ARRAY['trialing', 'active', 'past_due', 'paused', 'ended'], status);
+    RETURN array_position(ARRAY['trialing', 'active', 'past_due', 'unpaid', 'paused', 'ended'], status);
 
 -- Which person a provider's object belongs to, by the app's own id: known perhaps before the person signs up.
 CREATE TABLE identity_links (

@@ -19,21 +19,53 @@ CREATE TABLE features (
 );
 
 CREATE TABLE plans (
-    company_id               uuid NOT NULL,
-    id                       text NOT NULL,
-    name                     text NOT NULL,
-    description              text,
-    price_monthly_cents      bigint NOT NULL,
-    price_yearly_cents       bigint NOT NULL,
-    currency                 text NOT NULL DEFAULT 'usd',
-    stripe_price_id_monthly  text,
-    stripe_price_id_yearly   text,
-    whop_plan_ids            text[] NOT NULL DEFAULT '{}',
-    active                   boolean NOT NULL DEFAULT true,
-    sort_order               integer NOT NULL,
+    company_id           uuid NOT NULL,
+    id                   text NOT NULL,
+    name                 text NOT NULL,
+    description          text,
+    price_monthly_cents  bigint NOT NULL,
+    price_yearly_cents   bigint NOT NULL,
+    currency             text NOT NULL DEFAULT 'usd',
+    active               boolean NOT NULL DEFAULT true,
+    sort_order           integer NOT NULL,
     CONSTRAINT plans_pk PRIMARY KEY (company_id, id),
-    CONSTRAINT plans_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+    CONSTRAINT plans_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT plans_prices_ck CHECK (price_monthly_cents >= 0 AND price_yearly_cents >= 0)
 );
+
+-- What providers sell a plan as: Stripe's prices, Whop's plans. Each is one plan's alone. A price that has been replaced
+-- is `former`: whoever subscribed to it keeps the plan.
+CREATE TABLE plan_prices (
+    company_id  uuid NOT NULL,
+    provider    text NOT NULL,
+    price_ref   text NOT NULL,
+    plan_id     text NOT NULL,
+    kind        text NOT NULL,
+    CONSTRAINT plan_prices_pk PRIMARY KEY (company_id, provider, price_ref),
+    CONSTRAINT plan_prices_plan_fk FOREIGN KEY (company_id, plan_id) REFERENCES plans (company_id, id),
+    CONSTRAINT plan_prices_kind_ck CHECK (CASE provider
+        WHEN 'stripe' THEN kind IN ('monthly', 'yearly', 'former')
+        WHEN 'whop' THEN kind = 'current'
+        ELSE false
+    END)
+);
+CREATE INDEX plan_prices_plan_ix ON plan_prices (company_id, plan_id);
+CREATE UNIQUE INDEX plan_prices_interval_uq ON plan_prices (company_id, plan_id, kind)
+    WHERE kind IN ('monthly', 'yearly');
+
+-- The plans a user is subscribed to at an instant. What is overdue runs while the provider still tries to collect; what
+-- is unpaid or paused does not. An end that was announced comes by the clock, whether or not the provider has told of it.
+CREATE FUNCTION subscribed_plans(p_company uuid, p_user uuid, p_at timestamptz) RETURNS TABLE (plan_id text)
+    LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT DISTINCT price.plan_id
+    FROM subscriptions
+    JOIN plan_prices AS price ON price.company_id = subscriptions.company_id
+        AND price.provider = subscriptions.provider AND price.price_ref = ANY (subscriptions.price_refs)
+    WHERE subscriptions.company_id = p_company AND subscriptions.user_id = p_user
+        AND subscriptions.status IN ('trialing', 'active', 'past_due', 'ended')
+        AND coalesce(subscriptions.ended_at, subscriptions.cancels_at, 'infinity') > p_at;
+END;
 
 -- NULL is unlimited, 0 is off; a plan without a row for a feature falls back to the feature's default.
 CREATE TABLE plan_limits (
@@ -110,22 +142,30 @@ CREATE FUNCTION period_end(reset text, at timestamptz, zone text) RETURNS timest
         WHEN 'monthly' THEN ((date_trunc('month', at, zone) AT TIME ZONE zone) + interval '1 month') AT TIME ZONE zone
     END;
 
--- The precedence of limits lives here alone; the read and the consumption both ask it. One row per feature of the
--- company (or the one named). `used` is 0 once the counter's period is over, booked or not.
+-- The precedence of limits lives here alone; the read and the consumption both ask it. Of several plans the most
+-- generous counts, feature by feature. One row per feature of the company (or the one named). `used` is 0 once the counter's period is over, booked or not.
 CREATE FUNCTION entitlements(p_company uuid, p_user uuid, p_feature text, p_at timestamptz)
     RETURNS TABLE (
         feature text, limit_type text, active boolean, source text, limit_value bigint,
         used bigint, extra bigint, bought boolean, period_start timestamptz, resets_at timestamptz)
     LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
 BEGIN
-    RETURN QUERY SELECT f.key, f.limit_type, f.active,
-        CASE WHEN l.feature IS NULL THEN 'default' ELSE 'plan' END,
-        CASE WHEN l.feature IS NULL THEN f.default_limit ELSE l.limit_value END,
-        coalesce(u.used, 0), coalesce(q.left_over, 0)::bigint, q.left_over IS NOT NULL,
+    RETURN QUERY SELECT f.key, f.limit_type, f.active, running.source, running.limit_value, coalesce(u.used, 0), coalesce(q.left_over, 0)::bigint, q.left_over IS NOT NULL,
         period_start(f.reset, p_at, c.time_zone), period_end(f.reset, p_at, c.time_zone)
     FROM companies c
+    CROSS JOIN LATERAL (SELECT ARRAY(SELECT plan_id FROM subscribed_plans(c.id, p_user, p_at)) AS plans) AS subscribed
     JOIN features f ON f.company_id = c.id AND (p_feature IS NULL OR f.key = p_feature)
-    LEFT JOIN plan_limits l ON l.company_id = c.id AND l.plan_id = c.post_trial_plan AND l.feature = f.key
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN l.feature IS NULL THEN 'default' ELSE plan.source END AS source,
+            CASE WHEN l.feature IS NULL THEN f.default_limit ELSE l.limit_value END AS limit_value
+        FROM (
+            SELECT 'subscription' AS source, unnest(subscribed.plans) AS plan_id
+            UNION ALL
+            SELECT 'plan', c.post_trial_plan WHERE subscribed.plans = '{}'
+        ) AS plan
+        LEFT JOIN plan_limits l ON l.company_id = c.id AND l.plan_id = plan.plan_id AND l.feature = f.key
+        ORDER BY 2 DESC NULLS FIRST, l.feature LIMIT 1
+    ) AS running
     LEFT JOIN usage_counters u ON u.company_id = c.id AND u.user_id = p_user AND u.feature = f.key
         AND u.period_start >= period_start(f.reset, p_at, c.time_zone)
     LEFT JOIN LATERAL (
@@ -252,13 +292,14 @@ BEGIN
     END IF;
 END $$;
 
-GRANT SELECT ON features, plans, plan_limits, quota_grants, usage_counters, usages
+GRANT SELECT ON features, plans, plan_prices, plan_limits, quota_grants, usage_counters, usages, subscriptions
     TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
-GRANT INSERT, UPDATE ON features, plans, plan_limits TO :"admin";
+GRANT INSERT, UPDATE ON features, plans, plan_prices, plan_limits TO :"admin";
+GRANT DELETE ON plan_prices TO :"admin";
 GRANT INSERT, UPDATE ON usage_counters TO :"app";
 GRANT INSERT ON usages TO :"app";
 GRANT UPDATE (used) ON quota_grants TO :"app";
 GRANT INSERT ON quota_grants TO :"ledger";
-GRANT EXECUTE ON FUNCTION period_start, period_end, entitlements, entitlement_json
+GRANT EXECUTE ON FUNCTION subscribed_plans, period_start, period_end, entitlements, entitlement_json
     TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION consume_usage TO :"app";

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.reading import Object, distinct, elements, identifier, inside, named, text
@@ -15,14 +15,14 @@ from goodword.payments.stripe_reading import (
     told_at,
     with_promotion_code,
 )
-from goodword.referral.facts import Fact, SubscriptionChanged
+from goodword.referral.facts import Fact, SubscriptionChanged, SubscriptionStatus
 
 # A subscription whose first payment is still open (`incomplete`) has not begun.
-_STATUSES: Final[Mapping[str, Literal["trialing", "active", "past_due", "paused", "ended"]]] = {
+_STATUSES: Final[Mapping[str, SubscriptionStatus]] = {
     "trialing": "trialing",
     "active": "active",
     "past_due": "past_due",
-    "unpaid": "past_due",
+    "unpaid": "unpaid",
     "paused": "paused",
     "canceled": "ended",
     "incomplete_expired": "ended",
@@ -44,7 +44,9 @@ def read_subscription(event: StripeEvent) -> tuple[Fact, ...]:
         return told
     if key is None:
         raise EventUnreadable("the subscription has no id")
-    at = told_at(event)
+    at, period_ends_at = told_at(event), _period_ends_at(subscription)
+    cancels_at = read_time(subscription, "cancel_at")
+    at_period_end = subscription.get("cancel_at_period_end") is True
     return (
         *told,
         SubscriptionChanged(
@@ -55,10 +57,9 @@ def read_subscription(event: StripeEvent) -> tuple[Fact, ...]:
             code=person.code,
             status=status,
             price_refs=_price_refs(subscription),
-            period_ends_at=_period_ends_at(subscription),
-            cancel_at_period_end=(
-                subscription.get("cancel_at_period_end") is True or read_time(subscription, "cancel_at") is not None
-            ),
+            period_ends_at=period_ends_at,
+            cancel_at_period_end=at_period_end or cancels_at is not None,
+            cancels_at=cancels_at or (period_ends_at if at_period_end else None),
             ended_at=_ended_at(subscription, at) if status == "ended" else None,
             at=at,
         ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.reading import Object, distinct, identifier, text
@@ -15,12 +15,10 @@ from goodword.payments.whop_reading import (
     reference,
     told_at,
 )
-from goodword.referral.facts import Fact, SubscriptionChanged
-
-_Status = Literal["trialing", "active", "past_due", "paused", "ended"]
+from goodword.referral.facts import Fact, SubscriptionChanged, SubscriptionStatus
 
 # `completed` is a purchase that needs no renewal: it keeps what it opened. `drafted` and `unresolved` have not begun.
-_STATUSES: Final[Mapping[str, _Status]] = {
+_STATUSES: Final[Mapping[str, SubscriptionStatus]] = {
     "trialing": "trialing",
     "active": "active",
     "canceling": "active",
@@ -44,7 +42,8 @@ def read_membership(event: WhopEvent) -> tuple[Fact, ...]:
     key = identifier(membership.get("id"))
     if key is None:
         raise EventUnreadable("the membership has no id")
-    at = _told_at(event, status)
+    at, period_ends_at = _told_at(event, status), _period_ends_at(membership)
+    cancels = membership.get("cancel_at_period_end") is True or stated == "canceling"
     return (
         *told,
         SubscriptionChanged(
@@ -55,15 +54,16 @@ def read_membership(event: WhopEvent) -> tuple[Fact, ...]:
             code=person.code,
             status=status,
             price_refs=distinct(reference(membership, "plan")),
-            period_ends_at=_period_ends_at(membership),
-            cancel_at_period_end=membership.get("cancel_at_period_end") is True or stated == "canceling",
+            period_ends_at=period_ends_at,
+            cancel_at_period_end=cancels,
+            cancels_at=period_ends_at if cancels else None,
             ended_at=(read_time(membership, "ended_at") or at) if status == "ended" else None,
             at=at,
         ),
     )
 
 
-def _told_at(event: WhopEvent, status: _Status) -> datetime:
+def _told_at(event: WhopEvent, status: SubscriptionStatus) -> datetime:
     """v5 does not say when something changed: an end is then that of its period, anything else the period's begin."""
     names = (
         ("ended_at", "expires_at", "renewal_period_end", "updated_at", "created_at")

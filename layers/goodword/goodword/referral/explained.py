@@ -92,6 +92,7 @@ class ExplainedSubscription(AnswerModel):
     key: str
     status: str
     cancel_at_period_end: bool
+    cancels_at: Instant | None
     period_ends_at: Instant | None
     began_at: Instant
     ended_at: Instant | None

@@ -77,8 +77,8 @@ _TAKEBACKS = """
 """
 
 _SUBSCRIPTIONS = """
-    SELECT provider, subscription_key AS key, status, cancel_at_period_end, period_ends_at, began_at, ended_at,
-        status_at
+    SELECT provider, subscription_key AS key, status, cancel_at_period_end, cancels_at, period_ends_at, began_at,
+        ended_at, status_at
     FROM subscriptions WHERE company_id = %(company_id)s AND user_id = %(referee_id)s
     ORDER BY began_at, subscription_key
 """

@@ -70,21 +70,29 @@ class TakenBack:
     other_currency: str | None = None
 
 
+SubscriptionStatus = Literal["trialing", "active", "past_due", "unpaid", "paused", "ended"]
+
+
 @dataclass(frozen=True, slots=True)
 class SubscriptionChanged:
-    """A subscription as its provider tells of it at an instant. `price_refs`: what is subscribed to."""
+    """A subscription as its provider tells of it at an instant.
+
+    `price_refs` name what is subscribed to. `unpaid`: the provider has stopped trying to collect. `cancels_at` is the
+    end that is announced, until that is undone.
+    """
 
     key: str
     objects: tuple[str, ...]
     external_id: str | None
     click_id: str | None
     code: str | None
-    status: Literal["trialing", "active", "past_due", "paused", "ended"]
+    status: SubscriptionStatus
     price_refs: tuple[str, ...]
     period_ends_at: datetime | None
     cancel_at_period_end: bool
     ended_at: datetime | None
     at: datetime
+    cancels_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,12 @@ class User(AnswerModel):
 
 _READ = """
     SELECT users.id, users.external_id, username, email, email_verified, avatar_url, users.whop_user_id,
-        users.stripe_customer_id, NULL AS invited_by, companies.post_trial_plan AS plan,
+        users.stripe_customer_id, NULL AS invited_by,
+        coalesce((
+            SELECT plans.id FROM plans
+            JOIN subscribed_plans(users.company_id, users.id, company_now(users.company_id)) AS own ON own.plan_id = id
+            WHERE plans.company_id = users.company_id ORDER BY sort_order DESC, id LIMIT 1
+        ), companies.post_trial_plan) AS plan,
         NULL::timestamptz AS trial_ends_at,
         (SELECT code FROM codes WHERE codes.company_id = users.company_id AND codes.user_id = users.id
             AND type = 'auto') AS referral_code,

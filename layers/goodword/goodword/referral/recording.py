@@ -101,23 +101,39 @@ _MATCH = "SELECT match_takebacks(%(company_id)s, %(provider)s, %(objects)s)"
 # The latest telling stands, and at one instant the further one; an earlier one that comes later only says since when.
 _RECORD_SUBSCRIPTION = """
     INSERT INTO subscriptions AS known (company_id, provider, subscription_key, objects, external_id, status,
-        price_refs, period_ends_at, cancel_at_period_end, began_at, ended_at, status_at, recorded_at)
+        price_refs, period_ends_at, cancel_at_period_end, cancels_at, began_at, ended_at, status_at, recorded_at)
     VALUES (%(company_id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(status)s, %(price_refs)s,
-        %(period_ends_at)s, %(cancel_at_period_end)s, %(at)s, %(ended_at)s, %(at)s, company_now(%(company_id)s))
+        %(period_ends_at)s, %(cancel_at_period_end)s, %(cancels_at)s, %(at)s, %(ended_at)s, %(at)s,
+        company_now(%(company_id)s))
     ON CONFLICT ON CONSTRAINT subscriptions_pk DO UPDATE
         SET objects = ARRAY(SELECT DISTINCT unnest(known.objects || excluded.objects)),
             external_id = coalesce(known.external_id, excluded.external_id),
             began_at = least(known.began_at, excluded.began_at),
-            (status, price_refs, period_ends_at, cancel_at_period_end, ended_at, status_at) = (
-                SELECT status, price_refs, period_ends_at, cancel_at_period_end, ended_at, at
+            (status, price_refs, period_ends_at, cancel_at_period_end, cancels_at, ended_at, status_at) = (
+                SELECT status, price_refs, period_ends_at, cancel_at_period_end, cancels_at, ended_at, at
                 FROM (VALUES
                     (known.status, known.price_refs, known.period_ends_at, known.cancel_at_period_end,
-                        known.ended_at, known.status_at),
+                        known.cancels_at, known.ended_at, known.status_at),
                     (excluded.status, excluded.price_refs, excluded.period_ends_at, excluded.cancel_at_period_end,
-                        excluded.ended_at, excluded.status_at)
-                ) AS told (status, price_refs, period_ends_at, cancel_at_period_end, ended_at, at)
+                        excluded.cancels_at, excluded.ended_at, excluded.status_at)
+                ) AS told (status, price_refs, period_ends_at, cancel_at_period_end, cancels_at, ended_at, at)
                 ORDER BY at DESC, subscription_rank(status) DESC, period_ends_at DESC NULLS LAST,
-                    cancel_at_period_end DESC, ended_at, price_refs LIMIT 1)
+                    cancel_at_period_end DESC, cancels_at, ended_at, price_refs LIMIT 1)
+"""
+
+# To whoever keeps what a user may use: only the telling that stands, and once its user is known.
+_ANNOUNCE_SUBSCRIPTION = """
+    INSERT INTO outbox_events (company_id, id, type, data, created_at)
+    SELECT known.company_id, %(outbox_id)s, 'subscription.changed', jsonb_build_object(
+        'id', subscription_key, 'provider', provider, 'user_id', users.external_id, 'status', status,
+        'plans', to_jsonb(ARRAY(SELECT plan_id FROM plan_prices AS price
+            WHERE price.company_id = known.company_id AND price.provider = known.provider
+                AND price.price_ref = ANY (known.price_refs) ORDER BY plan_id)),
+        'period_ends_at', rfc3339(period_ends_at), 'cancels_at', rfc3339(cancels_at), 'ended_at', rfc3339(ended_at)),
+        company_now(known.company_id)
+    FROM subscriptions AS known JOIN users ON users.company_id = known.company_id AND users.id = known.user_id
+    WHERE known.company_id = %(company_id)s AND known.provider = %(provider)s AND known.subscription_key = %(key)s
+        AND known.status_at = %(at)s AND known.status = %(status)s
 """
 
 # Who is meant by these objects: a link of one of them, or of one that stands on the same sale; of several people the
@@ -240,6 +256,8 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
     for fact in facts:
         if isinstance(fact, ProfileSeen):
             _fill_in(connection, company_id, person, fact)
+        elif isinstance(fact, SubscriptionChanged):
+            _announce(connection, company_id, provider, fact)
     known = connection.execute(_ID_OF, {"company_id": company_id, "external_id": person}).fetchone()
     concerned.update(known or ())
     return sorted(concerned), known is None if has_payment else is_back_without_payment
@@ -305,12 +323,27 @@ def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) 
                     "price_refs": list(fact.price_refs),
                     "period_ends_at": fact.period_ends_at,
                     "cancel_at_period_end": fact.cancel_at_period_end,
+                    "cancels_at": fact.cancels_at,
                     "ended_at": fact.ended_at,
                     "at": fact.at,
                 },
             )
         case _:
             pass
+
+
+def _announce(connection: Connection, company_id: UUID, provider: str, changed: SubscriptionChanged) -> None:
+    connection.execute(
+        _ANNOUNCE_SUBSCRIPTION,
+        {
+            "company_id": company_id,
+            "outbox_id": ids.new_id(),
+            "provider": provider,
+            "key": changed.key,
+            "status": changed.status,
+            "at": changed.at,
+        },
+    )
 
 
 def _fill_in(connection: Connection, company_id: UUID, person: str, seen: ProfileSeen) -> None:

@@ -1,0 +1,301 @@
+"""Plans: the levels a company sells, each with limits per feature, and the prices by which providers sell them.
+
+A price is one plan's alone. One that is replaced is kept as a former one: whoever subscribed to it keeps the plan.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from goodword.access.entitlements import FEATURE_KEY
+from goodword.core import clock, outbox
+from goodword.core.errors import Conflict, NotFound, invalid_fields
+from goodword.core.fields import MOST_AT_ONCE, AnswerModel, LongText, RequestModel, Text
+
+PLAN_ID = r"^[a-z0-9_-]{1,64}$"
+MOST_PRICES = 50
+
+
+def _each_once(refs: list[str]) -> list[str]:
+    if len(set(refs)) < len(refs):
+        raise ValueError("must not name the same one twice")
+    return refs
+
+
+PlanId = Annotated[str, StringConstraints(pattern=PLAN_ID)]
+PriceRef = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")]
+PriceRefs = Annotated[list[PriceRef], Field(max_length=MOST_PRICES), AfterValidator(_each_once)]
+Cents = Annotated[int, Field(ge=0, le=MOST_AT_ONCE)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
+SortOrder = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class _Prices(RequestModel):
+    """What providers sell a plan as."""
+
+    stripe_price_id_monthly: PriceRef | None = None
+    stripe_price_id_yearly: PriceRef | None = None
+    former_stripe_price_ids: PriceRefs = Field(default_factory=list[str])
+    whop_plan_ids: PriceRefs = Field(default_factory=list[str])
+
+    @model_validator(mode="after")
+    def _a_price_is_one_thing(self) -> Self:
+        named = (self.stripe_price_id_monthly, self.stripe_price_id_yearly, *self.former_stripe_price_ids)
+        _each_once([price for price in named if price is not None])
+        return self
+
+
+class NewPlan(_Prices):
+    """The body of POST /v1/plans. Its features have their default limits until others are put."""
+
+    id: PlanId
+    name: Text
+    description: LongText | None = None
+    price_monthly_cents: Cents = 0
+    price_yearly_cents: Cents = 0
+    currency: Currency = "usd"
+    active: bool = True
+    sort_order: SortOrder
+
+
+_AS_IT_IS: Any = None  # what is left out; the schema then names no value that it would become
+
+
+class PlanChange(_Prices):
+    """The body of PATCH /v1/plans/{id}: what is left out stays.
+
+    A Stripe price that another one, or null, replaces becomes a former one. The two lists are all there shall be
+    besides.
+    """
+
+    name: Text = _AS_IT_IS
+    description: LongText | None = None
+    price_monthly_cents: Cents = _AS_IT_IS
+    price_yearly_cents: Cents = _AS_IT_IS
+    currency: Currency = _AS_IT_IS
+    active: bool = _AS_IT_IS
+    sort_order: SortOrder = _AS_IT_IS
+
+
+class Limit(RequestModel):
+    """The body of PUT /v1/plans/{id}/limits/{feature}: null is unlimited, 0 is off, any other a boolean's on."""
+
+    limit: Annotated[int, Field(ge=0, le=MOST_AT_ONCE)] | None
+
+
+class Plan(AnswerModel):
+    """A plan, with its own limits by feature."""
+
+    id: str
+    name: str
+    description: str | None
+    price_monthly_cents: int
+    price_yearly_cents: int
+    currency: str
+    stripe_price_id_monthly: str | None
+    stripe_price_id_yearly: str | None
+    former_stripe_price_ids: list[str]
+    whop_plan_ids: list[str]
+    active: bool
+    sort_order: int
+    limits: dict[str, int | None]
+
+
+class PlanList(AnswerModel):
+    """A page of plans, lowest `sort_order` first."""
+
+    data: list[Plan]
+    has_more: bool
+
+
+class PlanQuery(RequestModel):
+    """How GET /v1/plans is asked."""
+
+    limit: int = Field(default=20, ge=1, le=100)
+    after: str | None = Field(default=None, pattern=PLAN_ID)
+
+
+_READ = """
+    SELECT id, name, description, price_monthly_cents, price_yearly_cents, currency, active, sort_order,
+        (SELECT price_ref FROM plan_prices WHERE plan_prices.company_id = plans.company_id AND plan_id = id
+            AND kind = 'monthly') AS stripe_price_id_monthly,
+        (SELECT price_ref FROM plan_prices WHERE plan_prices.company_id = plans.company_id AND plan_id = id
+            AND kind = 'yearly') AS stripe_price_id_yearly,
+        ARRAY(SELECT price_ref FROM plan_prices WHERE plan_prices.company_id = plans.company_id AND plan_id = id
+            AND kind = 'former' ORDER BY price_ref) AS former_stripe_price_ids,
+        ARRAY(SELECT price_ref FROM plan_prices WHERE plan_prices.company_id = plans.company_id AND plan_id = id
+            AND provider = 'whop' ORDER BY price_ref) AS whop_plan_ids,
+        coalesce((SELECT jsonb_object_agg(feature, limit_value) FROM plan_limits
+            WHERE plan_limits.company_id = plans.company_id AND plan_id = id), '{}') AS limits
+    FROM plans
+    WHERE company_id = %(company_id)s AND (%(id)s::text IS NULL OR id = %(id)s)
+        AND (%(after)s::text IS NULL OR (sort_order, id) > (
+            SELECT sort_order, id FROM plans WHERE company_id = %(company_id)s AND id = %(after)s))
+    ORDER BY sort_order, id LIMIT %(limit)s + 1
+"""
+
+_INSERT = """
+    INSERT INTO plans (company_id, id, name, description, price_monthly_cents, price_yearly_cents, currency, active,
+        sort_order)
+    VALUES (%(company_id)s, %(id)s, %(name)s, %(description)s, %(price_monthly_cents)s, %(price_yearly_cents)s,
+        %(currency)s, %(active)s, %(sort_order)s)
+    ON CONFLICT ON CONSTRAINT plans_pk DO NOTHING
+    RETURNING id
+"""
+
+_LOCK = """
+    SELECT name, description, price_monthly_cents, price_yearly_cents, currency, active, sort_order
+    FROM plans WHERE company_id = %(company_id)s AND id = %(id)s FOR NO KEY UPDATE
+"""
+
+_CHANGE = """
+    UPDATE plans SET name = %(name)s, description = %(description)s, price_monthly_cents = %(price_monthly_cents)s,
+        price_yearly_cents = %(price_yearly_cents)s, currency = %(currency)s, active = %(active)s,
+        sort_order = %(sort_order)s
+    WHERE company_id = %(company_id)s AND id = %(id)s
+"""
+
+# Before prices are stated: those that may be replaced become former ones, those that are listed are listed anew.
+_RESTATE = """
+    WITH dropped AS (
+        DELETE FROM plan_prices
+        WHERE company_id = %(company_id)s AND plan_id = %(id)s AND kind = ANY (%(listed)s)
+    )
+    UPDATE plan_prices SET kind = 'former'
+    WHERE company_id = %(company_id)s AND plan_id = %(id)s AND kind = ANY (%(succeeded)s)
+"""
+
+# One that is another plan's stays so, and is not among those that are returned.
+_SELL_AS = """
+    INSERT INTO plan_prices AS known (company_id, provider, price_ref, plan_id, kind)
+    SELECT %(company_id)s, provider, price_ref, %(id)s, kind
+    FROM jsonb_to_recordset(%(prices)s) AS price (provider text, price_ref text, kind text)
+    ON CONFLICT ON CONSTRAINT plan_prices_pk DO UPDATE SET kind = excluded.kind
+        WHERE known.plan_id = excluded.plan_id
+    RETURNING price_ref
+"""
+
+_PUT_LIMIT = """
+    INSERT INTO plan_limits (company_id, plan_id, feature, limit_value)
+    VALUES (%(company_id)s, %(id)s, %(feature)s, %(limit)s)
+    ON CONFLICT ON CONSTRAINT plan_limits_pk DO UPDATE SET limit_value = excluded.limit_value
+"""
+
+_IS_FEATURE = "SELECT 1 FROM features WHERE company_id = %(company_id)s AND key = %(feature)s"
+
+# Which kinds of prices a field of a request states.
+_KINDS: Mapping[str, tuple[str, str]] = {
+    "stripe_price_id_monthly": ("stripe", "monthly"),
+    "stripe_price_id_yearly": ("stripe", "yearly"),
+    "former_stripe_price_ids": ("stripe", "former"),
+    "whop_plan_ids": ("whop", "current"),
+}
+_REPLACED = {"monthly", "yearly"}
+
+
+def create(connection: Connection, company_id: UUID, event_id: UUID, new: NewPlan) -> Plan:
+    """Write a new plan; one that is there already and is the same is the answer too. Raises Conflict for another."""
+    scope = {"company_id": company_id, "id": new.id}
+    is_new = connection.execute(_INSERT, {**new.model_dump(), **scope}).fetchone() is not None
+    if is_new:
+        _sell_as(connection, scope, new, set(_KINDS))
+    plan = _read(connection, company_id, new.id)
+    if not is_new and plan.model_dump(exclude={"limits"}) != _stated(new):
+        raise Conflict("plan_exists", "There is another plan with this id.")
+    _announce(connection, company_id, event_id, "plan.created", plan)
+    return plan
+
+
+def change(connection: Connection, company_id: UUID, plan_id: str, event_id: UUID, wanted: PlanChange) -> Plan:
+    """Change a plan. Raises NotFound, and Conflict for a price that is another plan's."""
+    scope = {"company_id": company_id, "id": plan_id}
+    known = _lock(connection, company_id, plan_id)
+    given = {name: getattr(wanted, name) for name in wanted.model_fields_set}
+    connection.execute(_CHANGE, {**known, **given, **scope})
+    _sell_as(connection, scope, wanted, _KINDS.keys() & given)
+    plan = _read(connection, company_id, plan_id)
+    if given:
+        _announce(connection, company_id, event_id, "plan.updated", plan)
+    return plan
+
+
+def put_limit(
+    connection: Connection, company_id: UUID, plan_id: str, feature: str, event_id: UUID, wanted: Limit
+) -> Plan:
+    """Put a plan's own limit in the place of the feature's default. Raises NotFound for either that is not there."""
+    _lock(connection, company_id, plan_id)
+    asked = {"company_id": company_id, "id": plan_id, "feature": feature if re.fullmatch(FEATURE_KEY, feature) else ""}
+    if connection.execute(_IS_FEATURE, asked).fetchone() is None:
+        raise NotFound("feature_unknown", "There is no such feature.")
+    connection.execute(_PUT_LIMIT, {**asked, "limit": wanted.limit})
+    plan = _read(connection, company_id, plan_id)
+    _announce(connection, company_id, event_id, "plan.updated", plan)
+    return plan
+
+
+def listed(connection: Connection, company_id: UUID, query: PlanQuery) -> PlanList:
+    """A page of the company's plans. Raises Refused for an `after` that is none of them."""
+    asked = {"company_id": company_id, "id": None, "after": query.after, "limit": query.limit}
+    rows = connection.cursor(row_factory=class_row(Plan)).execute(_READ, asked).fetchall()
+    if query.after and not rows and _found(connection, company_id, query.after) is None:
+        raise invalid_fields(("after", "is no plan of this company"))
+    return PlanList(data=rows[: query.limit], has_more=len(rows) > query.limit)
+
+
+def _lock(connection: Connection, company_id: UUID, plan_id: str) -> dict[str, Any]:
+    scope = {"company_id": company_id, "id": plan_id if re.fullmatch(PLAN_ID, plan_id) else ""}  # no NUL for Postgres
+    found = connection.cursor(row_factory=dict_row).execute(_LOCK, scope).fetchone()
+    if found is None:
+        raise NotFound("plan_not_found", "There is no such plan.")
+    return found
+
+
+def _sell_as(connection: Connection, scope: Mapping[str, object], prices: _Prices, stated: Collection[str]) -> None:
+    """Bring the prices to what the stated fields say. What stays is restated, so that it is not a former one."""
+    kinds = {_KINDS[name][1] for name in stated}
+    connection.execute(_RESTATE, {**scope, "succeeded": list(kinds & _REPLACED), "listed": list(kinds - _REPLACED)})
+    wanted = [
+        {"provider": _KINDS[name][0], "kind": _KINDS[name][1], "price_ref": price}
+        for name in stated
+        for price in _as_list(getattr(prices, name))
+    ]
+    if not wanted:
+        return
+    sold = connection.execute(_SELL_AS, {**scope, "prices": Jsonb(wanted)}).fetchall()
+    refused = {price["price_ref"] for price in wanted} - {ref for (ref,) in sold}
+    if refused:
+        raise Conflict("price_taken", f"Another plan is sold as {', '.join(sorted(refused))}.")
+
+
+def _as_list(value: str | list[str] | None) -> list[str]:
+    return value if isinstance(value, list) else [value] if value is not None else []
+
+
+def _stated(new: NewPlan) -> dict[str, Any]:
+    stated = new.model_dump()
+    for name in ("former_stripe_price_ids", "whop_plan_ids"):
+        stated[name] = sorted(stated[name])
+    return stated
+
+
+def _announce(connection: Connection, company_id: UUID, event_id: UUID, kind: str, plan: Plan) -> None:
+    at = clock.company_now(connection, company_id)
+    outbox.announce(connection, company_id, [outbox.Event(kind, plan.model_dump(mode="json"), event_id)], at)
+
+
+def _read(connection: Connection, company_id: UUID, plan_id: str) -> Plan:
+    found = _found(connection, company_id, plan_id)
+    if found is None:
+        raise LookupError(f"no plan {plan_id}")
+    return found
+
+
+def _found(connection: Connection, company_id: UUID, plan_id: str) -> Plan | None:
+    asked = {"company_id": company_id, "id": plan_id, "after": None, "limit": 1}
+    return connection.cursor(row_factory=class_row(Plan)).execute(_READ, asked).fetchone()
