@@ -1,11 +1,9 @@
 """Whatever a provider ever sent: every JSON of a corpus is signed and sent, and none brings a 5xx or is left failed.
 
-The corpus is the folder PAYLOAD_CORPUS, by default the one beside the project where there is one, else the project's
-own examples. Bare objects are wrapped as every kind of event that shows such an object.
+Bare objects are wrapped as every kind of event that shows such an object.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.companies import Company
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.corpus import folder
 
 STRIPE_EVENTS = {
     "charge": ("charge.succeeded", "charge.refunded", "charge.updated"),
@@ -48,10 +45,7 @@ WHOP_EVENTS = {
 
 
 def corpus() -> list[Path]:
-    beside = ROOT.parent / "shared" / "payloads"
-    named = os.environ.get("PAYLOAD_CORPUS")
-    folder = Path(named) if named else beside if beside.is_dir() else ROOT / "events"
-    return sorted(folder.rglob("*.json"))
+    return sorted(folder().rglob("*.json"))
 
 
 def bodies(path: Path) -> Iterator[Any]:

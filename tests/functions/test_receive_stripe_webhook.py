@@ -76,6 +76,16 @@ def test_a_signature_that_is_none_is_refused(shared: Company, superuser: psycopg
     assert inbox(superuser, shared) == []
 
 
+def test_a_right_signature_counts_only_as_stripe_writes_it(shared: Company, superuser: psycopg.Connection) -> None:
+    at, _, right = signed(shared, EVENT).partition(",v1=")
+    for parts in ((at, f"v0={right}"), (at, f"v1={right.upper()}"), (at, f" v1={right}"), (at, f"v1=é{right[1:]}")):
+        problem(send(shared, EVENT, stripe_signature=",".join(parts)), 400, "signature_invalid")
+    problem(send(shared, EVENT, stripe_signature=f"v1={right}"), 400, "signature_invalid")
+    cut = shared.line["stripe_secret"].removeprefix("whsec_")
+    problem(shared.deliver(None, raw=EVENT, secret=cut), 400, "signature_invalid")
+    assert inbox(superuser, shared) == []
+
+
 @pytest.mark.parametrize("age", [timedelta(seconds=301), timedelta(seconds=-302), timedelta(days=365)])
 def test_a_stale_or_future_signature_is_refused(shared: Company, superuser: psycopg.Connection, age: timedelta) -> None:
     problem(shared.deliver(None, raw=EVENT, age=age), 400, "timestamp_out_of_range")

@@ -73,12 +73,19 @@ def test_what_is_not_signed_by_whop_is_refused_and_not_kept(company: Company, su
     event = whop_payment("msg_1", "pay_1", user="ben")
     v5 = v5_payment("pay_1")
     raw = json.dumps(event).encode()
+    signed = whop_signatures.sign(raw, company.line["whop_secret"], "msg_1", int(datetime.now(UTC).timestamp()))
+    right = signed["webhook-signature"]
     unsigned = b'{"action":"payment.succeeded","api_version":"v1","data":null}'
     refused = [
         (post(company, unsigned, {}), "signature_missing"),
         (post(company, raw, {"webhook-id": "msg_1", "webhook-timestamp": "1"}), "signature_missing"),
         (post(company, raw, {"webhook-signature": "v1,"}), "signature_invalid"),
         (post(company, raw, {"x-whop-signature": "garbage"}), "signature_invalid"),
+        (post(company, raw, signed | {"webhook-signature": right.replace("v1,", "v1a,")}), "signature_invalid"),
+        (post(company, raw, signed | {"webhook-signature": right.replace("v1,", "v1,é")}), "signature_invalid"),
+        (post(company, raw, signed | {"webhook-id": "msg_2"}), "signature_invalid"),
+        (post(company, raw + b" ", signed), "signature_invalid"),
+        (company.deliver_whop(event, secret=company.line["whop_secret"].removeprefix("ws_")), "signature_invalid"),
         (company.deliver_whop(event, secret="ws_another"), "signature_invalid"),
         (company.deliver_whop(v5, secret="ws_another"), "signature_invalid"),
         (company.deliver_whop(event, age=timedelta(seconds=303)), "timestamp_out_of_range"),

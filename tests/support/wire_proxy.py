@@ -1,30 +1,53 @@
-"""A proxy on the wire between the bundle and PostgreSQL that counts trips, and cuts the wire where it hurts most.
+"""A proxy on the wire between the bundle and PostgreSQL that counts, and cuts the wire where it hurts most.
 
-A trip is one wait for the server: the client has said something, in however many messages, and the server answers.
-BEGIN, COMMIT and SAVEPOINT count like everything else. The proxy sees who is speaking and hardly understands a message.
+A trip is one wait for the server: the client has said something, in however many messages, and the server answers. A
+statement is one message that makes the server do something, of which many travel in one trip. BEGIN, COMMIT and
+SAVEPOINT count like everything else. Of a message the proxy understands its kind and where it ends.
 """
 
 import selectors
 import socket
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 PIECE = 65536
+LENGTH = 4
+"""Bytes of a message's length, which counts itself and what follows, but not the kind before it."""
 IDLE = b"Z\x00\x00\x00\x05I"
 """How the server says that it is done and in no transaction (ReadyForQuery)."""
+STATEMENTS = b"EQ"
+"""The kinds of messages that make the server do something: Execute and Query."""
 
 
 @dataclass
 class Wire:
-    """One client's connection. `cut_when_done`: nothing of what the server still says gets through."""
+    """One client's connection. `cut_when_done`: nothing of what the server still says gets through.
+
+    `unfinished` is the beginning of a message whose end is on its way; only the `first` message has no kind.
+    """
 
     client: socket.socket
     server: socket.socket
     waiting: bool = False
     cut_when_done: bool = False
+    unfinished: bytes = b""
+    first: bool = True
+
+    def messages(self, piece: bytes) -> Iterator[bytes]:
+        """What the client has said with this piece, message by message, as far as they are whole."""
+        said = self.unfinished + piece
+        while len(said) >= (kind := 0 if self.first else 1) + LENGTH:
+            end = kind + int.from_bytes(said[kind : kind + LENGTH])
+            if len(said) < end:
+                break
+            yield said[:end]
+            said = said[end:]
+            self.first = False
+        self.unfinished = said
 
 
 class WireProxy:
@@ -38,6 +61,9 @@ class WireProxy:
         self._ended, self._end = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._trips = 0
+        self._statements = 0
+        self._still_passing: int | None = None
+        self._wires = 0
         self._lost_request: bytes | None = None
         self._lost_answer: bytes | None = None
         self._lock = threading.Lock()
@@ -47,6 +73,32 @@ class WireProxy:
         """Trips so far, over all connections."""
         with self._lock:
             return self._trips
+
+    @property
+    def statements(self) -> int:
+        """Statements passed on so far, over all connections."""
+        with self._lock:
+            return self._statements
+
+    @property
+    def wires(self) -> int:
+        """Connections that the server has not ended yet."""
+        with self._lock:
+            return self._wires
+
+    def stop_after(self, statements: int | None) -> None:
+        """Pass on so many more statements, and nothing that a client says after them; with None everything again.
+
+        The server still does what was passed on, and then finds its client gone.
+        """
+        with self._lock:
+            self._still_passing = statements
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether nothing is passed on any more."""
+        with self._lock:
+            return self._still_passing == 0
 
     def lose_request(self, containing: bytes) -> None:
         """Cut the wire before the next such message reaches the server: it never hears of it."""
@@ -97,22 +149,32 @@ class WireProxy:
         wire = Wire(client, server)
         for end in (client, server):
             self._selector.register(end, selectors.EVENT_READ, wire)
+        with self._lock:
+            self._wires += 1
 
     def _pass_on(self, key: selectors.SelectorKey) -> None:
         wire: Wire = key.data
         speaker = key.fileobj
         assert isinstance(speaker, socket.socket)
+        if speaker.fileno() < 0:
+            return  # closed by what was said before, in the same turn
         try:
-            piece = b"" if speaker.fileno() < 0 else speaker.recv(PIECE)
-            pass_on = self._from_client if speaker is wire.client else self._from_server
-            goes_on = bool(piece) and pass_on(wire, piece)
+            piece = speaker.recv(PIECE)
         except OSError:
-            goes_on = False  # one of the two is gone, so the other one's connection ends as well
+            piece = b""  # it is gone, and has not read everything
+        pass_on = self._from_client if speaker is wire.client else self._from_server
+        try:
+            goes_on = pass_on(wire, piece)
+        except OSError:
+            goes_on = False  # the server is gone, so the client's connection ends as well
         if not goes_on:
             self._close(wire)
 
     def _from_client(self, wire: Wire, piece: bytes) -> bool:
         """Pass it on, unless this is where the wire is cut."""
+        if not piece:
+            self._hang_up(wire)
+            return True
         with self._lock:
             if not wire.waiting:
                 self._trips += 1
@@ -122,19 +184,43 @@ class WireProxy:
             if self._lost_answer is not None and self._lost_answer in piece:
                 self._lost_answer = None
                 wire.cut_when_done = True
+            passed_on = b"".join(self._passed_on(wire, piece))
         wire.waiting = True
-        wire.server.sendall(piece)
+        wire.server.sendall(passed_on)
         return True
+
+    def _passed_on(self, wire: Wire, piece: bytes) -> Iterator[bytes]:
+        """The messages that get through; the lock is held."""
+        for message in wire.messages(piece):
+            if self._still_passing == 0:
+                continue
+            yield message
+            if message[:1] in STATEMENTS:
+                self._statements += 1
+                if self._still_passing is not None:
+                    self._still_passing -= 1
 
     def _from_server(self, wire: Wire, piece: bytes) -> bool:
         wire.waiting = False
         if wire.cut_when_done:
-            return not piece.endswith(IDLE)
-        wire.client.sendall(piece)
-        return True
+            return bool(piece) and not piece.endswith(IDLE)
+        try:
+            if wire.client.fileno() >= 0:
+                wire.client.sendall(piece)
+        except OSError:
+            self._hang_up(wire)
+        return bool(piece)
+
+    def _hang_up(self, wire: Wire) -> None:
+        """The client is gone: the server finds that out once it has done what was passed on, and ends."""
+        self._selector.unregister(wire.client)
+        wire.client.close()
+        wire.server.shutdown(socket.SHUT_WR)
 
     def _close(self, wire: Wire) -> None:
         for end in (wire.client, wire.server):
             if end.fileno() >= 0:
                 self._selector.unregister(end)
                 end.close()
+        with self._lock:
+            self._wires -= 1
