@@ -176,8 +176,6 @@ class WireProxy:
             self._hang_up(wire)
             return True
         with self._lock:
-            if not wire.waiting:
-                self._trips += 1
             if self._lost_request is not None and self._lost_request in piece:
                 self._lost_request = None
                 return False
@@ -201,6 +199,10 @@ class WireProxy:
                     self._still_passing -= 1
 
     def _from_server(self, wire: Wire, piece: bytes) -> bool:
+        # counted at the answer: libpq asks at times for what has been sent already, and nobody waits for that
+        if wire.waiting:
+            with self._lock:
+                self._trips += 1
         wire.waiting = False
         if wire.cut_when_done:
             return bool(piece) and not piece.endswith(IDLE)
