@@ -24,8 +24,11 @@ TABLES = {
             " program_versions provider_endpoints quota_grants signups usage_counters usages users wallets"
         ),
         "I": "activity outbox_events",
-        "SI": "promotion_codes touch_decisions",
-        "SIU": "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touches",
+        "SI": "promotion_codes",
+        "SIU": (
+            "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touch_decisions"
+            " touches"
+        ),
     },
     "app": {
         "S": (
@@ -47,10 +50,10 @@ TABLES = {
             " chain_heads integrity_checks sealing seals"
         ),
         "I": "activity outbox_events provider_endpoints",
-        "SI": "program_versions promotion_codes touch_decisions",
+        "SI": "program_versions promotion_codes",
         "SIU": (
             "awards codes features identity_links object_links payments plan_limits plans rate_windows"
-            " redemption_options referrals subscriptions takebacks touches users"
+            " redemption_options referrals subscriptions takebacks touch_decisions touches users"
         ),
     },
     "jobs": {
@@ -61,10 +64,10 @@ TABLES = {
             " chain_heads sealing seals"
         ),
         "I": "activity outbox_events",
-        "SI": "job_runs promotion_codes touch_decisions",
+        "SI": "job_runs promotion_codes",
         "SIU": (
             "audits awards identity_links inbox_events integrity_checks object_links payments referrals subscriptions"
-            " takebacks touches"
+            " takebacks touch_decisions touches"
         ),
         "SIUD": "job_leases job_setbacks",
     },

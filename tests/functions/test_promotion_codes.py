@@ -219,6 +219,20 @@ def test_the_grace_is_asked_of_when_it_was_used_and_not_of_when_it_was_told(
     assert decided(company, superuser) == [("code", code, "attributed" if is_bound else "rejected")]
 
 
+def test_told_late_it_may_show_that_its_code_was_used_earlier(company: Company, superuser: psycopg.Connection) -> None:
+    code = adas_code(company)
+    company.ok("POST", "/v1/signups", {"user": {"external_id": "ben", "stripe_customer_id": "cus_ben"}})
+    company.set_clock(START + timedelta(days=40))
+    applied(company, discount(start=START + timedelta(days=5)))
+    renewal = discount(key="promo_2", start=START + timedelta(days=36))
+    renewal["data"]["object"]["promotion_code"] = {"id": "promo_2", "code": code}
+    applied(company, renewal)
+    assert decided(company, superuser) == [("code", code, "rejected")]
+    applied(company, promotion_code(code))
+    assert decided(company, superuser) == [("code", code, "attributed")]
+    assert referees(company) == {"ben"}
+
+
 def test_all_who_used_it_follow_when_it_is_told(company: Company, superuser: psycopg.Connection) -> None:
     code = adas_code(company)
     company.refer("cleo", "dan")

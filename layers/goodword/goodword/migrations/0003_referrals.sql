@@ -259,12 +259,13 @@ CREATE TABLE promotion_codes (
 );
 
 -- What was decided on a touch of a user who had signed up before it came and was referred by nobody. Once: the same
--- code on every renewal is no new question.
+-- code on every renewal is no new question, but that it was carried earlier than was known is one.
 CREATE TABLE touch_decisions (
     company_id  uuid NOT NULL,
     user_id     uuid NOT NULL,
     kind        text NOT NULL,
     ref         text NOT NULL,
+    carried_at  timestamptz NOT NULL,
     outcome     text NOT NULL,
     reason      text,
     trace       jsonb NOT NULL,
@@ -395,8 +396,7 @@ GRANT INSERT ON signups TO :"app";
 GRANT INSERT, UPDATE ON activations TO :"app";
 GRANT INSERT, UPDATE ON referrals, payments, identity_links, object_links TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION stage_at, lock_identities, share_identities TO :"webhook", :"app", :"admin", :"jobs";
-GRANT SELECT, INSERT ON touch_decisions TO :"webhook", :"admin", :"jobs";
-GRANT SELECT, INSERT, UPDATE ON touches TO :"webhook", :"admin", :"jobs";
+GRANT SELECT, INSERT, UPDATE ON touches, touch_decisions TO :"webhook", :"admin", :"jobs";
 GRANT SELECT ON touches, promotion_codes TO :"app";
 GRANT SELECT, INSERT ON promotion_codes TO :"webhook", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION touches_of TO :"webhook", :"app", :"admin", :"jobs";

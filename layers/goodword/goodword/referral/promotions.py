@@ -24,7 +24,7 @@ _RECORD = """
 # touches_of, the other way round: who is meant by the objects on which it was used.
 _WAITING = """
     WITH used AS (
-        SELECT touches.object_id, touches.external_id, promotion_codes.code
+        SELECT touches.object_id, touches.external_id, touches.carried_at, promotion_codes.code
         FROM touches
         JOIN promotion_codes ON promotion_codes.company_id = touches.company_id
             AND promotion_codes.provider = touches.provider AND promotion_codes.object_id = touches.ref
@@ -32,30 +32,30 @@ _WAITING = """
         WHERE touches.company_id = %(company_id)s AND touches.provider = %(provider)s AND touches.kind = 'promotion'
             AND touches.ref = %(promotion)s
     ), objects AS (
-        SELECT object_id, code FROM used WHERE external_id = ''
+        SELECT object_id, carried_at, code FROM used WHERE external_id = ''
         UNION
-        SELECT other_id, code FROM object_links JOIN used USING (object_id)
+        SELECT other_id, carried_at, code FROM object_links JOIN used USING (object_id)
         WHERE object_links.company_id = %(company_id)s AND object_links.provider = %(provider)s
             AND used.external_id = ''
     ), people AS (
-        SELECT external_id, code FROM used WHERE external_id <> ''
+        SELECT external_id, carried_at, code FROM used WHERE external_id <> ''
         UNION
-        SELECT external_id, code FROM identity_links JOIN objects USING (object_id)
+        SELECT external_id, carried_at, code FROM identity_links JOIN objects USING (object_id)
         WHERE identity_links.company_id = %(company_id)s AND identity_links.provider = %(provider)s
     ), known AS (
-        SELECT id, code FROM users JOIN people USING (external_id) WHERE company_id = %(company_id)s
+        SELECT id, carried_at, code FROM users JOIN people USING (external_id) WHERE company_id = %(company_id)s
         UNION
-        SELECT id, objects.code FROM users JOIN objects ON stripe_customer_id = object_id
+        SELECT id, carried_at, code FROM users JOIN objects ON stripe_customer_id = object_id
         WHERE company_id = %(company_id)s AND %(provider)s = 'stripe'
         UNION
-        SELECT id, objects.code FROM users JOIN objects ON whop_user_id = object_id
+        SELECT id, carried_at, code FROM users JOIN objects ON whop_user_id = object_id
         WHERE company_id = %(company_id)s AND %(provider)s = 'whop'
     )
-    SELECT id FROM known
+    SELECT DISTINCT id FROM known
     WHERE NOT EXISTS (SELECT 1 FROM referrals WHERE company_id = %(company_id)s AND referee_id = known.id)
         AND NOT EXISTS (SELECT 1 FROM touch_decisions AS decided
             WHERE decided.company_id = %(company_id)s AND decided.user_id = known.id AND decided.kind = 'code'
-                AND decided.ref = known.code)
+                AND decided.ref = known.code AND decided.carried_at <= known.carried_at)
     ORDER BY id LIMIT %(most)s
 """
 

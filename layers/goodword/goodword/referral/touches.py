@@ -2,7 +2,8 @@
 
 A checkout's metadata may name a click or a code, and a promotion code may be a referral code. They say who sent the
 person, never who the person is: whose they are follows from what else the event names. A touch counts for the signup of
-a person, or, where the signup came first and was attributed to nobody, is decided on once (`late_attribution`).
+a person, or, where the signup came first and was attributed to nobody, is decided on once (`late_attribution`), and
+again only if it turns out to have been carried earlier.
 
 A promotion code is mostly carried by its id, and its text told by an event of its own (`promotions`), earlier or later.
 Until it is told it is no touch. Whoever finds one untold holds its identity and looks again, so that the telling either
@@ -80,7 +81,7 @@ _UNDECIDED = """
             WHERE referrals.company_id = users.company_id AND referrals.referee_id = users.id)
         AND NOT EXISTS (SELECT 1 FROM touch_decisions AS decided
             WHERE decided.company_id = users.company_id AND decided.user_id = users.id
-                AND decided.kind = touch.kind AND decided.ref = touch.ref)
+                AND decided.kind = touch.kind AND decided.ref = touch.ref AND decided.carried_at <= touch.carried_at)
     GROUP BY users.external_id ORDER BY users.external_id
 """
 
@@ -91,16 +92,21 @@ _UNDECIDED_OF = """
     WHERE users.company_id = %(company_id)s AND users.external_id = %(external_id)s AND touch.kind <> 'promotion'
         AND NOT EXISTS (SELECT 1 FROM touch_decisions AS decided
             WHERE decided.company_id = users.company_id AND decided.user_id = users.id
-                AND decided.kind = touch.kind AND decided.ref = touch.ref)
+                AND decided.kind = touch.kind AND decided.ref = touch.ref AND decided.carried_at <= touch.carried_at)
     ORDER BY touch.carried_at, touch.kind DESC, touch.ref LIMIT %(most)s
 """
 
 _DECIDE = """
-    INSERT INTO touch_decisions (company_id, user_id, kind, ref, outcome, reason, trace, decided_at)
-    SELECT %(company_id)s, %(user_id)s, kind, ref, CASE WHEN reason IS NOT NULL THEN 'rejected'
+    INSERT INTO touch_decisions AS known (company_id, user_id, kind, ref, carried_at, outcome, reason, trace,
+        decided_at)
+    SELECT %(company_id)s, %(user_id)s, kind, ref, carried_at, CASE WHEN reason IS NOT NULL THEN 'rejected'
         WHEN wins THEN 'attributed' ELSE 'passed_over' END, reason, %(trace)s, %(at)s
-    FROM jsonb_to_recordset(%(decisions)s) AS decision (kind text, ref text, reason text, wins boolean)
-    ON CONFLICT ON CONSTRAINT touch_decisions_pk DO NOTHING
+    FROM jsonb_to_recordset(%(decisions)s) AS decision (
+        kind text, ref text, carried_at timestamptz, reason text, wins boolean)
+    ON CONFLICT ON CONSTRAINT touch_decisions_pk DO UPDATE
+        SET carried_at = excluded.carried_at, outcome = excluded.outcome, reason = excluded.reason,
+            trace = excluded.trace, decided_at = excluded.decided_at
+        WHERE excluded.carried_at < known.carried_at
 """
 
 
@@ -179,13 +185,13 @@ def decide(
     connection: Connection, company_id: UUID, user_id: UUID, decisions: Sequence[Mapping[str, object]],
     trace: Mapping[str, object], at: datetime,
 ) -> None:  # fmt: skip
-    """Write what was decided on touches: of each its kind and ref, the reason against it, and whether it wins."""
+    """Write what was decided on touches: of each what it is, the reason against it, and whether it wins."""
     connection.execute(
         _DECIDE,
         {
             "company_id": company_id,
             "user_id": user_id,
-            "decisions": Jsonb(list(decisions)),
+            "decisions": Jsonb(to_jsonable_python(decisions)),
             "trace": Jsonb(to_jsonable_python(trace)),
             "at": at,
         },
