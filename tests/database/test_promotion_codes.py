@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from goodword.core import privacy
 from goodword.payments import inbox
-from goodword.referral import promotions, signups
+from goodword.referral import promotions, recording, signups, touches
 from goodword.referral.facts import IdentityLinked, PromotionCodeTold, PromotionUsed
 from goodword.referral.signups import Signup, SignupIds
 from tests.support.everything import BASE_URL, sign_up
@@ -94,6 +94,23 @@ def test_a_signup_and_the_telling_in_flight_together_do_not_miss_each_other(
     steps = [signing_up(tenant), tell(tenant, adas_code(tenant))]
     run(tenant, use(tenant))
     at_once(tenant, *steps[:: -1 if told_first else 1])
+    assert referees(tenant) == {"ben"}
+
+
+def test_whoever_has_the_person_may_still_look_for_their_codes(tenant: Tenant) -> None:
+    """An event of Ben's that does not tell the code is half way when the code is told: neither has what both need."""
+    told = tell(tenant, adas_code(tenant))
+    sign_up(tenant, "ben")
+    run(tenant, use(tenant))
+    (ben,) = tenant.rows("SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = 'ben'")
+    other = threading.Thread(target=run, args=[tenant.patient_twin("webhook"), told])
+    with tenant.transaction("webhook") as connection:
+        recording.lock(connection, tenant.id, "stripe", ["cus_ben"], "ben")
+        connection.execute("SELECT 1").fetchone()
+        other.start()
+        wait_until_blocked(tenant.superuser)
+        assert touches.ask_undecided(connection, tenant.id, [ben["id"]])() == []
+    other.join()
     assert referees(tenant) == {"ben"}
 
 

@@ -269,22 +269,26 @@ def test_another_companys_promotion_code_is_none(company: Company, other: Compan
     assert referees(company) == {"ben"}
 
 
-@pytest.mark.parametrize("beside", ["signup", "session"])
-def test_told_at_the_moment_it_is_used_it_is_never_missed(
+@pytest.mark.parametrize("beside", ["signup", "session", "invoice"])
+def test_told_at_the_moment_something_else_happens_it_is_never_missed(
     company: Company, superuser: psycopg.Connection, beside: str
 ) -> None:
     code = adas_code(company)
     people = [f"person-{number}" for number in range(12)]
     with Clients(2) as clients:
         for person in people:
-            sent, told = session(person, customer=person, key=person), promotion_code(code, key=person)
             signup = call(company, "POST", "/v1/signups", {"user": {"external_id": person}})
-            if beside == "signup":
-                applied(company, sent)
-            else:
-                company.sign_up(person)
-            used = signup if beside == "signup" else delivery(company, sent)
-            answers = clients.fire_each(company.url, [used, delivery(company, told)])
+            happens = {
+                "signup": signup,
+                "session": delivery(company, session(person, customer=person, key=person)),
+                "invoice": delivery(company, invoice(person)),
+            }
+            told = delivery(company, promotion_code(code, key=person))
+            at_once = happens.pop(beside)
+            for before in happens.values():
+                clients.fire_each(company.url, [before])
+            answers = clients.fire_each(company.url, [at_once, told])
             assert [answer.status for answer in answers] == [201 if beside == "signup" else 200, 200]
     assert referees(company) == set(people)
+    assert company.balance("ada") == len(people) * (5 + 25)
     assert books.faults(superuser, company.id) == []

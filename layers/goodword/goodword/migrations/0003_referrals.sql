@@ -301,7 +301,8 @@ BEGIN ATOMIC
         SELECT touches.provider, touches.kind, touches.ref, touches.carried_at FROM touches
         WHERE touches.company_id = company AND touches.external_id = person AND touches.external_id <> ''
         UNION ALL
-        SELECT provider, touches.kind, touches.ref, touches.carried_at FROM touches JOIN related USING (provider, object_id)
+        SELECT provider, touches.kind, touches.ref, touches.carried_at
+        FROM touches JOIN related USING (provider, object_id)
         WHERE touches.company_id = company AND touches.external_id = ''
     ) AS told
     LEFT JOIN promotion_codes AS known ON told.kind = 'promotion' AND known.company_id = company

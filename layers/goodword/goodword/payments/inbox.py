@@ -143,6 +143,7 @@ def receive(connection: Connection, delivery: Delivery, read: Callable[[], Seque
 
 def apply(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> Outcome:
     """Store facts and bring every referral they concern to what they say."""
+    promotions.hold(connection, company_id, provider, facts)
     concerned, parked = recording.record(connection, company_id, provider, facts)
     touches.record(connection, company_id, provider, facts)
     concerned += promotions.learn(connection, company_id, provider, facts)
