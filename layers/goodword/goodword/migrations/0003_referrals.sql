@@ -296,7 +296,9 @@ BEGIN ATOMIC
         SELECT provider, other_id FROM object_links JOIN linked USING (provider, object_id)
         WHERE object_links.company_id = company
     )
-    SELECT meant.kind, meant.ref, min(told.carried_at)
+    SELECT CASE WHEN known.code IS NULL THEN told.kind ELSE 'code' END,
+        CASE WHEN told.kind <> 'promotion' THEN told.ref ELSE coalesce(known.code, told.provider || ':' || told.ref) END,
+        min(told.carried_at)
     FROM (
         SELECT touches.provider, touches.kind, touches.ref, touches.carried_at FROM touches
         WHERE touches.company_id = company AND touches.external_id = person AND touches.external_id <> ''
@@ -307,14 +309,9 @@ BEGIN ATOMIC
     ) AS told
     LEFT JOIN promotion_codes AS known ON told.kind = 'promotion' AND known.company_id = company
         AND known.provider = told.provider AND known.object_id = told.ref
-    CROSS JOIN LATERAL (
-        SELECT told.kind, told.ref WHERE told.kind <> 'promotion'
-        UNION ALL
-        SELECT told.kind, told.provider || ':' || told.ref WHERE told.kind = 'promotion' AND known.code IS NULL
-        UNION ALL
-        SELECT 'code', codes.code FROM codes WHERE codes.company_id = company AND codes.code = known.code
-    ) AS meant (kind, ref)
-    GROUP BY meant.kind, meant.ref;
+    WHERE known.code IS NULL
+        OR EXISTS (SELECT 1 FROM codes WHERE codes.company_id = company AND codes.code = known.code)
+    GROUP BY 1, 2;
 END;
 
 -- A signup and a payment of one person may commit at the same moment without seeing each other. Everything that
