@@ -230,8 +230,8 @@ CREATE TABLE object_links (
 
 -- A click or a code that a provider's event carried: who sent the person behind these objects, whoever that turns out to
 -- be. One row per object of the event, since when it was carried first. Who names a person (`external_id`) means that
--- person alone; '' is whoever the object is linked to. `ref` is as the event has it and need not be one of ours; that of
--- a promotion is the provider's id of a promotion code, whose text is told by other events.
+-- person alone; '' is whoever the object is linked to. `ref` is as the event has it and need not be one of ours; a
+-- promotion's is the provider's id of a promotion code, whose text is told by other events.
 CREATE TABLE touches (
     company_id   uuid NOT NULL,
     provider     text NOT NULL,
@@ -297,7 +297,8 @@ BEGIN ATOMIC
         WHERE object_links.company_id = company
     )
     SELECT CASE WHEN known.code IS NULL THEN told.kind ELSE 'code' END,
-        CASE WHEN told.kind <> 'promotion' THEN told.ref ELSE coalesce(known.code, told.provider || ':' || told.ref) END,
+        CASE WHEN told.kind <> 'promotion' THEN told.ref
+            ELSE coalesce(known.code, told.provider || ':' || told.ref) END,
         min(told.carried_at)
     FROM (
         SELECT touches.provider, touches.kind, touches.ref, touches.carried_at FROM touches
