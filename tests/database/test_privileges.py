@@ -24,13 +24,16 @@ TABLES = {
             " program_versions provider_endpoints quota_grants signups usage_counters usages users wallets"
         ),
         "I": "activity outbox_events",
-        "SI": "touch_decisions",
-        "SIU": "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touches",
+        "SI": "promotion_codes",
+        "SIU": (
+            "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touch_decisions"
+            " touches"
+        ),
     },
     "app": {
         "S": (
             "allocations api_keys clicks companies entries entry_notes features lots plan_limits plan_prices plans"
-            " privacy_keys program_versions quota_grants redemption_options redemptions touches wallets"
+            " privacy_keys program_versions promotion_codes quota_grants redemption_options redemptions touches wallets"
         ),
         "I": "activity outbox_events",
         "SI": "signups usages",
@@ -47,10 +50,10 @@ TABLES = {
             " chain_heads integrity_checks sealing seals"
         ),
         "I": "activity outbox_events provider_endpoints",
-        "SI": "program_versions touch_decisions",
+        "SI": "program_versions promotion_codes",
         "SIU": (
             "awards codes features identity_links object_links payments plan_limits plans rate_windows"
-            " redemption_options referrals subscriptions takebacks touches users"
+            " redemption_options referrals subscriptions takebacks touch_decisions touches users"
         ),
         "SIUD": "plan_prices",
     },
@@ -62,10 +65,10 @@ TABLES = {
             " chain_heads sealing seals"
         ),
         "I": "activity outbox_events",
-        "SI": "job_runs touch_decisions",
+        "SI": "job_runs promotion_codes",
         "SIU": (
             "audits awards identity_links inbox_events integrity_checks object_links payments referrals subscriptions"
-            " takebacks touches"
+            " takebacks touch_decisions touches"
         ),
         "SIUD": "job_leases job_setbacks",
     },
@@ -109,7 +112,7 @@ _EVERYBODY = "company_now months_later public_id rfc3339"
 _READING = "entitlement_json entitlements entry_json entry_total period_end period_start spendable subscribed_plans"
 _REFERRING = (
     "code_refusal received_at_of lock_identities stage_at takeback_rank takeback_state subscription_rank"
-    " match_takebacks sale_objects taken_part touches_of hold_caps"
+    " match_takebacks sale_objects share_identities taken_part touches_of hold_caps"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"

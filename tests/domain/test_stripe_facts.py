@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from goodword.payments.amounts import net_of_tax
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.stripe import StripeEvent, facts
-from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded
+from goodword.referral.facts import (
+    Fact,
+    IdentityLinked,
+    ObjectsLinked,
+    PaymentSucceeded,
+    PromotionCodeTold,
+    PromotionUsed,
+)
 from tests.support.odd import spoiled
 
 CREATED = 1_700_000_000
@@ -223,14 +230,14 @@ def test_an_invoice_payment_outside_stripe_ties_nothing(paid_with: object) -> No
         "checkout.session.async_payment_failed",
         "checkout.session.expired",
         "customer.deleted",
-        "customer.discount.created",
+        "customer.discount.deleted",
         "invoice.finalized",
         "invoice.marked_uncollectible",
         "invoice.payment_failed",
         "invoice.voided",
         "payment_intent.payment_failed",
         "plan.created",
-        "promotion_code.created",
+        "coupon.created",
         "radar.early_fraud_warning.created",
         "something.new",
     ],
@@ -302,6 +309,85 @@ def test_a_promotion_code_that_is_shown_stands_in_for_a_referral_code(
         paid = payment(*facts(event(event_type, value)))
         assert paid is not None
         assert paid.code == code
+
+
+STARTED = CREATED - 600
+
+
+@pytest.mark.parametrize(
+    ("fields", "used"),
+    [
+        ({"discounts": [{"coupon": None, "promotion_code": "promo_1"}]}, [("promo_1", CREATED)]),
+        ({"discounts": [{"promotion_code": "promo_1"}, {"promotion_code": "promo_2"}]},
+         [("promo_1", CREATED), ("promo_2", CREATED)]),
+        ({"discounts": ["di_1", {"promotion_code": "promo_1", "start": STARTED}]}, [("promo_1", STARTED)]),
+        ({"discount": {"id": "di_1", "promotion_code": "promo_1", "start": STARTED}}, [("promo_1", STARTED)]),
+        ({"discounts": [{"promotion_code": {"id": "promo_1", "code": None}}]}, [("promo_1", CREATED)]),
+        ({"discounts": [{"source": {"coupon": "10off", "type": "coupon"}, "promotion_code": None}]}, []),
+        ({"discounts": [{"promotion_code": {"id": "promo_1", "code": "ADA10"}}]}, []),
+        ({"discounts": [{"promotion_code": "promo_1"}], "metadata": {"goodword_code": "BEN"}}, []),
+        ({"discounts": ["di_1"]}, []),
+        ({"discounts": "promo_1"}, []),
+        ({"discounts": None, "discount": None}, []),
+    ],
+)  # fmt: skip
+def test_a_promotion_code_that_is_not_shown_is_told_by_its_id(
+    fields: dict[str, Any], used: list[tuple[str, int]]
+) -> None:
+    value = {"created": CREATED, "customer": "cus_1"}
+    for event_type, told in (
+        ("checkout.session.completed", session(**fields)),
+        ("invoice.paid", invoice(**fields)),
+        ("customer.subscription.created", {"id": "sub_1", "status": "active", **value, **fields}),
+        ("customer.subscription.updated", {"id": "sub_1", "status": "incomplete", **value, **fields}),
+    ):
+        found = [fact for fact in facts(event(event_type, told)) if isinstance(fact, PromotionUsed)]
+        assert [(fact.promotion, fact.at) for fact in found] == [(key, at(seconds)) for key, seconds in used]
+        assert all("cus_1" in fact.objects for fact in found)
+
+
+@pytest.mark.parametrize("event_type", ["customer.discount.created", "customer.discount.updated"])
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, (PromotionUsed(("cus_1",), None, "promo_1", at(STARTED)),)),
+        ({"start": None}, (PromotionUsed(("cus_1",), None, "promo_1", at(SENT)),)),
+        ({"customer": None, "customer_account": "acct_1"},
+         (PromotionUsed(("acct_1",), None, "promo_1", at(STARTED)),)),
+        ({"promotion_code": {"id": "promo_1", "code": "ADA10"}},
+         (IdentityLinked(("cus_1",), None, None, "ADA10", at(STARTED)),)),
+        ({"promotion_code": {"id": "promo_1"}}, (PromotionUsed(("cus_1",), None, "promo_1", at(STARTED)),)),
+        ({"coupon": {"id": "10off"}, "source": None}, (PromotionUsed(("cus_1",), None, "promo_1", at(STARTED)),)),
+        ({"promotion_code": None}, ()),
+        ({"promotion_code": 7}, ()),
+        ({"customer": None}, ()),
+        ({"customer": None, "promotion_code": {"code": "ADA10"}}, ()),
+    ],
+)  # fmt: skip
+def test_a_discount_tells_by_which_promotion_code_a_customer_has_it(
+    event_type: str, fields: dict[str, Any], told: tuple[Fact, ...]
+) -> None:
+    value = {
+        "id": "di_1", "object": "discount", "customer": "cus_1", "promotion_code": "promo_1", "start": STARTED,
+        "end": None, "source": {"coupon": "10off", "type": "coupon"},
+    }  # fmt: skip
+    assert facts(event(event_type, value | fields)) == told
+
+
+@pytest.mark.parametrize("event_type", ["promotion_code.created", "promotion_code.updated"])
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, (PromotionCodeTold(("promo_1",), "Ada-10"),)),
+        ({"active": False, "created": None}, (PromotionCodeTold(("promo_1",), "Ada-10"),)),
+        ({"id": None}, ()),
+        ({"code": None}, ()),
+        ({"code": "two words"}, ()),
+    ],
+)
+def test_a_promotion_code_tells_its_text(event_type: str, fields: dict[str, Any], told: tuple[Fact, ...]) -> None:
+    value = {"id": "promo_1", "object": "promotion_code", "code": "Ada-10", "active": True, "created": CREATED}
+    assert facts(event(event_type, value | fields)) == told
 
 
 def test_each_key_is_taken_from_the_first_place_that_has_it() -> None:

@@ -245,6 +245,24 @@ def test_the_grace_is_asked_of_when_it_was_carried_and_not_of_when_it_came(compa
     assert bound["stage"] == "qualified"
 
 
+@providers
+def test_that_it_was_carried_earlier_than_was_known_is_asked_again(
+    company: Company, superuser: psycopg.Connection, carry: Carry
+) -> None:
+    """A renewal's event may overtake that of the first payment."""
+    code = code_of(company, "ada")
+    company.set_clock(START)
+    company.sign_up("ben")
+    company.set_clock(START + timedelta(days=40))
+    for days, outcome in [(36, "rejected"), (37, "rejected"), (33, "rejected"), (5, "attributed"), (4, "attributed")]:
+        carry(company, "ben", code=code, paid_at=START + timedelta(days=days))
+        assert [each[1] for each in decided(company, superuser)] == [outcome]
+    bound = referral(company, "ada", "ben")
+    assert bound is not None
+    assert bound["stage"] == "qualified"
+    assert (company.balance("ada"), company.balance("ben")) == (5 + 25 + 10, 25)  # and a month
+
+
 @orders
 def test_a_click_beyond_the_window_refers_nobody(
     company: Company, superuser: psycopg.Connection, *, signs_up_first: bool

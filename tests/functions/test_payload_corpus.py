@@ -20,6 +20,7 @@ STRIPE_EVENTS = {
         "checkout.session.async_payment_failed",
     ),
     "customer": ("customer.created", "customer.updated", "customer.deleted"),
+    "discount": ("customer.discount.created", "customer.discount.updated", "customer.discount.deleted"),
     "dispute": (
         "charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed", "charge.dispute.funds_withdrawn",
         "charge.dispute.funds_reinstated",
@@ -27,6 +28,7 @@ STRIPE_EVENTS = {
     "invoice": ("invoice.paid", "invoice.payment_succeeded", "invoice.voided", "invoice.marked_uncollectible"),
     "invoice_payment": ("invoice_payment.paid",),
     "payment_intent": ("payment_intent.succeeded", "payment_intent.payment_failed"),
+    "promotion_code": ("promotion_code.created", "promotion_code.updated"),
     "refund": ("refund.created", "refund.updated", "refund.failed", "charge.refund.updated"),
     "subscription": (
         "customer.subscription.created", "customer.subscription.updated", "customer.subscription.deleted",

@@ -11,7 +11,15 @@ from goodword.payments.inbox import Delivery
 from goodword.referral import activations, clicks, codes, signups
 from goodword.referral.activations import Activation
 from goodword.referral.clicks import Visit
-from goodword.referral.facts import IdentityLinked, ObjectsLinked, PaymentSucceeded, SubscriptionChanged, TakenBack
+from goodword.referral.facts import (
+    IdentityLinked,
+    ObjectsLinked,
+    PaymentSucceeded,
+    PromotionCodeTold,
+    PromotionUsed,
+    SubscriptionChanged,
+    TakenBack,
+)
 from goodword.referral.signups import Signup, SignupAnswer, SignupIds
 from tests.support.tenants import Tenant
 
@@ -58,9 +66,11 @@ def fill(tenant: Tenant) -> None:
 
 
 def _carry_a_promotion_code(tenant: Tenant) -> None:
-    fact = IdentityLinked(("cus_9",), REFERRER, None, "SUMMER", datetime.now(UTC))
+    at = datetime.now(UTC)
+    shown = IdentityLinked(("cus_9",), REFERRER, None, "SUMMER", at)
+    told = [PromotionUsed(("cus_9",), REFERRER, "promo_1", at), PromotionCodeTold(("promo_1",), "WINTER")]
     with tenant.transaction("webhook") as connection:
-        inbox.apply(connection, tenant.id, "stripe", [fact])
+        inbox.apply(connection, tenant.id, "stripe", [shown, *told])
 
 
 def _pay(tenant: Tenant) -> None:

@@ -170,6 +170,9 @@ TABLE: dict[str, Row] = {
         200, receipt("applied"), together({"identity_links": 3, "object_links": 2}, QUALIFIED, KEPT)
     ),
     "receive_stripe_webhook__probe": Row(200),
+    "receive_stripe_webhook__promotion_code_created": Row(
+        200, receipt("applied"), together({"promotion_codes": 1}, KEPT)
+    ),
     "receive_stripe_webhook__refund_created": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
     "receive_stripe_webhook__subscription_deleted": Row(
         200, receipt("applied"), together({"identity_links": 2, "subscriptions": 1, "outbox_events": 1}, KEPT)

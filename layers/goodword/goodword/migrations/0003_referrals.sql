@@ -233,7 +233,8 @@ CREATE TABLE object_links (
 
 -- A click or a code that a provider's event carried: who sent the person behind these objects, whoever that turns out to
 -- be. One row per object of the event, since when it was carried first. Who names a person (`external_id`) means that
--- person alone; '' is whoever the object is linked to. `ref` is as the event has it and need not be one of ours.
+-- person alone; '' is whoever the object is linked to. `ref` is as the event has it and need not be one of ours; a
+-- promotion's is the provider's id of a promotion code, whose text is told by other events.
 CREATE TABLE touches (
     company_id   uuid NOT NULL,
     provider     text NOT NULL,
@@ -244,17 +245,30 @@ CREATE TABLE touches (
     carried_at   timestamptz NOT NULL,
     CONSTRAINT touches_pk PRIMARY KEY (company_id, provider, object_id, external_id, kind, ref),
     CONSTRAINT touches_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
-    CONSTRAINT touches_kind_ck CHECK (kind IN ('click', 'code'))
+    CONSTRAINT touches_kind_ck CHECK (kind IN ('click', 'code', 'promotion'))
 );
 CREATE INDEX touches_person_ix ON touches (company_id, external_id) WHERE external_id <> '';
+CREATE INDEX touches_promotion_ix ON touches (company_id, provider, ref) WHERE kind = 'promotion';
+
+-- What a customer types in for a provider's promotion code: known by the provider's word alone, and never changed.
+CREATE TABLE promotion_codes (
+    company_id  uuid NOT NULL,
+    provider    text NOT NULL,
+    object_id   text NOT NULL,
+    code        text NOT NULL,
+    CONSTRAINT promotion_codes_pk PRIMARY KEY (company_id, provider, object_id),
+    CONSTRAINT promotion_codes_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT promotion_codes_upper_ck CHECK (code = upper(code))
+);
 
 -- What was decided on a touch of a user who had signed up before it came and was referred by nobody. Once: the same
--- code on every renewal is no new question.
+-- code on every renewal is no new question, but that it was carried earlier than was known is one.
 CREATE TABLE touch_decisions (
     company_id  uuid NOT NULL,
     user_id     uuid NOT NULL,
     kind        text NOT NULL,
     ref         text NOT NULL,
+    carried_at  timestamptz NOT NULL,
     outcome     text NOT NULL,
     reason      text,
     trace       jsonb NOT NULL,
@@ -266,6 +280,8 @@ CREATE TABLE touch_decisions (
 );
 
 -- The touches of a person, who need not have signed up: each click and code once, since it was carried first.
+-- A promotion is the code it stands for, where that is a referral code; one whose code is not known yet is told by the
+-- identity to be held while it is relied on that nobody knows (touches.py).
 CREATE FUNCTION touches_of(company uuid, person text, stripe_customer text, whop_user text)
     RETURNS TABLE (kind text, ref text, carried_at timestamptz)
     LANGUAGE sql STABLE
@@ -283,15 +299,23 @@ BEGIN ATOMIC
         SELECT provider, other_id FROM object_links JOIN linked USING (provider, object_id)
         WHERE object_links.company_id = company
     )
-    SELECT told.kind, told.ref, min(told.carried_at)
+    SELECT CASE WHEN known.code IS NULL THEN told.kind ELSE 'code' END,
+        CASE WHEN told.kind <> 'promotion' THEN told.ref
+            ELSE coalesce(known.code, told.provider || ':' || told.ref) END,
+        min(told.carried_at)
     FROM (
-        SELECT touches.kind, touches.ref, touches.carried_at FROM touches
+        SELECT touches.provider, touches.kind, touches.ref, touches.carried_at FROM touches
         WHERE touches.company_id = company AND touches.external_id = person AND touches.external_id <> ''
         UNION ALL
-        SELECT touches.kind, touches.ref, touches.carried_at FROM touches JOIN related USING (provider, object_id)
+        SELECT provider, touches.kind, touches.ref, touches.carried_at
+        FROM touches JOIN related USING (provider, object_id)
         WHERE touches.company_id = company AND touches.external_id = ''
     ) AS told
-    GROUP BY told.kind, told.ref;
+    LEFT JOIN promotion_codes AS known ON told.kind = 'promotion' AND known.company_id = company
+        AND known.provider = told.provider AND known.object_id = told.ref
+    WHERE known.code IS NULL
+        OR EXISTS (SELECT 1 FROM codes WHERE codes.company_id = company AND codes.code = known.code)
+    GROUP BY 1, 2;
 END;
 
 -- A signup and a payment of one person may commit at the same moment without seeing each other. Everything that
@@ -301,6 +325,14 @@ CREATE FUNCTION lock_identities(company uuid, identities text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(company::text || identity, 0))
+    FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
+END $$;
+
+-- Held together with all others who share it: nobody has it to themselves by lock_identities in the meantime.
+CREATE FUNCTION share_identities(company uuid, identities text[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended(company::text || identity, 0))
     FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
 END $$;
 
@@ -365,8 +397,8 @@ GRANT SELECT ON referrals, signups, activations, payments, identity_links, objec
 GRANT INSERT ON signups TO :"app";
 GRANT INSERT, UPDATE ON activations TO :"app";
 GRANT INSERT, UPDATE ON referrals, payments, identity_links, object_links TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION stage_at, lock_identities TO :"webhook", :"app", :"admin", :"jobs";
-GRANT SELECT, INSERT ON touch_decisions TO :"webhook", :"admin", :"jobs";
-GRANT SELECT, INSERT, UPDATE ON touches TO :"webhook", :"admin", :"jobs";
-GRANT SELECT ON touches TO :"app";
+GRANT EXECUTE ON FUNCTION stage_at, lock_identities, share_identities TO :"webhook", :"app", :"admin", :"jobs";
+GRANT SELECT, INSERT, UPDATE ON touches, touch_decisions TO :"webhook", :"admin", :"jobs";
+GRANT SELECT ON touches, promotion_codes TO :"app";
+GRANT SELECT, INSERT ON promotion_codes TO :"webhook", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION touches_of TO :"webhook", :"app", :"admin", :"jobs";

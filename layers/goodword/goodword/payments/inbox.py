@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from goodword.core.fields import AnswerModel
 from goodword.payments.bodies import EventUnreadable
-from goodword.referral import late_attribution, recording, settlement, touches
+from goodword.referral import late_attribution, promotions, recording, settlement, touches
 from goodword.referral.facts import Fact
 
 Outcome = Literal["applied", "ignored", "parked", "failed"]
@@ -143,8 +143,10 @@ def receive(connection: Connection, delivery: Delivery, read: Callable[[], Seque
 
 def apply(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> Outcome:
     """Store facts and bring every referral they concern to what they say."""
+    promotions.hold(connection, company_id, provider, facts)
     concerned, parked = recording.record(connection, company_id, provider, facts)
     touches.record(connection, company_id, provider, facts)
+    concerned += promotions.learn(connection, company_id, provider, facts)
     unreferred = touches.ask_undecided(connection, company_id, concerned)
     settlement.settle(connection, company_id, concerned)
     if concerned:

@@ -17,12 +17,14 @@ from goodword.payments.amounts import net_of_tax
 from goodword.payments.bodies import EventMalformed, EventUnreadable, read_object
 from goodword.payments.reading import Object, Person, distinct, elements, identifier, inside, named, text
 from goodword.payments.stripe_charges import read_charge, read_payment_intent
+from goodword.payments.stripe_promotions import read_discount, read_promotion_code
 from goodword.payments.stripe_reading import (
     StripeEvent,
     created_at,
     customers,
     linked,
     one_sale,
+    promotions,
     read_amount,
     read_currency,
     read_time,
@@ -123,6 +125,7 @@ def _read_session(event: StripeEvent) -> tuple[Fact, ...]:
     at = created_at(event)
     told = (
         *linked(session, person, objects, at),
+        *promotions(session, person, objects, at),
         *one_sale(identifier(session.get("invoice")), identifier(session.get("payment_intent"))),
     )
     invoiced = session.get("invoice") is not None or inside(session, "invoice_creation").get("enabled") is True
@@ -159,7 +162,7 @@ def _read_invoice(event: StripeEvent) -> tuple[Fact, ...]:
         invoice,
     )
     created = created_at(event)
-    told = linked(invoice, person, objects, created)
+    told = (*linked(invoice, person, objects, created), *promotions(invoice, person, objects, created))
     if invoice.get("status") not in (None, "paid"):
         return told  # one of several payments on this invoice: the last one brings the whole amount
     gross, net = _invoice_amounts(invoice)
@@ -258,6 +261,10 @@ _READERS: Final[Mapping[str, Callable[[StripeEvent], tuple[Fact, ...]]]] = {
     "customer.subscription.paused": read_subscription,
     "customer.subscription.resumed": read_subscription,
     "customer.subscription.trial_will_end": read_subscription,
+    "customer.discount.created": read_discount,
+    "customer.discount.updated": read_discount,
+    "promotion_code.created": read_promotion_code,
+    "promotion_code.updated": read_promotion_code,
 }
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.reading import Object, Person, distinct, elements, identifier, inside, text
-from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked
+from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked, PromotionUsed
 
 _CURRENCY: Final = re.compile(r"[A-Za-z]{3}")
 _LARGEST_AMOUNT: Final = 2**63 - 1
@@ -92,12 +92,28 @@ def customers(source: Object) -> tuple[str | None, str | None]:
 
 
 def with_promotion_code(person: Person, source: Object) -> Person:
-    """The promotion code of a discount stands in for a referral code, where it is expanded: its id says nothing."""
+    """The promotion code of a discount stands in for a referral code, where it is expanded."""
     if person.code:
         return person
-    discounts = (inside(source, "discount"), *elements(source, "discounts"))
-    codes = (text(inside(discount, "promotion_code").get("code")) for discount in discounts)
+    codes = (text(inside(discount, "promotion_code").get("code")) for discount in _discounts(source))
     return person._replace(code=next((code for code in codes if code), None))
+
+
+def promotions(source: Object, person: Person, objects: tuple[str, ...], at: datetime) -> tuple[Fact, ...]:
+    """The promotion codes of its discounts by their ids, where no code is told: since when each is given, else `at`."""
+    if person.code or not objects:
+        return ()
+    used = ((identifier(discount.get("promotion_code")), discount) for discount in _discounts(source))
+    return tuple(
+        PromotionUsed(objects, person.external_id, promotion, read_time(discount, "start") or at)
+        for promotion, discount in used
+        if promotion
+    )
+
+
+def _discounts(source: Object) -> tuple[Object, ...]:
+    """Those that are shown: a bare id (`di_`) says nothing."""
+    return (inside(source, "discount"), *elements(source, "discounts"))
 
 
 def linked(source: Object, person: Person, objects: tuple[str, ...], at: datetime) -> tuple[Fact, ...]:

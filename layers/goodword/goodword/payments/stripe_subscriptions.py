@@ -11,6 +11,7 @@ from goodword.payments.stripe_reading import (
     created_at,
     customers,
     linked,
+    promotions,
     read_time,
     told_at,
     with_promotion_code,
@@ -37,7 +38,10 @@ def read_subscription(event: StripeEvent) -> tuple[Fact, ...]:
     person = with_promotion_code(
         named(inside(subscription, "metadata"), inside(subscription, "customer", "metadata")), subscription
     )
-    told = linked(subscription, person, objects, created_at(event)) if objects else ()
+    told: tuple[Fact, ...] = ()
+    if objects:
+        created = created_at(event)
+        told = (*linked(subscription, person, objects, created), *promotions(subscription, person, objects, created))
     deleted = event.type == "customer.subscription.deleted"
     status = "ended" if deleted else _STATUSES.get(text(subscription.get("status")) or "")
     if status is None:

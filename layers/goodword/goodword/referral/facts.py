@@ -103,6 +103,24 @@ class ObjectsLinked:
 
 
 @dataclass(frozen=True, slots=True)
+class PromotionUsed:
+    """A promotion code was used on these objects, told by the provider's id of it: a touch, once its text is known."""
+
+    objects: tuple[str, ...]
+    external_id: str | None
+    promotion: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionCodeTold:
+    """The text of a promotion code, by the provider's one id of it in `objects`; it never changes."""
+
+    objects: tuple[str]
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProfileSeen:
     """What a provider knows of a person: fills in what the app has not told, and never overwrites it.
 
@@ -116,7 +134,10 @@ class ProfileSeen:
     avatar_url: str | None
 
 
-Fact: TypeAlias = IdentityLinked | PaymentSucceeded | TakenBack | SubscriptionChanged | ObjectsLinked | ProfileSeen
+Fact: TypeAlias = (
+    IdentityLinked | PaymentSucceeded | TakenBack | SubscriptionChanged | ObjectsLinked | ProfileSeen
+    | PromotionUsed | PromotionCodeTold
+)  # fmt: skip
 
 NAMING = (IdentityLinked, PaymentSucceeded, SubscriptionChanged)
 OF_A_SALE = (PaymentSucceeded, TakenBack, ObjectsLinked)

@@ -6,7 +6,8 @@ write binds inside the signup's grace, an administrator's at any time. The signu
 the referral's trace tells who decided late, and in which words.
 
 A click or code that a provider's event carries (`touches`) binds inside the grace too, as of the time it was carried:
-whether the event or the signup comes first, the same windows are asked. It is decided on once.
+whether the event or the signup comes first, the same windows are asked. It is decided on once, as long as it is not
+found to have been carried earlier.
 """
 
 from collections.abc import Mapping, Sequence
@@ -148,8 +149,8 @@ def _follow(connection: Connection, company_id: UUID, external_id: str) -> None:
     reasons = {(touch.kind, touch.ref): verdict.reason for (touch, _), verdict in zip(found, verdicts, strict=True)}
     won = next(((touch.kind, touch.ref) for touch, candidate in found if candidate is winner), None)
     decisions = [
-        {"kind": kind, "ref": ref, "reason": reasons.get((kind, ref)), "wins": (kind, ref) == won}
-        for kind, ref in ((touch.kind, touch.ref) for touch in touched)
+        {"kind": kind, "ref": ref, "carried_at": at, "reason": reasons.get((kind, ref)), "wins": (kind, ref) == won}
+        for kind, ref, at in ((touch.kind, touch.ref, touch.carried_at) for touch in touched)
     ]
     touches.decide(connection, company_id, person.id, decisions, trace, terms.at)
     if winner is not None and winner.referrer is not None and winner.code_id is not None:
