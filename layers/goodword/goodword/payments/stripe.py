@@ -259,6 +259,8 @@ _READERS: Final[Mapping[str, Callable[[StripeEvent], tuple[Fact, ...]]]] = {
     "customer.subscription.resumed": read_subscription,
     "customer.subscription.trial_will_end": read_subscription,
 }
+HANDLED: Final = tuple(_READERS)
+"""The types of events that say anything here."""
 
 
 def _payment(
