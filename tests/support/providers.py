@@ -1,4 +1,4 @@
-"""Stripe's and Whop's APIs on this machine: lists in pages, as their documentation says, and the ways in which they fail."""
+"""Stripe's and Whop's APIs on this machine: lists in pages, as their documentation says, and ways to fail."""
 
 import json
 import threading

@@ -18,7 +18,7 @@ CONNECT_SECONDS: Final = 3
 READ_SECONDS: Final = 15
 ALL_SECONDS: Final = 45
 """How long one question may take with all its repetitions."""
-PAUSES_SECONDS: Final = (0.5, 2.0, 5.0)
+PAUSES_SECONDS: Final = (0.5, 1.0, 2.0)
 LARGEST_ANSWER: Final = 32 * 1024 * 1024
 TOO_MANY: Final = 429
 

@@ -161,9 +161,10 @@ def change(
     if endpoint_id is None:
         raise _not_found()
     wanted = {"company_id": company_id, "id": endpoint_id, **new.model_dump()}
-    for name, statement in (("secrets", _CHANGE_SECRETS), ("api_key", _CHANGE_API_KEY)):
-        if name in new.model_fields_set:
-            connection.execute(statement, wanted)
+    if "secrets" in new.model_fields_set:
+        connection.execute(_CHANGE_SECRETS, wanted)
+    if "api_key" in new.model_fields_set:
+        connection.execute(_CHANGE_API_KEY, wanted)
     asked = {"company_id": company_id, "id": endpoint_id, "after": None, "limit": 1}
     row = connection.cursor(row_factory=dict_row).execute(_LIST, asked).fetchone()
     if row is None:
