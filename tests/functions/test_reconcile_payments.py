@@ -32,7 +32,8 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 @pytest.fixture(autouse=True)
 def _only_our_keys(superuser: psycopg.Connection) -> Iterator[None]:
-    """The job asks for all companies; nobody else's key is left."""
+    """The job asks for all companies: nobody else's key is left, and none of ours for anybody else."""
+    superuser.execute("UPDATE provider_endpoints SET api_key = NULL")
     yield
     superuser.execute("UPDATE provider_endpoints SET api_key = NULL")
     superuser.execute("DELETE FROM job_leases WHERE job = %s", (reconciliation.JOB,))
