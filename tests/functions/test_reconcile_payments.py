@@ -23,7 +23,6 @@ from tests.support.companies import Company, invoice_paid, whop_payment
 from tests.support.jobs import Remaining, run_job
 from tests.support.providers import Account, Providers, Said
 from tests.support.vault import Vault
-from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY = timedelta(days=1)
@@ -531,7 +530,6 @@ def test_who_has_waited_longest_is_asked_first(
     referred: Company, other: Company, providers: Providers, superuser: psycopg.Connection
 ) -> None:
     accounts = [providers.open(), providers.open()]
-    accounts[0].instead.append(Said(401))
     for each, account in zip((referred, other), accounts, strict=True):
         give(each, account.key)
     reconcile(referred)
@@ -549,4 +547,3 @@ def test_who_has_waited_longest_is_asked_first(
             assert len(accounts[1 - first].asked) == before
             accounts[first].go_on()
             running.result()
-    wait_until(lambda: until(referred), "both are reconciled")

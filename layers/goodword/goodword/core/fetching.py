@@ -21,6 +21,7 @@ ALL_SECONDS: Final = 45
 PAUSES_SECONDS: Final = (0.5, 1.0, 2.0)
 LARGEST_ANSWER: Final = 32 * 1024 * 1024
 TOO_MANY: Final = 429
+HEADERS: Final = {"accept": "application/json", "user-agent": "goodword"}
 
 
 class NotAnswered(Exception):
@@ -41,7 +42,7 @@ def fetch_json(url: str, key: str, headers: Mapping[str, str]) -> object:
     pauses = iter(PAUSES_SECONDS)
     while True:
         try:
-            return _ask(url, {**headers, "authorization": f"Bearer {key}", "accept": "application/json"}, end)
+            return _ask(url, {**HEADERS, **headers, "authorization": f"Bearer {key}"}, end)
         except NotAnswered as fault:
             pause = next(pauses, None)
             if pause is None or fault.again_after is None:
