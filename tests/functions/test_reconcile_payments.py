@@ -392,7 +392,7 @@ def test_whop_is_not_asked_about_a_company_it_does_not_know(referred: Company, p
     "said",
     [
         Said(401), Said(403), Said(404), Said(500), Said(200, b"{"), Said(200, b"[]"), Said(200, b"{}"),
-        Said(302, headers=(("location", "/stripe/v1/events"),)),
+        Said(200, b'{"data": []}'), Said(302, headers=(("location", "/stripe/v1/events"),)),
     ],
     ids=lambda said: f"{said.status} {said.body.decode()}",
 )  # fmt: skip
@@ -462,6 +462,32 @@ def test_without_enough_time_nobody_is_asked(
     give(referred, stripe.key)
     result = jobs.run_steps(reconciliation.JOB, Remaining(60_000), reconciliation.steps())
     assert (result["complete"], stripe.asked, until(referred)) == (False, [], None)
+
+
+@pytest.mark.usefixtures("as_jobs")
+def test_a_run_whose_time_is_up_ends_after_its_page_and_the_next_goes_on(
+    referred: Company, monkeypatch: pytest.MonkeyPatch, providers: Providers
+) -> None:
+    class Dwindling(Remaining):
+        def get_remaining_time_in_millis(self) -> int:
+            return 900_000 if len(stripe.asked) < 2 else 60_000
+
+    monkeypatch.setenv("STRIPE_API_URL", providers.variables["STRIPE_API_URL"])
+    stripe = providers.open([paid(number, NOW - number * DAY / 24) for number in range(5)])
+    stripe.largest_page = 2
+    give(referred, stripe.key)
+    result = jobs.run_steps(reconciliation.JOB, Dwindling(), reconciliation.steps())
+    assert (counts(result), result["complete"], until(referred)) == ({"events": 4}, False, None)
+    assert counts(reconcile(referred)) == {"events": 1, "duplicates": 4, "reconciled": 1}
+
+
+@pytest.mark.parametrize(
+    "said", [b'{"data": []}', b'{"data": [], "page_info": {"has_next_page": true, "end_cursor": null}}']
+)
+def test_a_list_without_an_end_is_not_taken_for_whole(referred: Company, whop: Account, said: bytes) -> None:
+    whop.instead.append(Said(200, said))
+    assert counts(reconcile(referred)) == {"unanswered": 1}
+    assert until(referred, "whop") is None
 
 
 def test_a_run_that_is_killed_between_two_pages_is_made_up_for_by_the_next(

@@ -26,7 +26,7 @@ def pages(ask: Callable[[str], Object], endpoint_id: UUID, since: datetime) -> I
             page = ask(f"/v1/events?{urlencode(asked + after)}")
             events = list(elements(page, "data"))
             yield [stripe_webhooks.incoming(json.dumps(event).encode(), {}, endpoint_id, 0) for event in events]
-            if page.get("has_more") is not True:
+            if page.get("has_more") is False:
                 break
             last = identifier(events[-1].get("id")) if events else None
             if last is None:

@@ -60,7 +60,7 @@ def pages(
             told = [_incoming(kind, each, endpoint_id) for each in changed if _means_something(kind, each)]
             yield [each for each in told if each.provider_company in {None, company}]
             info = inside(page, "page_info")
-            if info.get("has_next_page") is not True:
+            if info.get("has_next_page") is False:
                 break
             cursor = info.get("end_cursor")
             if not isinstance(cursor, str) or cursor == asked.get("after"):
