@@ -2,7 +2,8 @@
 
 Environment: PORT (3000; 0 takes any free one), DATABASE_URL (a superuser's, or one that may create roles; by default an
 embedded PostgreSQL), GOODWORD_HOME (`.goodword/`: where its data lives), ONCE=1 (end after the story, and tell by the
-exit code whether every step was right) and GOODWORD_WORKERS (processes a function may have).
+exit code whether every step was right), GOODWORD_WORKERS (processes a function may have) and where providers are asked:
+STRIPE_API_URL, WHOP_API_URL, WHOP_SANDBOX_API_URL.
 """
 
 import asyncio
@@ -33,6 +34,11 @@ ROLE_PREFIX = "goodword"
 PARENT_POLL_SECONDS = 0.5
 DEMO_COMPANY = "Demo"
 DEMO_DESTINATION = "https://app.example.com/welcome"
+API_URLS = {
+    "StripeApiUrl": "STRIPE_API_URL",
+    "WhopApiUrl": "WHOP_API_URL",
+    "WhopSandboxApiUrl": "WHOP_SANDBOX_API_URL",
+}
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -70,6 +76,7 @@ def main() -> int:
                 "LogLevel": os.environ.get("LOG_LEVEL") or ("WARN" if story else "INFO"),
                 "DatabasePreparedStatements": os.environ.get("DATABASE_PREPARED_STATEMENTS") or "true",
             }
+            given |= {name: url for name, variable in API_URLS.items() if (url := os.environ.get(variable))}
             prepared = prepare(home, stack)
             prepared = replace(prepared, parameters={**prepared.parameters, **given})
             runner = Runner(listener, load(ROOT / "template.yaml"), prepared, parent)

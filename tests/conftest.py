@@ -8,7 +8,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psycopg
@@ -19,6 +19,7 @@ from local import setup
 from local.postgres import Cluster, installations
 from local.setup import Prepared
 from tests.support.companies import Company
+from tests.support.providers import Providers
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
@@ -84,18 +85,31 @@ def as_role(prepared: Prepared) -> Iterator[Callable[[str], psycopg.Connection]]
 
 
 @pytest.fixture(scope="session")
-def server(cluster: Cluster, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def providers() -> Iterator[Providers]:
+    """Stripe's and Whop's APIs, as the served bundle asks them."""
+    with Providers() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server(
+    cluster: Cluster, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory, providers: Providers
+) -> Iterator[str]:
     """The bundle, served as `make serve` serves it; the base URL."""
-    with serve(cluster.superuser_url(prepared.parameters["DatabaseName"]), tmp_path_factory.mktemp("served")) as url:
+    database_url = cluster.superuser_url(prepared.parameters["DatabaseName"])
+    with serve(database_url, tmp_path_factory.mktemp("served"), variables=providers.variables) as url:
         yield url
 
 
 class serve:  # noqa: N801 - used as a function in `with`
     """`make serve` on a database, for as long as the block lasts; gives the base URL."""
 
-    def __init__(self, database_url: str, home: Path, *, prepares: bool = True) -> None:
+    def __init__(
+        self, database_url: str, home: Path, *, prepares: bool = True, variables: Mapping[str, str] | None = None
+    ) -> None:
         self._environment = {
             **os.environ,
+            **(variables or {}),
             "PYTHONPATH": str(ROOT / "layers/goodword"),
             "DATABASE_URL": database_url,
             "GOODWORD_HOME": str(home),

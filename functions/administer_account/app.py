@@ -6,7 +6,14 @@ from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
 from goodword.payments import endpoints, replays
-from goodword.payments.endpoints import Endpoint, EndpointList, EndpointQuery, ListedEndpoint, NewEndpoint, NewSecrets
+from goodword.payments.endpoints import (
+    Endpoint,
+    EndpointChange,
+    EndpointList,
+    EndpointQuery,
+    ListedEndpoint,
+    NewEndpoint,
+)
 from goodword.payments.replays import InboxEvent, InboxList, InboxQuery
 
 app = App()
@@ -44,11 +51,11 @@ def list_endpoints(request: Request) -> Response:
     return answer(200, database.once(lambda c: endpoints.listed(c, request.company_id, query, request.base_url)))
 
 
-@app.route("PATCH /v1/provider-endpoints/{id}", scope=Scope.ADMIN, body=NewSecrets, answers={200: ListedEndpoint})
-def change_secrets(request: Request, new: NewSecrets) -> Response:
-    """Let other secrets sign from now on."""
+@app.route("PATCH /v1/provider-endpoints/{id}", scope=Scope.ADMIN, body=EndpointChange, answers={200: ListedEndpoint})
+def change_endpoint(request: Request, new: EndpointChange) -> Response:
+    """Let other secrets sign, or another key ask the provider, from now on."""
     of = ids.parse("whe", request.path_parameters["id"])
-    return answer(200, database.once(lambda c: endpoints.change(c, request.company_id, of, new, request.base_url)))
+    return answer(200, database.transact(lambda c: endpoints.change(c, request.company_id, of, new, request.base_url)))
 
 
 @app.route("DELETE /v1/provider-endpoints/{id}", scope=Scope.ADMIN, answers={204: None})

@@ -71,6 +71,18 @@ SDK = {"boto3", "botocore"}
 USES_AWS = LAYER / "core/secrets_manager.py"
 
 
+def test_only_who_asks_providers_imports_an_http_client() -> None:
+    """It is slow to import. A handler loads whatever its modules name, and the modules that these name."""
+    by_name = {".".join(path.relative_to(LAYER.parent).with_suffix("").parts): path for path in MODULES}
+
+    def asks(path: Path, seen: set[Path]) -> bool:
+        names = imports_of(path)
+        nearest = {by_name[name] for name in names & by_name.keys()} - seen
+        return "http.client" in names or any(asks(each, seen | nearest) for each in nearest)
+
+    assert {path.parent.name for path in HANDLERS if asks(path, set())} == {"reconcile_payments"}
+
+
 def test_no_hot_path_imports_boto3() -> None:
     importing = [path for path in [*MODULES, *HANDLERS] if {name.split(".")[0] for name in imports_of(path)} & SDK]
     assert importing == [USES_AWS]

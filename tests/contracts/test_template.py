@@ -35,11 +35,15 @@ ROLES = {
     "AdvanceReferralsFunction": "jobs",
     "ReleaseAwardsFunction": "jobs",
     "ReplayWebhooksFunction": "jobs",
+    "ReconcilePaymentsFunction": "jobs",
     "EnforceRetentionFunction": "jobs",
 }
 
+# What only a function that asks providers is told.
+ASKING = {"stripe_api_url", "whop_api_url", "whop_sandbox_api_url"}
+READS_SECRETS = {"ReceiveStripeWebhookFunction", "ReceiveWhopWebhookFunction", "ReconcilePaymentsFunction"}
 # Where the operator says nothing else, of this account's secrets only those that are named for it.
-MAY_READ_SIGNING_SECRETS = {
+MAY_READ_SECRETS = {
     "Effect": "Allow",
     "Action": "secretsmanager:GetSecretValue",
     "Resource": {
@@ -157,7 +161,7 @@ def test_a_function_may_connect_as_its_role_and_do_nothing_else(logical_id: str)
         }
         for user in [role]
         if user
-    ] + [MAY_READ_SIGNING_SECRETS] * (role == "webhook")
+    ] + [MAY_READ_SECRETS] * (logical_id in READS_SECRETS)
 
 
 @each_function
@@ -167,7 +171,8 @@ def test_the_environment_is_what_the_settings_read(logical_id: str) -> None:
     if ROLES[logical_id] is None:
         assert environment.keys() == {"LOG_LEVEL"}
     else:
-        assert {name.lower() for name in environment} == Settings.model_fields.keys()
+        asking = set() if logical_id == "ReconcilePaymentsFunction" else ASKING
+        assert {name.lower() for name in environment} == Settings.model_fields.keys() - asking
 
 
 @pytest.mark.parametrize("level", TEMPLATE.parameters["LogLevel"]["AllowedValues"])

@@ -21,7 +21,7 @@ TABLES = {
         "S": (
             "activations allocations clicks codes companies entries entry_notes features lots plan_limits"
             " plan_prices plans privacy_keys"
-            " program_versions provider_endpoints quota_grants signups usage_counters usages users wallets"
+            " program_versions quota_grants signups usage_counters usages users wallets"
         ),
         "I": "activity outbox_events",
         "SI": "promotion_codes",
@@ -47,7 +47,7 @@ TABLES = {
             "activations allocations api_keys clicks companies entries entry_notes inbox_events lots"
             " privacy_keys quota_grants"
             " redemptions signups usage_counters usages wallets job_runs job_setbacks"
-            " chain_heads integrity_checks sealing seals"
+            " chain_heads integrity_checks reconciliations sealing seals"
         ),
         "I": "activity outbox_events provider_endpoints",
         "SI": "program_versions promotion_codes",
@@ -67,8 +67,8 @@ TABLES = {
         "I": "activity outbox_events",
         "SI": "job_runs promotion_codes",
         "SIU": (
-            "audits awards identity_links inbox_events integrity_checks object_links payments referrals subscriptions"
-            " takebacks touch_decisions touches"
+            "audits awards identity_links inbox_events integrity_checks object_links payments reconciliations referrals"
+            " subscriptions takebacks touch_decisions touches"
         ),
         "SIUD": "job_leases job_setbacks",
     },
@@ -88,6 +88,7 @@ TABLES = {
 COLUMNS = {
     "click": {("users", "SELECT", "company_id external_id id username")},
     "webhook": {
+        ("provider_endpoints", "SELECT", "company_id disabled_at id provider scope secrets"),
         ("users", "UPDATE", "avatar_url email username whop_user_id"),
         ("codes", "UPDATE", "updated_at uses"),
     },
@@ -95,10 +96,14 @@ COLUMNS = {
     "admin": {
         ("inbox_events", "UPDATE", "attempts error handled_at next_attempt_at note outcome"),
         ("companies", "UPDATE", "test_now test_now_used time_zone"),
-        ("provider_endpoints", "SELECT", "company_id created_at disabled_at id provider scope"),
-        ("provider_endpoints", "UPDATE", "disabled_at secrets"),
+        ("provider_endpoints", "SELECT", "company_id created_at disabled_at id provider reconciles scope"),
+        ("provider_endpoints", "UPDATE", "api_key disabled_at secrets"),
     },
-    "jobs": {("codes", "UPDATE", "updated_at uses")},
+    "jobs": {
+        ("provider_endpoints", "SELECT", "api_key company_id id provider reconciles scope"),
+        ("users", "UPDATE", "avatar_url email username whop_user_id"),
+        ("codes", "UPDATE", "updated_at uses"),
+    },
     "ledger": {
         ("idempotent_answers", "UPDATE", "body status"),
         ("quota_grants", "UPDATE", "ended_at"),
@@ -232,6 +237,14 @@ def test_signing_secrets_are_read_by_the_webhook_role_alone(tenant: Tenant, role
         tenant.connection(role).execute(select, {"company_id": tenant.id})
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         tenant.connection(role).execute("SELECT provider_endpoints FROM provider_endpoints")
+
+
+@pytest.mark.parametrize("role", ["click", "webhook", "app", "admin"])
+def test_api_keys_are_read_by_the_jobs_role_alone(tenant: Tenant, role: str) -> None:
+    select = "SELECT api_key FROM provider_endpoints WHERE company_id = %(company_id)s AND provider = 'stripe'"
+    assert tenant.connection("jobs").execute(select, {"company_id": tenant.id}).fetchall() == [(None,)]
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        tenant.connection(role).execute(select, {"company_id": tenant.id})
 
 
 @pytest.mark.parametrize("column", ["email", "avatar_url", "stripe_customer_id", "whop_user_id", "created_at"])

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from goodword.core import secrets_manager
 from goodword.core.errors import Unavailable
-from goodword.payments.endpoints import NewSecrets
+from goodword.payments.endpoints import EndpointChange
 from tests.support.vault import REGION, Vault
 
 
@@ -152,7 +152,7 @@ def test_an_unknown_secret_is_no_answer() -> None:
 def test_what_only_looks_like_a_reference_is_neither_stored_nor_used(arn: str) -> None:
     """An ARN is no secret: whoever guesses it could sign with it."""
     with pytest.raises(ValueError, match="secrets"):
-        NewSecrets(secrets=[arn.ljust(8, "x")])
+        EndpointChange(secrets=[arn.ljust(8, "x")])
     with pytest.raises(Unavailable):
         secrets_manager.resolved([arn])
 
@@ -160,4 +160,4 @@ def test_what_only_looks_like_a_reference_is_neither_stored_nor_used(arn: str) -
 @pytest.mark.parametrize("partition", ["aws", "aws-us-gov", "aws-cn"])
 def test_every_partition_of_aws_has_secrets(partition: str) -> None:
     arn = f"arn:{partition}:secretsmanager:eu-central-1:123456789012:secret:goodword/stripe-AbCdEf"
-    assert NewSecrets(secrets=[arn]).secrets == [arn]
+    assert EndpointChange(secrets=[arn]).secrets == [arn]

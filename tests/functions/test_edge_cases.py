@@ -21,6 +21,8 @@ from local.postgres import Cluster
 from tests.support import books, rows
 from tests.support.answers import problem, time_of
 from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support.jobs import run_job
+from tests.support.providers import Providers
 from tests.support.waiting import wait_until_blocked
 
 NOON = datetime(2031, 1, 15, 12, tzinfo=UTC)
@@ -786,16 +788,25 @@ def test_40_a_membership_without_a_payment_is_only_a_membership(
     assert standing(referred) == QUALIFIED
 
 
-def test_41_what_an_endpoint_missed_counts_under_its_own_date_when_it_is_sent_after_all(referred: Company) -> None:
-    """No job asks the providers for what they could not deliver: somebody has it sent again, however late.
+@pytest.mark.parametrize("by", ["sent again", "asked for"])
+def test_41_what_an_endpoint_missed_counts_under_its_own_date_when_it_is_told_after_all(
+    referred: Company, providers: Providers, by: str
+) -> None:
+    """The provider is asked what it could not deliver, or somebody has it sent again, however late.
 
     What comes so arrives in any order, long after the referral would have lapsed, and leads to what it would have led
     to in its time.
     """
     referred.set_clock(NOON + 120 * DAY)
     returned = stripe("refund.created", refund(950, created=int((NOON + 3 * DAY).timestamp())), NOON + 3 * DAY)
-    assert told(referred, returned, invoice(2, at=NOON + 32 * DAY)) == ["parked", "applied"]
-    assert told(referred, link(), invoice(1, at=NOON + DAY)) == ["applied"] * 2
+    missed = [returned, invoice(2, at=NOON + 32 * DAY), link(), invoice(1, at=NOON + DAY)]
+    if by == "sent again":
+        assert told(referred, *missed) == ["parked", "applied", "applied", "applied"]
+    else:
+        endpoint = f"/v1/provider-endpoints/{referred.line['stripe_endpoint'].rpartition('/')[2]}"
+        referred.ok("PATCH", endpoint, {"api_key": providers.open(missed).key})
+        assert run_job(referred.url, "ReconcilePaymentsFunction")["events"] == len(missed)
+        referred.ok("PATCH", endpoint, {"api_key": None})
     found = referral(referred)
     assert (found["stage"], time_of(found["qualified_at"])) == ("qualified", NOON + DAY)
     assert found["revenue"] == [{"currency": "usd", "amount": 2850}]

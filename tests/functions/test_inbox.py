@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from local.client import Client
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company, invoice_paid, whop_payment
 
 
 def run(company: Company, job: str) -> Any:  # noqa: ANN401 - the function's JSON
@@ -76,6 +76,19 @@ def test_the_job_tries_again_when_it_is_due_and_later_each_time(spoilt: Company,
     (event,) = spoilt.ok("GET", "/v1/inbox")["data"]
     assert (event["outcome"], event["attempts"], event["next_attempt_at"]) == ("applied", 3, None)
     assert spoilt.balance("ada") == 30
+
+
+def test_the_job_fills_in_what_whop_knows_of_a_person(company: Company, superuser: psycopg.Connection) -> None:
+    company.sign_up("ben")
+    event = whop_payment("msg_1", "pay_1", user="ben", buyer={"id": "user_1", "username": "benny"})
+    broken = json.loads(json.dumps(event))
+    broken["data"]["total"] = "a lot"
+    assert company.deliver_whop(broken).json["outcome"] == "failed"
+    superuser.execute("UPDATE inbox_events SET body = %s WHERE company_id = %s", (json.dumps(event), company.id))
+    make_due(superuser, company)
+    run(company, "ReplayWebhooks")
+    assert [each["outcome"] for each in company.ok("GET", "/v1/inbox")["data"]] == ["applied"]
+    assert company.ok("GET", "/v1/users/ben")["username"] == "benny"
 
 
 def test_an_event_is_given_up_once_and_a_handled_one_never(spoilt: Company) -> None:

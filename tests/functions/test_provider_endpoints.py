@@ -43,7 +43,7 @@ def listed(company: Company, query: str = "") -> list[dict[str, Any]]:
 def test_endpoints_are_listed_newest_first_and_without_their_secrets(company: Company) -> None:
     made = [make(company, SECRET), make(company, SECRET, ARN, provider="whop")]
     newest, older, *its_first = listed(company)
-    assert newest.keys() == {"id", "url", "provider", "scope", "created_at"}
+    assert newest.keys() == {"id", "url", "provider", "scope", "reconciles", "reconciled_until", "created_at"}
     assert [(each["id"], each["url"]) for each in (newest, older)] == [(m["id"], m["url"]) for m in reversed(made)]
     assert (newest["provider"], newest["scope"], older["provider"]) == ("whop", "company", "stripe")
     assert newest["created_at"] >= older["created_at"]
@@ -95,6 +95,53 @@ def test_an_endpoint_that_is_off_takes_nothing_in_and_keeps_what_came(
         superuser, "SELECT secrets FROM provider_endpoints WHERE id = %(id)s", id=ids.parse("whe", endpoint["id"])
     )
     assert kept["secrets"] == []
+
+
+def change(company: Company, endpoint: dict[str, Any], **body: object) -> dict[str, Any]:
+    return company.ok("PATCH", f"/v1/provider-endpoints/{endpoint['id']}", body)
+
+
+def test_a_key_is_given_replaced_and_taken_away_and_never_shown(
+    company: Company, superuser: psycopg.Connection
+) -> None:
+    def kept(endpoint: dict[str, Any]) -> tuple[object, object]:
+        found = "SELECT secrets, api_key FROM provider_endpoints WHERE id = %(id)s"
+        row = rows.find_one(superuser, found, id=ids.parse("whe", endpoint["id"]))
+        return row["secrets"], row["api_key"]
+
+    first = make(company, SECRET)
+    assert (listed(company)[0]["reconciles"], listed(company)[0]["reconciled_until"]) == (False, None)
+    body = {"provider": "stripe", "secrets": [SECRET], "api_key": "rk_live_1"}
+    second = company.ok("POST", "/v1/provider-endpoints", body)
+    assert second.keys() == {"id", "url"}
+    assert [each["reconciles"] for each in listed(company)[:2]] == [True, False]
+    changed = change(company, first, api_key=ARN)
+    assert (changed["reconciles"], kept(first)) == (True, ([SECRET], ARN))
+    assert changed == listed(company)[1]
+    change(company, second, secrets=[OTHER_SECRET])
+    assert kept(second) == ([OTHER_SECRET], "rk_live_1")
+    change(company, second, secrets=[SECRET], api_key="rk_live_2")
+    assert kept(second) == ([SECRET], "rk_live_2")
+    assert change(company, second, api_key=None)["reconciles"] is False
+    assert kept(second) == ([SECRET], None)
+    assert b"rk_live" not in company.api.send("GET", "/v1/provider-endpoints").raw
+    company.api.send("DELETE", f"/v1/provider-endpoints/{first['id']}")
+    assert kept(first) == ([], None)
+
+
+@pytest.mark.parametrize("key", ["", "short", "two words of text", "arn:aws:iam::123456789012:role/x", ["rk_live_1"]])
+def test_a_key_that_cannot_be_is_refused(shared: Company, key: object) -> None:
+    endpoint = shared.line["stripe_endpoint"].rpartition("/")[2]
+    for method, path, body in [
+        ("PATCH", f"/v1/provider-endpoints/{endpoint}", {}),
+        ("POST", "/v1/provider-endpoints", {"provider": "stripe", "secrets": [SECRET]}),
+    ]:
+        assert fields(shared.api.send(method, path, {**body, "api_key": key})) == {"api_key"}
+
+
+def test_a_change_of_nothing_is_refused(shared: Company) -> None:
+    endpoint = shared.line["stripe_endpoint"].rpartition("/")[2]
+    problem(shared.api.send("PATCH", f"/v1/provider-endpoints/{endpoint}", {}), 422, "invalid_request")
 
 
 @pytest.mark.parametrize("endpoint_id", ["nonsense", "whe_" + "0" * 32, "cmp_" + "0" * 32])

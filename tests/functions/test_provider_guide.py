@@ -20,7 +20,7 @@ from tests.support.companies import Company, invoice_paid, whop_payment
 GUIDE = Path(__file__).resolve().parents[2] / "docs/providers.md"
 FENCE = re.compile(r"^( *)```(json|text) ([\w-]+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 TRIED = {
-    "endpoint", "endpoint-answer", "secrets", "stripe-subscription", "stripe-payment", "stripe-intent",
+    "endpoint", "endpoint-answer", "secrets", "key", "stripe-subscription", "stripe-payment", "stripe-intent",
     "stripe-customer", "whop-checkout", "plan-prices", "receipt", "inbox-event",
 }  # fmt: skip
 numbers = itertools.count()
@@ -109,6 +109,9 @@ def test_an_endpoint_is_made_and_given_its_secrets_as_shown(company: Company) ->
             assert alike(snippet("endpoint-answer"), {**made, "url": made["url"].replace("http:", "https:")})
         for secrets in snippets("secrets"):
             assert company.ok("PATCH", f"/v1/provider-endpoints/{made['id']}", secrets)["id"] == made["id"]
+        for key in snippets("key"):
+            changed = company.ok("PATCH", f"/v1/provider-endpoints/{made['id']}", key)
+            assert changed["reconciles"] is (key["api_key"] is not None)
 
 
 @pytest.mark.parametrize("signs_up_first", [False, True])

@@ -141,6 +141,9 @@ TABLE: dict[str, Row] = {
     "check_access__entitlements": Row(200, {"has_more": False}),
     "advance_referrals__quarterly": Row(None, {"job": "advance_referrals", "complete": True, "skipped": None}),
     "replay_webhooks__often": Row(None, {"job": "replay_webhooks", "set_aside": [], "complete": True, "skipped": None}),
+    "reconcile_payments__quarter_daily": Row(
+        None, {"job": "reconcile_payments", "set_aside": [], "complete": True, "skipped": None}
+    ),
     "enforce_retention__nightly": Row(
         None, {"job": "enforce_retention", "set_aside": [], "complete": True, "skipped": None}
     ),

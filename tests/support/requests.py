@@ -159,12 +159,12 @@ REQUESTS: dict[str, Good] = {
     "PUT /v1/test-clock": Good("/v1/test-clock", {"now": "2027-01-15T12:00:00Z"}),
     "POST /v1/provider-endpoints": Good(
         "/v1/provider-endpoints",
-        {"provider": "stripe", "secrets": ["whsec_0123456789"], "scope": "company"},
+        {"provider": "stripe", "secrets": ["whsec_0123456789"], "api_key": "rk_test_0123456789", "scope": "company"},
         idempotent=True,
     ),
     "GET /v1/provider-endpoints": Good("/v1/provider-endpoints", query={"limit": "20"}),
     "PATCH /v1/provider-endpoints/{id}": Good(
-        "/v1/provider-endpoints/{spare_endpoint_id}", {"secrets": ["whsec_9876543210"]}
+        "/v1/provider-endpoints/{spare_endpoint_id}", {"secrets": ["whsec_9876543210"], "api_key": "rk_test_9876543210"}
     ),
     "DELETE /v1/provider-endpoints/{id}": Good("/v1/provider-endpoints/{spare_endpoint_id}"),
     "GET /v1/inbox": Good("/v1/inbox", query={"status": "failed", "provider": "stripe", "limit": "20"}),

@@ -4,10 +4,12 @@ A job is a function that does one batch in one transaction and tells what became
 is nothing left or the time is nearly up, commits each batch, sets aside what cannot be done, and writes one row about
 the run. A run that is killed, late, doubled or concurrent changes nothing: what a batch has committed is done, and the
 next run finds what is left.
+
+A job that waits for others on the network must not do so inside a transaction: it goes in steps, which make their own.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -22,8 +24,11 @@ from goodword.core.observability import logger
 MARGIN_SECONDS = 15
 """How long before the function's end no further batch is begun."""
 
+STEP_MARGIN_SECONDS = 75
+"""The same for steps, which may wait for somebody else."""
+
 LEASE_SECONDS = 90
-"""How long a run keeps others out after its latest batch; longer than any one batch may take."""
+"""How long a run keeps others out after its latest batch; longer than any one batch, or step, may take."""
 
 
 class Context(Protocol):
@@ -107,6 +112,20 @@ _SET_ASIDE = """
 
 def run(job: str, context: Context, batch: Callable[[Connection], Batch]) -> dict[str, object]:
     """Run a job to its end or to its deadline; the function's result. Raises Unavailable when the database is away."""
+    return _run(job, context, MARGIN_SECONDS, lambda lease: database.transact(lambda c: _one(c, job, batch, lease)))
+
+
+def run_steps(job: str, context: Context, steps: Iterator[Batch]) -> dict[str, object]:
+    """The same for a job that goes in steps."""
+
+    def step(lease: Mapping[str, object]) -> Batch:
+        database.once(lambda c: c.execute(_TAKE_LEASE, lease))
+        return next(steps, Batch(counts={}, more=False))
+
+    return _run(job, context, STEP_MARGIN_SECONDS, step)
+
+
+def _run(job: str, context: Context, margin: int, once: Callable[[Mapping[str, object]], Batch]) -> dict[str, object]:
     run_id, started_at = ids.new_id(), clock.real_now()
     summary = Summary(job)
     lease = {"job": job, "holder": run_id, "length": timedelta(seconds=LEASE_SECONDS)}
@@ -114,7 +133,7 @@ def run(job: str, context: Context, batch: Callable[[Connection], Batch]) -> dic
         summary.skipped = "another run holds the lease"
         return summary.as_answer()
     try:
-        _work(summary, context, batch, lease)
+        _work(summary, context, margin, lambda: once(lease))
     finally:
         database.once(lambda c: c.execute(_GIVE_LEASE_BACK, lease))
     database.once(lambda c: _record(c, run_id, started_at, summary))
@@ -122,16 +141,14 @@ def run(job: str, context: Context, batch: Callable[[Connection], Batch]) -> dic
     return summary.as_answer()
 
 
-def _work(
-    summary: Summary, context: Context, batch: Callable[[Connection], Batch], lease: Mapping[str, object]
-) -> None:
+def _work(summary: Summary, context: Context, margin: int, once: Callable[[], Batch]) -> None:
     more = True
     while more:
-        if context.get_remaining_time_in_millis() < MARGIN_SECONDS * 1000:
+        if context.get_remaining_time_in_millis() < margin * 1000:
             summary.complete = False
             return
         began = time.perf_counter()
-        done = database.transact(lambda c: _one(c, summary.job, batch, lease))
+        done = once()
         summary.add(done)
         more = done.more
         logger.info(

@@ -159,18 +159,18 @@ def _secrets_in(text: str) -> list[str]:
         raise ValueError("no list of secrets")
     for secret in cast("list[object]", listed):
         if not isinstance(secret, str) or not _SECRET.fullmatch(secret) or is_reference(secret):
-            raise ValueError("not a signing secret")
+            raise ValueError("not a secret")
     return cast("list[str]", listed)
 
 
 def _refuse(reference: str, why: str) -> Unavailable:
-    logger.error("a signing secret cannot be read", extra={"secret": reference, "fault": why})
+    logger.error("a secret cannot be read", extra={"secret": reference, "fault": why})
     return _unavailable()
 
 
 def _unavailable() -> Unavailable:
     return Unavailable(
         "secrets_unavailable",
-        "The signing secret cannot be read at the moment; the same event may be sent again.",
+        "A secret cannot be read at the moment; the same event may be sent again.",
         retry_after=PAUSE_SECONDS,
     )

@@ -19,6 +19,9 @@ class Settings(BaseModel):
     database_iam_authentication: bool
     database_ca_file: str
     database_prepared_statements: bool = True
+    stripe_api_url: str = "https://api.stripe.com"
+    whop_api_url: str = "https://api.whop.com/api/v1"
+    whop_sandbox_api_url: str = "https://sandbox-api.whop.com/api/v1"
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
 
 

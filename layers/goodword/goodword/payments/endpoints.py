@@ -1,8 +1,9 @@
 """Provider endpoints: the addresses a company gives to Stripe and Whop, each with its signing secrets.
 
-Secrets are written by the admin role and can be read by the webhook role alone. Instead of a secret, an endpoint may
-hold the ARN of one in AWS Secrets Manager. An endpoint that is turned off answers as if it had never been; its row
-stays, because the events that came in there name it.
+Secrets are written by the admin role and can be read by the webhook role alone; an API key, with which the provider is
+asked what was missed, by the jobs role alone. Instead of either, an endpoint may hold the ARN of one in AWS Secrets
+Manager. An endpoint that is turned off answers as if it had never been; its row stays, because the events that came in
+there name it.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -40,6 +41,7 @@ class NewEndpoint(RequestModel):
 
     provider: Literal["stripe", "whop"]
     secrets: Secrets
+    api_key: Secret | None = None
     scope: Literal["company", "app"] = "company"
 
     @model_validator(mode="after")
@@ -49,10 +51,20 @@ class NewEndpoint(RequestModel):
         return self
 
 
-class NewSecrets(RequestModel):
-    """The body of PATCH /v1/provider-endpoints/{id}: the secrets that sign from now on, all of them."""
+class EndpointChange(RequestModel):
+    """The body of PATCH /v1/provider-endpoints/{id}: what is absent stays.
 
-    secrets: Secrets
+    `secrets` are those that sign from now on, all of them. An `api_key` of null has the provider asked no more.
+    """
+
+    secrets: Secrets = Field(default_factory=list)
+    api_key: Secret | None = None
+
+    @model_validator(mode="after")
+    def _something_changes(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("gives secrets, an api_key or both")
+        return self
 
 
 class Endpoint(AnswerModel):
@@ -67,6 +79,8 @@ class ListedEndpoint(Endpoint):
 
     provider: Literal["stripe", "whop"]
     scope: Literal["company", "app"]
+    reconciles: bool
+    reconciled_until: Instant | None
     created_at: Instant
 
 
@@ -85,14 +99,19 @@ class EndpointQuery(RequestModel):
 
 
 _INSERT = """
-    INSERT INTO provider_endpoints (company_id, id, provider, scope, secrets)
-    VALUES (%(company_id)s, %(id)s, %(provider)s, %(scope)s, %(secrets)s)
+    INSERT INTO provider_endpoints (company_id, id, provider, scope, secrets, api_key)
+    VALUES (%(company_id)s, %(id)s, %(provider)s, %(scope)s, %(secrets)s, %(api_key)s)
     ON CONFLICT ON CONSTRAINT provider_endpoints_pk DO NOTHING
 """
 
+# An app's endpoint is as far as the company that is behind.
 _LIST = """
-    SELECT id, provider, scope, created_at FROM provider_endpoints
-    WHERE company_id = %(company_id)s AND disabled_at IS NULL
+    SELECT id, provider, scope, reconciles, created_at, (
+        SELECT CASE WHEN bool_and(reconciled_until IS NOT NULL) THEN min(reconciled_until) END FROM reconciliations
+        WHERE endpoint_company_id = provider_endpoints.company_id AND endpoint_id = provider_endpoints.id
+    ) AS reconciled_until
+    FROM provider_endpoints
+    WHERE company_id = %(company_id)s AND disabled_at IS NULL AND (%(id)s::uuid IS NULL OR id = %(id)s)
         AND (%(after)s::uuid IS NULL OR (created_at, id) < (
             SELECT created_at, id FROM provider_endpoints WHERE company_id = %(company_id)s AND id = %(after)s))
     ORDER BY created_at DESC, id DESC LIMIT %(limit)s + 1
@@ -100,14 +119,20 @@ _LIST = """
 
 _EXISTS = "SELECT 1 FROM provider_endpoints WHERE company_id = %(company_id)s AND id = %(id)s"
 
-_CHANGE = """
+# Two statements: neither could leave the other's column as it is, which nobody who changes it may read.
+_CHANGE_SECRETS = """
     UPDATE provider_endpoints SET secrets = %(secrets)s
     WHERE company_id = %(company_id)s AND id = %(id)s AND disabled_at IS NULL
-    RETURNING id, provider, scope, created_at
+"""
+
+_CHANGE_API_KEY = """
+    UPDATE provider_endpoints SET api_key = %(api_key)s
+    WHERE company_id = %(company_id)s AND id = %(id)s AND disabled_at IS NULL
 """
 
 _TURN_OFF = """
-    UPDATE provider_endpoints SET disabled_at = coalesce(disabled_at, clock_timestamp()), secrets = '{}'
+    UPDATE provider_endpoints SET disabled_at = coalesce(disabled_at, clock_timestamp()), secrets = '{}',
+        api_key = NULL
     WHERE company_id = %(company_id)s AND id = %(id)s
     RETURNING id
 """
@@ -122,7 +147,7 @@ def create(connection: Connection, company_id: UUID, endpoint_id: UUID, new: New
 def listed(connection: Connection, company_id: UUID, query: EndpointQuery, base_url: str) -> EndpointList:
     """A page of the endpoints that are in use. Raises Refused for an `after` that is none of the company's."""
     after = ids.parse("whe", query.after) if query.after else None
-    asked = {"company_id": company_id, "after": after, "limit": query.limit}
+    asked = {"company_id": company_id, "id": None, "after": after, "limit": query.limit}
     rows = connection.cursor(row_factory=dict_row).execute(_LIST, asked).fetchall()
     if after and not rows and not connection.execute(_EXISTS, {"company_id": company_id, "id": after}).fetchone():
         raise invalid_fields(("after", "is no endpoint of this company"))
@@ -130,11 +155,18 @@ def listed(connection: Connection, company_id: UUID, query: EndpointQuery, base_
 
 
 def change(
-    connection: Connection, company_id: UUID, endpoint_id: UUID | None, new: NewSecrets, base_url: str
+    connection: Connection, company_id: UUID, endpoint_id: UUID | None, new: EndpointChange, base_url: str
 ) -> ListedEndpoint:
-    """Let other secrets sign from now on. Raises NotFound."""
-    wanted = {"company_id": company_id, "id": endpoint_id, "secrets": new.secrets}
-    row = connection.cursor(row_factory=dict_row).execute(_CHANGE, wanted).fetchone()
+    """Let other secrets sign, or another key ask, from now on. Raises NotFound."""
+    if endpoint_id is None:
+        raise _not_found()
+    wanted = {"company_id": company_id, "id": endpoint_id, **new.model_dump()}
+    if "secrets" in new.model_fields_set:
+        connection.execute(_CHANGE_SECRETS, wanted)
+    if "api_key" in new.model_fields_set:
+        connection.execute(_CHANGE_API_KEY, wanted)
+    asked = {"company_id": company_id, "id": endpoint_id, "after": None, "limit": 1}
+    row = connection.cursor(row_factory=dict_row).execute(_LIST, asked).fetchone()
     if row is None:
         raise _not_found()
     return _shown(row, base_url)

@@ -49,13 +49,18 @@ def receive(incoming: Incoming) -> Receipt:
         raise Malformed(rejected.code, "The signature does not prove that the provider sent this just now.") from None
     if incoming.malformed is not None:
         raise Malformed("malformed_body", "The body is not an event.") from incoming.malformed
+    return keep(incoming, endpoint)
+
+
+def keep(incoming: Incoming, endpoint: Endpoint) -> Receipt:
+    """Keep and apply an event that is known to be authentic. Raises Unavailable when nothing could be stored."""
     if endpoint.outcome not in {None, "failed"}:
         return Receipt(duplicate=True, outcome=endpoint.outcome or "failed")
     delivery = incoming.delivery(endpoint)
     try:
         return database.transact(lambda connection: inbox.receive(connection, delivery, incoming.facts))
     except Unavailable:
-        raise  # nothing is stored: the provider shall send it again
+        raise  # nothing is stored: it shall come again
     except Exception as fault:  # noqa: BLE001 - whatever is wrong with applying it, an authentic event is kept
         # without the fault's message: Postgres puts the values of a row into it
         logger.error(

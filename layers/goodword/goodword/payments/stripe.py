@@ -266,6 +266,8 @@ _READERS: Final[Mapping[str, Callable[[StripeEvent], tuple[Fact, ...]]]] = {
     "promotion_code.created": read_promotion_code,
     "promotion_code.updated": read_promotion_code,
 }
+HANDLED: Final = tuple(_READERS)
+"""The types of events that say anything here."""
 
 
 def _payment(

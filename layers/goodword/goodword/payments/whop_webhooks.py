@@ -14,8 +14,13 @@ from goodword.referral.facts import Fact
 KEPT_HEADERS = (*whop_signatures.HEADERS, "content-type", "user-agent")
 
 
-def incoming(raw: bytes, headers: Mapping[str, str], endpoint_id: UUID | None, now: float) -> Incoming:
-    """Read a request; `now` is real time, by which a signature's freshness is judged."""
+def incoming(
+    raw: bytes, headers: Mapping[str, str], endpoint_id: UUID | None, now: float, event_id: str | None = None
+) -> Incoming:
+    """Read a request; `now` is real time, by which a signature's freshness is judged.
+
+    What was not sent but asked for has no signature, and an `event_id` of ours.
+    """
     event: WhopEvent | None = None
     malformed: EventMalformed | None = None
     try:
@@ -23,7 +28,7 @@ def incoming(raw: bytes, headers: Mapping[str, str], endpoint_id: UUID | None, n
     except EventMalformed as fault:
         malformed = fault
     delivery_id = ids.new_id()
-    event_id = whop_signatures.event_id(raw, headers)
+    event_id = event_id or whop_signatures.event_id(raw, headers)
 
     def delivery(endpoint: Endpoint) -> Delivery:
         if event is None or event_id is None or endpoint_id is None:
