@@ -43,6 +43,11 @@ def test_an_answer_is_its_json(providers: Providers, account: Account) -> None:
     assert (headers["authorization"], headers["x-more"]) == (f"Bearer {account.key}", "of it")
 
 
+def test_a_fraction_is_the_text_it_was(providers: Providers, account: Account) -> None:
+    account.instead.append(Said(200, body=b'{"total": 0.100000000000000000000001, "count": 3}'))
+    assert ask(providers, account) == {"total": "0.100000000000000000000001", "count": 3}
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_who_is_busy_is_asked_again_with_ever_longer_pauses(
     providers: Providers, account: Account, pauses: list[float], status: int
