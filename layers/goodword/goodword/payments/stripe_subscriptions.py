@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from goodword.payments.bodies import EventUnreadable
-from goodword.payments.reading import Object, distinct, elements, identifier, inside, named, text
+from goodword.payments.reading import Object, distinct, elements, identifier, inside, named, seen_email, text
 from goodword.payments.stripe_reading import (
     StripeEvent,
     created_at,
@@ -37,7 +37,10 @@ def read_subscription(event: StripeEvent) -> tuple[Fact, ...]:
     person = with_promotion_code(
         named(inside(subscription, "metadata"), inside(subscription, "customer", "metadata")), subscription
     )
-    told = linked(subscription, person, objects, created_at(event)) if objects else ()
+    told = (
+        *(linked(subscription, person, objects, created_at(event)) if objects else ()),
+        *seen_email(objects, inside(subscription, "customer").get("email")),
+    )
     deleted = event.type == "customer.subscription.deleted"
     status = "ended" if deleted else _STATUSES.get(text(subscription.get("status")) or "")
     if status is None:

@@ -95,6 +95,14 @@ class ObjectsLinked:
 
 
 @dataclass(frozen=True, slots=True)
+class EmailSeen:
+    """An e-mail that was shown beside these ids: whose they are, where no key that is stronger says so."""
+
+    objects: tuple[str, ...]
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProfileSeen:
     """What a provider knows of a person: fills in what the app has not told, and never overwrites it.
 
@@ -108,7 +116,9 @@ class ProfileSeen:
     avatar_url: str | None
 
 
-Fact: TypeAlias = IdentityLinked | PaymentSucceeded | TakenBack | SubscriptionChanged | ObjectsLinked | ProfileSeen
+Fact: TypeAlias = (
+    IdentityLinked | PaymentSucceeded | TakenBack | SubscriptionChanged | ObjectsLinked | EmailSeen | ProfileSeen
+)
 
 NAMING = (IdentityLinked, PaymentSucceeded, SubscriptionChanged)
 OF_A_SALE = (PaymentSucceeded, TakenBack, ObjectsLinked)
