@@ -24,16 +24,17 @@ TABLES = {
             " program_versions provider_endpoints quota_grants signups usage_counters usages users wallets"
         ),
         "I": "activity outbox_events",
-        "SI": "touch_decisions",
+        "SI": "object_emails touch_decisions verified_emails",
         "SIU": "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touches",
     },
     "app": {
         "S": (
-            "allocations api_keys clicks companies entries entry_notes features lots plan_limits plans privacy_keys"
+            "allocations api_keys clicks companies entries entry_notes features lots object_emails plan_limits plans"
+            " privacy_keys"
             " program_versions quota_grants redemption_options redemptions touches wallets"
         ),
         "I": "activity outbox_events",
-        "SI": "signups usages",
+        "SI": "signups usages verified_emails",
         "SIU": (
             "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
             " takebacks usage_counters users"
@@ -47,7 +48,7 @@ TABLES = {
             " chain_heads integrity_checks sealing seals"
         ),
         "I": "activity outbox_events provider_endpoints",
-        "SI": "program_versions touch_decisions",
+        "SI": "object_emails program_versions touch_decisions verified_emails",
         "SIU": (
             "awards codes features identity_links object_links payments plan_limits plans rate_windows"
             " redemption_options referrals subscriptions takebacks touches users"
@@ -61,7 +62,7 @@ TABLES = {
             " chain_heads sealing seals"
         ),
         "I": "activity outbox_events",
-        "SI": "job_runs touch_decisions",
+        "SI": "job_runs object_emails touch_decisions verified_emails",
         "SIU": (
             "audits awards identity_links inbox_events integrity_checks object_links payments referrals subscriptions"
             " takebacks touches"
@@ -109,6 +110,7 @@ _READING = "entitlement_json entitlements entry_json entry_total period_end peri
 _REFERRING = (
     "code_refusal received_at_of lock_identities stage_at takeback_rank takeback_state subscription_rank"
     " match_takebacks sale_objects taken_part touches_of hold_caps"
+    " claim_by_email objects_by_email owner_by_email with_partners"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"

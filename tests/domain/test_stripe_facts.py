@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from goodword.payments.amounts import net_of_tax
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.stripe import StripeEvent, facts
-from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded
+from goodword.referral.facts import EmailSeen, Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded
 from tests.support.odd import spoiled
 
 CREATED = 1_700_000_000
