@@ -289,6 +289,8 @@ def test_a_profile_is_what_an_app_might_have_told(fields: dict[str, Any], seen: 
     fact = profile(*facts(event(nested(**fields))))
     assert fact is not None
     assert (fact.whop_user_id, fact.username, fact.email, fact.avatar_url) == ("user_1", *seen)
+    shown = [(each.objects, each.email) for each in facts(event(nested(**fields))) if isinstance(each, EmailSeen)]
+    assert shown == ([(fact.objects, fact.email)] if fact.email else [])
 
 
 @pytest.mark.parametrize("user", [None, {}, {"username": "cleo"}, {"id": None}, {"id": 7}, [], "two words"])
