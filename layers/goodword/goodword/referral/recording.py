@@ -144,7 +144,8 @@ _PERSON_OF = """
 """
 
 # A payment that names its person is that person's; one that does not is of whoever its objects are linked to. Whose it
-# was by e-mail comes with it.
+# was by e-mail comes with it. Rows are asked for by arrays of keys and
+# of objects, for which the planner takes the indexes on them.
 _CLAIM_PARKED = """
     WITH person AS (
         SELECT id, external_id, stripe_customer_id, whop_user_id FROM users
@@ -169,15 +170,17 @@ _CLAIM_PARKED = """
         UNION
         SELECT payments.id FROM person CROSS JOIN objects
         JOIN payments ON payments.provider = objects.provider AND payments.objects && objects.object_ids
-        WHERE payments.company_id = %(company_id)s AND payments.external_id IS NULL
-            AND payments.claimed_by IS DISTINCT FROM 'key'
+        WHERE payments.company_id = %(company_id)s AND payments.objects && ARRAY(SELECT object_id FROM related)
+            AND payments.external_id IS NULL AND payments.claimed_by IS DISTINCT FROM 'key'
     ), held AS (
         SELECT id, user_id AS former FROM payments
-        WHERE company_id = %(company_id)s AND id IN (SELECT id FROM theirs) AND claimed_by IS DISTINCT FROM 'key'
+        WHERE company_id = %(company_id)s AND id = ANY (ARRAY(SELECT id FROM theirs))
+            AND claimed_by IS DISTINCT FROM 'key'
         FOR NO KEY UPDATE
     )
     UPDATE payments SET user_id = person.id, claimed_by = 'key' FROM person, held
-    WHERE payments.company_id = %(company_id)s AND payments.id = held.id
+    WHERE payments.company_id = %(company_id)s AND payments.id = ANY (ARRAY(SELECT id FROM held))
+        AND payments.id = held.id
     RETURNING held.former
 """
 
@@ -202,16 +205,21 @@ _CLAIM_SUBSCRIPTIONS = """
         SELECT provider, subscription_key FROM person CROSS JOIN objects
         JOIN subscriptions USING (provider)
         WHERE company_id = %(company_id)s AND subscriptions.objects && objects.object_ids
+            AND subscriptions.objects && ARRAY(SELECT object_id FROM linked)
             AND subscriptions.external_id IS NULL AND claimed_by IS DISTINCT FROM 'key'
     ), held AS (
         SELECT provider, subscription_key, user_id AS former FROM subscriptions
-        WHERE company_id = %(company_id)s AND (provider, subscription_key) IN (SELECT * FROM theirs)
+        WHERE company_id = %(company_id)s AND provider = ANY (ARRAY(SELECT provider FROM theirs))
+            AND subscription_key = ANY (ARRAY(SELECT subscription_key FROM theirs))
+            AND (provider, subscription_key) IN (SELECT provider, subscription_key FROM theirs)
             AND claimed_by IS DISTINCT FROM 'key'
         FOR NO KEY UPDATE
     )
     UPDATE subscriptions SET user_id = person.id, claimed_by = 'key' FROM person, held
-    WHERE subscriptions.company_id = %(company_id)s AND subscriptions.provider = held.provider
-        AND subscriptions.subscription_key = held.subscription_key
+    WHERE subscriptions.company_id = %(company_id)s
+        AND subscriptions.provider = ANY (ARRAY(SELECT provider FROM held))
+        AND subscriptions.subscription_key = ANY (ARRAY(SELECT subscription_key FROM held))
+        AND subscriptions.provider = held.provider AND subscriptions.subscription_key = held.subscription_key
     RETURNING held.former
 """
 
