@@ -80,7 +80,7 @@ def _pay(tenant: Tenant) -> None:
         IdentityLinked(objects, REFEREE, None, None, at),
         PaymentSucceeded("in_1", objects, REFEREE, None, None, "usd", 1900, 1900, at, None),
         ObjectsLinked(objects),
-        EmailSeen(objects, EMAIL),
+        EmailSeen(("ch_1",), EMAIL),
         SubscriptionChanged(
             "sub_1", ("cus_1", "sub_1"), None, None, None, "active", ("price_1",), None,
             cancel_at_period_end=False, ended_at=None, at=at,

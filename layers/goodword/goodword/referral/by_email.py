@@ -18,7 +18,7 @@ from psycopg import Connection
 
 from goodword.accounts.users import normal_email
 from goodword.core import privacy
-from goodword.referral.facts import EmailSeen, Fact
+from goodword.referral.facts import EmailSeen, Fact, IdentityLinked
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,11 @@ def lock(
 
 
 def shown(connection: Connection, facts: Sequence[Fact]) -> list[tuple[tuple[str, ...], Hashed]]:
-    """The e-mails that an event shows, each with the objects beside it."""
-    told = ((fact.objects, hashed(connection, fact.email)) for fact in facts if isinstance(fact, EmailSeen))
-    return [(objects, email) for objects, email in told if email is not None]
+    """The e-mails that an event shows, each with the objects beside it; none where it names whose all of these are."""
+    named = {name for fact in facts if isinstance(fact, IdentityLinked) and fact.external_id for name in fact.objects}
+    told = (fact for fact in facts if isinstance(fact, EmailSeen) and not named.issuperset(fact.objects))
+    hashes = ((fact.objects, hashed(connection, fact.email)) for fact in told)
+    return [(objects, email) for objects, email in hashes if email is not None]
 
 
 def record(connection: Connection, company_id: UUID, provider: str, objects: Sequence[str], email: Hashed) -> None:
