@@ -400,8 +400,10 @@ END $$;
 -- The objects of what is a person's by e-mail; for one who signs up now with `p_hashes`, of what is about to be.
 CREATE FUNCTION objects_by_email(p_company uuid, p_person text, p_hashes bytea[])
     RETURNS TABLE (provider text, object_id text)
-    LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
+    LANGUAGE plpgsql STABLE ROWS 5 SET search_path = goodword, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    seen record;
 BEGIN
     RETURN QUERY
         SELECT mine.provider, unnest(mine.objects) FROM users JOIN payments AS mine
@@ -414,20 +416,19 @@ BEGIN
     IF p_hashes = '{}' THEN
         RETURN;
     END IF;
-    RETURN QUERY
-        WITH seen AS MATERIALIZED (
-            SELECT provider, with_partners(p_company, provider, array_agg(DISTINCT object_id)) AS objects
-            FROM object_emails WHERE company_id = p_company AND email_hash = ANY (p_hashes) GROUP BY provider
-        )
-        SELECT parked.provider, unnest(parked.objects) FROM seen JOIN payments AS parked
-            ON parked.company_id = p_company AND parked.provider = seen.provider AND parked.objects && seen.objects
-        WHERE parked.user_id IS NULL
-            AND (owner_by_email(p_company, parked.provider, parked.external_id, parked.objects)).is_open
-        UNION
-        SELECT parked.provider, unnest(parked.objects) FROM seen JOIN subscriptions AS parked
-            ON parked.company_id = p_company AND parked.provider = seen.provider AND parked.objects && seen.objects
-        WHERE parked.user_id IS NULL
-            AND (owner_by_email(p_company, parked.provider, parked.external_id, parked.objects)).is_open;
+    FOR seen IN
+        SELECT provider, with_partners(p_company, provider, array_agg(DISTINCT object_id)) AS objects
+        FROM object_emails WHERE company_id = p_company AND email_hash = ANY (p_hashes) GROUP BY provider
+    LOOP
+        RETURN QUERY
+            SELECT seen.provider, unnest(objects) FROM payments
+            WHERE company_id = p_company AND provider = seen.provider AND objects && seen.objects AND user_id IS NULL
+                AND (owner_by_email(p_company, seen.provider, external_id, objects)).is_open
+            UNION
+            SELECT seen.provider, unnest(objects) FROM subscriptions
+            WHERE company_id = p_company AND provider = seen.provider AND objects && seen.objects AND user_id IS NULL
+                AND (owner_by_email(p_company, seen.provider, external_id, objects)).is_open;
+    END LOOP;
 END $$;
 
 -- The touches of a person, who need not have signed up: each click and code once, since it was carried first.

@@ -1,9 +1,8 @@
 """Recording facts: each is stored once under its own natural key, and answers which users it concerns now.
 
-A payment whose person is not known yet is parked, and claimed when a signup or a link makes the person known. What was
-somebody's by e-mail (`by_email`) is claimed from them like what was parked. Whoever
-records first takes the locks of the identities involved (`lock`), so that a signup and a payment in flight together
-cannot miss each other.
+A payment whose person is not known yet is parked, and claimed when a signup or a link makes the person known; so is
+what is somebody's by e-mail (`by_email`), from them. Whoever records first takes the locks of the identities involved
+(`lock`), so that a signup and a payment in flight together cannot miss each other.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -143,9 +142,8 @@ _PERSON_OF = """
     ORDER BY linked_at NULLS LAST, external_id LIMIT 1
 """
 
-# A payment that names its person is that person's; one that does not is of whoever its objects are linked to. Whose it
-# was by e-mail comes with it. Rows are asked for by arrays of keys and
-# of objects, for which the planner takes the indexes on them.
+# A payment that names its person is that person's; one that does not is of whoever its objects are linked to. Rows are
+# asked for by arrays of keys and of objects: for these the planner takes the indexes.
 _CLAIM_PARKED = """
     WITH person AS (
         SELECT id, external_id, stripe_customer_id, whop_user_id FROM users
