@@ -205,6 +205,42 @@ def test_every_place_where_stripe_shows_an_e_mail_counts(street: Street) -> None
     assert street.earned == (PAID, 0)
 
 
+@in_orders(
+    ("ben", "charge", "invoice", "link"), ("link", "invoice", "charge", "ben"), ("charge", "link", "ben", "invoice"),
+    ("invoice", "ben", "charge", "link"), ("invoice", "ben", "link", "charge"),
+)  # fmt: skip
+def test_the_e_mail_of_a_part_is_that_of_its_sale(street: Street, order: Sequence[str]) -> None:
+    """Since basil only `invoice_payment.paid` says which charge paid which invoice."""
+    charge = {
+        "id": "ch_1", "object": "charge", "payment_intent": "pi_1", "amount": 1900, "currency": "usd",
+        "receipt_email": EMAIL, "metadata": {},
+    }  # fmt: skip
+    link = {"id": "inpay_1", "object": "invoice_payment", "invoice": "in_1", "payment": {"payment_intent": "pi_1"}}
+    deeds: dict[str, Callable[[], object]] = {
+        "ben": street.ben,
+        "charge": lambda: street.company.deliver(stripe_event("charge.succeeded", charge)),
+        "invoice": lambda: stripe(street.company, email=None),
+        "link": lambda: street.company.deliver(stripe_event("invoice_payment.paid", link)),
+    }
+    for deed in order:
+        deeds[deed]()
+    assert street.owners == [("ben", "email")]
+    assert street.earned == (PAID, 0)
+
+
+def test_a_payment_intent_that_names_who_sent_stands_in_for_what_an_e_mail_names(street: Street) -> None:
+    enter(street.company, "ben")
+    intent = {
+        "id": "pi_1", "object": "payment_intent", "amount_received": 1900, "currency": "usd", "receipt_email": EMAIL,
+        "metadata": {"goodword_code": street.codes["ada"]},
+    }  # fmt: skip
+    assert street.company.deliver(stripe_event("payment_intent.succeeded", intent)).json == APPLIED
+    assert street.earned == (PAID, 0)
+    nameless = intent | {"id": "pi_2", "metadata": {}}
+    street.company.deliver(stripe_event("payment_intent.succeeded", nameless))
+    assert street.owners == [("ben", "email")]
+
+
 @providers
 def test_another_telling_changes_nothing(street: Street, pay: Pay) -> None:
     street.ben()

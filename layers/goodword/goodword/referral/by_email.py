@@ -118,7 +118,7 @@ def ask_claim_of(connection: Connection, company_id: UUID, email: Hashed) -> Cal
     """Find anew who owns what this e-mail was shown beside; asked now, read later: who is concerned.
 
     To be called when a user has verified it, which `users.verified_email` says by now, under the locks of the e-mail
-    and of the user.
+    and of the user. Whoever is concerned is then to be settled, and may have touches to be decided on.
     """
     scope = _parameters(company_id, email)
     connection.execute(_VERIFIED, scope)
