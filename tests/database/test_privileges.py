@@ -24,7 +24,7 @@ TABLES = {
             " program_versions quota_grants signups usage_counters usages users wallets"
         ),
         "I": "activity outbox_events",
-        "SI": "promotion_codes",
+        "SI": "object_emails promotion_codes verified_emails",
         "SIU": (
             "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touch_decisions"
             " touches"
@@ -32,11 +32,12 @@ TABLES = {
     },
     "app": {
         "S": (
-            "allocations api_keys clicks companies entries entry_notes features lots plan_limits plan_prices plans"
-            " privacy_keys program_versions promotion_codes quota_grants redemption_options redemptions touches wallets"
+            "allocations api_keys clicks companies entries entry_notes features lots object_emails plan_limits"
+            " plan_prices plans privacy_keys"
+            " program_versions promotion_codes quota_grants redemption_options redemptions touches wallets"
         ),
         "I": "activity outbox_events",
-        "SI": "signups usages",
+        "SI": "signups usages verified_emails",
         "SIU": (
             "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
             " takebacks usage_counters users"
@@ -50,7 +51,7 @@ TABLES = {
             " chain_heads integrity_checks reconciliations sealing seals"
         ),
         "I": "activity outbox_events provider_endpoints",
-        "SI": "program_versions promotion_codes",
+        "SI": "object_emails program_versions promotion_codes verified_emails",
         "SIU": (
             "awards codes features identity_links object_links payments plan_limits plans rate_windows"
             " redemption_options referrals subscriptions takebacks touch_decisions touches users"
@@ -65,7 +66,7 @@ TABLES = {
             " chain_heads sealing seals"
         ),
         "I": "activity outbox_events",
-        "SI": "job_runs promotion_codes",
+        "SI": "job_runs object_emails promotion_codes verified_emails",
         "SIU": (
             "audits awards identity_links inbox_events integrity_checks object_links payments reconciliations referrals"
             " subscriptions takebacks touch_decisions touches"
@@ -118,6 +119,7 @@ _READING = "entitlement_json entitlements entry_json entry_total period_end peri
 _REFERRING = (
     "code_refusal received_at_of lock_identities stage_at takeback_rank takeback_state subscription_rank"
     " match_takebacks sale_objects share_identities taken_part touches_of hold_caps"
+    " claim_by_email objects_by_email owner_by_email with_partners"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.stripe import StripeEvent, facts
-from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded
+from goodword.referral.facts import EmailSeen, Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded
 from tests.support.odd import spoiled
 
 CREATED = 1_700_000_000
@@ -113,6 +113,26 @@ def test_a_payment_intent_that_names_somebody_stands_in_for_its_sale(
             stands_in_for="pi_1",
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("event_type", "value"),
+    [
+        ("payment_intent.succeeded", intent(metadata={}, receipt_email="a@b.example")),
+        ("charge.succeeded", charge(metadata={}, payment_intent="pi_1", receipt_email="a@b.example")),
+        ("charge.succeeded", charge(metadata={}, payment_intent="pi_1", billing_details={"email": "a@b.example"})),
+        (
+            "charge.succeeded",
+            charge(metadata={}, payment_intent="pi_1", customer={"id": "cus_1", "email": "a@b.example"}),
+        ),
+    ],
+)
+def test_an_e_mail_is_no_money_and_is_shown_beside_the_sale_and_its_customer(
+    event_type: str, value: dict[str, Any]
+) -> None:
+    told = facts(event(event_type, value))
+    assert [type(fact) for fact in told] == [EmailSeen, ObjectsLinked]
+    assert {*told[0].objects} == {"pi_1", "ch_1", "cus_1"}
 
 
 @pytest.mark.parametrize("event_type", ["charge.succeeded", "charge.captured"])

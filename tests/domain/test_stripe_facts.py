@@ -11,6 +11,7 @@ from goodword.payments.amounts import net_of_tax
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.stripe import StripeEvent, facts
 from goodword.referral.facts import (
+    EmailSeen,
     Fact,
     IdentityLinked,
     ObjectsLinked,
@@ -412,6 +413,43 @@ def test_a_link_names_a_person_or_a_customer(fields: dict[str, Any], *, says_so:
     told = facts(event("checkout.session.completed", session(**fields)))
     assert (linked(*told) is not None) == says_so
     assert payment(*told) is not None
+
+
+def email(*told: Fact) -> EmailSeen | None:
+    return next((fact for fact in told if isinstance(fact, EmailSeen)), None)
+
+
+CUSTOMER = {"id": "cus_1", "object": "customer", "email": "c@d.example"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "seen"),
+    [
+        ({"customer_details": {"email": "a@b.example"}, "customer_email": "x@y.example"}, "a@b.example"),
+        ({"customer_details": {"email": None}, "customer_email": "a@b.example"}, "a@b.example"),
+        ({"customer_details": None, "customer_email": " A@b.example\n"}, "A@b.example"),
+        ({"customer": CUSTOMER}, "c@d.example"),
+        ({"customer_email": "nobody", "customer": CUSTOMER}, "c@d.example"),
+        ({"customer_email": 7}, None),
+        ({"customer_email": "a b@c.example"}, None),
+        ({"customer_email": "a@b@c.example"}, None),
+        ({"customer_email": "\ud800@c.example"}, None),
+        ({"customer_email": "a" * 320 + "@c.example"}, None),
+        ({}, None),
+    ],
+)
+def test_an_e_mail_is_shown_beside_what_belongs_to_one_person(fields: dict[str, Any], seen: str | None) -> None:
+    expected = EmailSeen(("cs_1", "cus_1", "pi_1"), seen) if seen else None
+    assert email(*facts(event("checkout.session.completed", session(**fields)))) == expected
+
+
+@pytest.mark.parametrize("shape", [invoice, old_invoice], ids=["since basil", "before basil"])
+@pytest.mark.parametrize("fields", [{"customer_email": "c@d.example"}, {"customer": CUSTOMER}])
+def test_an_invoice_shows_its_customers_e_mail(shape: Any, fields: dict[str, Any]) -> None:  # noqa: ANN401 - a function with keywords
+    seen = email(*facts(event("invoice.paid", shape(**fields))))
+    assert seen is not None
+    assert seen.email == "c@d.example"
+    assert {"in_1", "cus_1", "sub_1"} <= set(seen.objects)
 
 
 # Whether

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from goodword.core.fields import Email, Text, Url
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.whop import WhopEvent, facts
-from goodword.referral.facts import Fact, IdentityLinked, PaymentSucceeded, ProfileSeen
+from goodword.referral.facts import EmailSeen, Fact, IdentityLinked, PaymentSucceeded, ProfileSeen
 from tests.support.odd import spoiled
 
 CREATED = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -165,6 +165,7 @@ def test_a_payment_says_the_same_in_every_shape(
 ) -> None:  # fmt: skip
     assert facts(event(value)) == (
         IdentityLinked(objects, external_id="cleo", click_id=None, code=None, at=CREATED),
+        EmailSeen(objects, "cleo@example.net"),
         ProfileSeen(objects, "user_1", username="cleo", email="cleo@example.net", avatar_url=avatar_url),
         PaymentSucceeded(
             key="pay_1",
@@ -288,6 +289,8 @@ def test_a_profile_is_what_an_app_might_have_told(fields: dict[str, Any], seen: 
     fact = profile(*facts(event(nested(**fields))))
     assert fact is not None
     assert (fact.whop_user_id, fact.username, fact.email, fact.avatar_url) == ("user_1", *seen)
+    shown = [(each.objects, each.email) for each in facts(event(nested(**fields))) if isinstance(each, EmailSeen)]
+    assert shown == ([(fact.objects, fact.email)] if fact.email else [])
 
 
 @pytest.mark.parametrize("user", [None, {}, {"username": "cleo"}, {"id": None}, {"id": 7}, [], "two words"])
@@ -349,7 +352,7 @@ def test_the_net_amount(fields: dict[str, Any], expected: tuple[int, str] | None
 
 def test_a_free_purchase_still_tells_who() -> None:
     told = facts(event(nested(currency=None, total="0.0", tax_amount=None)))
-    assert [type(fact) for fact in told] == [IdentityLinked, ProfileSeen]
+    assert [type(fact) for fact in told] == [IdentityLinked, EmailSeen, ProfileSeen]
 
 
 UNREADABLE_AMOUNTS = [

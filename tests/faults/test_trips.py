@@ -126,6 +126,36 @@ def test_a_payment_with_all_its_effects_is_at_most_ten_and_its_duplicate_one(
     assert trips(again) == 1
 
 
+def test_what_is_linked_by_an_e_mail_costs_no_more(watched: Company, ada: str, trips: Callable[..., int]) -> None:
+    """The payment of one whose signup came first, and the signup of one whose payment came first."""
+
+    def user(person: str) -> dict[str, object]:
+        names = {"stripe_customer_id": f"cus_of_{person}", "whop_user_id": f"user_{person}"}
+        return {"external_id": person, "email": f"{person}@app.example", "email_verified": True, **names}
+
+    def pay(person: str, outcome: str) -> None:
+        event = invoice_paid(f"evt_{person}", f"in_{person}", customer=f"cus_{person}")
+        event["data"]["object"]["customer_email"] = f"{person}@app.example"
+        event["data"]["object"]["parent"]["subscription_details"]["subscription"] = f"sub_{person}"
+        assert watched.deliver(event).json["outcome"] == outcome
+
+    def sign_up(person: str) -> None:
+        body = {"user": user(person), "referral_code": ada}
+        answer = watched.ok("POST", "/v1/signups", body, status=201)
+        assert answer["referral"]["stage"] == ("qualified" if person in {"sue", "val"} else "registered")
+
+    for person in ("mia", "noa"):
+        sign_up(person)
+    payers = iter(["mia", "noa"])
+    before = watched.balance("ada")
+    assert trips(lambda: pay(next(payers), "applied")) <= 10
+    assert watched.balance("ada") == before + 2 * 25
+    for person in ("sue", "val"):
+        pay(person, "parked")
+    people = iter(["sue", "val"])
+    assert trips(lambda: sign_up(next(people))) <= 8
+
+
 def test_a_refund_with_all_its_effects_is_at_most_ten_and_its_duplicate_one(
     watched: Company, ada: str, trips: Callable[..., int]
 ) -> None:

@@ -554,7 +554,7 @@ def test_25_every_currency_has_its_own_minor_unit(
     assert company.balance("ada") == 5 + points
 
 
-def test_26_a_payer_is_known_by_the_session_and_never_by_an_e_mail_alone(company: Company) -> None:
+def test_26_a_payer_is_known_by_the_session_and_never_by_an_e_mail_that_is_not_verified(company: Company) -> None:
     company.set_clock(NOON)
     code = company.sign_up("ada")["user"]["referral_code"]
     ben = {"external_id": "ben", "email": "ben@app.example"}

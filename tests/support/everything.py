@@ -12,6 +12,7 @@ from goodword.referral import activations, clicks, codes, signups
 from goodword.referral.activations import Activation
 from goodword.referral.clicks import Visit
 from goodword.referral.facts import (
+    EmailSeen,
     IdentityLinked,
     ObjectsLinked,
     PaymentSucceeded,
@@ -24,6 +25,7 @@ from goodword.referral.signups import Signup, SignupAnswer, SignupIds
 from tests.support.tenants import Tenant
 
 REFERRER, REFEREE = "ada", "ben"
+EMAIL = "ben@app.example"
 BASE_URL = "http://localhost"
 
 
@@ -51,7 +53,8 @@ def fill(tenant: Tenant) -> None:
     click_id = click(tenant, code)
     key = privacy.current_key(tenant.connection("click"))
     codes.check(tenant.connection("click"), tenant.id, code, "203.0.113.7", key)
-    sign_up(tenant, REFEREE, click_id=ids.public("clk", click_id), ip="203.0.113.7")
+    user = {"external_id": REFEREE, "email": EMAIL, "email_verified": True}
+    sign_up(tenant, REFEREE, user=user, click_id=ids.public("clk", click_id), ip="203.0.113.7")
     with tenant.transaction("app") as connection:
         activations.activate(connection, tenant.id, Activation(user_id=REFEREE, app_id="chat"))
     with tenant.transaction("admin") as connection:
@@ -86,6 +89,7 @@ def _pay(tenant: Tenant) -> None:
         IdentityLinked(objects, REFEREE, None, None, at),
         PaymentSucceeded("in_1", objects, REFEREE, None, None, "usd", 1900, 1900, at, None),
         ObjectsLinked(objects),
+        EmailSeen(("ch_1",), EMAIL),
         SubscriptionChanged(
             "sub_1", ("cus_1", "sub_1"), None, None, None, "active", ("price_1",), None,
             cancel_at_period_end=False, ended_at=None, at=at,

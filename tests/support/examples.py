@@ -182,7 +182,7 @@ TABLE: dict[str, Row] = {
     ),
     "receive_stripe_webhook__thin_event": Row(200, receipt("failed"), KEPT),
     "receive_stripe_webhook__unknown_type": Row(200, receipt("ignored"), KEPT),
-    "receive_whop_webhook__free_purchase": Row(200, receipt("applied"), KEPT),
+    "receive_whop_webhook__free_purchase": Row(200, receipt("applied"), together({"object_emails": 4}, KEPT)),
     "receive_whop_webhook__dispute_updated": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
     "receive_whop_webhook__membership_activated": Row(
         200, receipt("applied"), together({"identity_links": 3, "subscriptions": 1, "outbox_events": 1}, KEPT)
@@ -194,7 +194,7 @@ TABLE: dict[str, Row] = {
         200, receipt("applied"), together({"identity_links": 4}, QUALIFIED, KEPT)
     ),
     "receive_whop_webhook__payment_succeeded_of_a_stranger": Row(
-        200, receipt("parked"), together({"payments": 1, "outbox_events": 1}, KEPT)
+        200, receipt("parked"), together({"payments": 1, "object_emails": 4, "outbox_events": 1}, KEPT)
     ),
     "receive_whop_webhook__payment_succeeded_v1": Row(
         200, receipt("applied"), together({"identity_links": 4}, QUALIFIED, KEPT)

@@ -47,7 +47,7 @@ class Life:
 
     provider: Literal["stripe", "whop"]
     modern: bool
-    named: Literal["checkout", "money", "signup", "customer"]
+    named: Literal["checkout", "money", "signup", "customer", "email"]
     signs_up: int
     trial: int
     bills: tuple[Bill, ...]
@@ -95,7 +95,7 @@ lives = st.builds(
     Life,
     provider=st.sampled_from(["stripe", "stripe", "whop"]),
     modern=st.booleans(),
-    named=st.sampled_from(["checkout", "money", "signup", "customer"]),
+    named=st.sampled_from(["checkout", "money", "signup", "customer", "email"]),
     signs_up=st.sampled_from([0, -3, 1, 15, 50, 92]),
     trial=st.sampled_from([0, 0, 14]),
     bills=st.lists(_bills, min_size=1, max_size=3).map(tuple),
@@ -111,8 +111,10 @@ def tell(life: Life, name: str) -> list[Told]:
     return sorted(told, key=lambda each: each.at)
 
 
-def customer(life: Life, name: str) -> dict[str, str]:
+def customer(life: Life, name: str) -> dict[str, object]:
     """What the signup says of who the provider's customer is."""
+    if life.named == "email":
+        return {"email": f"{name}@app.example", "email_verified": True}
     if life.named != "signup":
         return {}
     return {"stripe_customer_id": f"cus_{name}"} if life.provider == "stripe" else {"whop_user_id": f"user_{name}"}
@@ -132,6 +134,11 @@ class _Teller:
     def who(self, teller: str) -> dict[str, str]:
         """Metadata, where it is this object that names the person."""
         return {"goodword_user": self.name} if self.life.named == teller else {}
+
+    @property
+    def email(self) -> str | None:
+        """What the provider shows, where it is all there is to name the person by."""
+        return f"{self.name.upper()}@app.example" if self.life.named == "email" else None
 
     @property
     def bills(self) -> list[tuple[str, Bill]]:
@@ -170,7 +177,7 @@ class _Stripe(_Teller):
             "id": f"cs_{name}", "object": "checkout.session", "mode": "subscription", "status": "complete",
             "payment_status": "paid", "customer": f"cus_{name}", "subscription": f"sub_{name}", "metadata": {},
             "client_reference_id": self.name if self.life.named == "checkout" else None, "amount_total": 1900,
-            "created": int(began.timestamp()), "currency": "usd",
+            "created": int(began.timestamp()), "currency": "usd", "customer_details": {"email": self.email},
         }  # fmt: skip
         yield self._event("checkout.session.completed", session, began)
         status = "trialing" if self.life.trial else "active"
@@ -198,7 +205,7 @@ class _Stripe(_Teller):
             "id": f"in_{sale}", "object": "invoice", "customer": f"cus_{name}", "currency": "usd", "status": "paid",
             "amount_paid": amount, "total": amount, "created": int(at.timestamp()), "lines": {"data": [line]},
             "billing_reason": "subscription_update" if kind == "upgrade" else "subscription_cycle",
-            "status_transitions": {"paid_at": int(at.timestamp())},
+            "status_transitions": {"paid_at": int(at.timestamp())}, "customer_email": self.email,
         }  # fmt: skip
         if self.life.modern:
             details = {"subscription": f"sub_{name}", "metadata": self.who("money")}
@@ -233,6 +240,7 @@ class _Stripe(_Teller):
             "created": int(at.timestamp()), "customer": f"cus_{self.name}", "payment_intent": f"pi_{sale}",
             "client_reference_id": self.name if self.life.named == "checkout" else None, "metadata": {},
             "currency": "usd", "amount_total": bill.amount, "total_details": {"amount_tax": bill.tax},
+            "customer_email": self.email,
         }  # fmt: skip
         yield self._event("checkout.session.completed", session, at)
         if bill.twice:
@@ -267,6 +275,10 @@ class _Stripe(_Teller):
 
 
 class _Whop(_Teller):
+    @property
+    def user(self) -> Event:
+        return {"id": f"user_{self.name}", "email": self.email}
+
     def tell(self) -> Happened:
         """A membership and its payments."""
         yield from self._membership()
@@ -287,7 +299,7 @@ class _Whop(_Teller):
         named = self.who("checkout") or self.who("customer")
         membership = {
             "id": f"mem_{self.name}", "status": "trialing" if self.life.trial else "active",
-            "created_at": began.isoformat(), "user": {"id": f"user_{self.name}"}, "plan": {"id": "plan_1"},
+            "created_at": began.isoformat(), "user": self.user, "plan": {"id": "plan_1"},
             "cancel_at_period_end": False, "metadata": named,
         }  # fmt: skip
         yield self._event("membership.activated", membership, began)
@@ -303,7 +315,7 @@ class _Whop(_Teller):
         at = self.day(bill.day)
         payment = {
             "id": f"pay_{sale}", "status": "paid", "created_at": at.isoformat(), "paid_at": at.isoformat(),
-            "currency": "usd", "total": self._money(bill.amount), "user": {"id": f"user_{self.name}"},
+            "currency": "usd", "total": self._money(bill.amount), "user": self.user,
             "tax_amount": self._money(bill.tax) if bill.tax else None, "billing_reason": "subscription_cycle",
             "membership": {"id": f"mem_{self.name}", "status": "active"}, "promo_code": None,
             "metadata": self.who("money"),

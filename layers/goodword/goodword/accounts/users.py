@@ -23,6 +23,11 @@ class NewUser(RequestModel):
     stripe_customer_id: Text | None = None
     created_at: GivenInstant | None = None
 
+    @property
+    def verified_email(self) -> str | None:
+        """The normal form of the e-mail, where the app has seen that it is the user's."""
+        return normal_email(self.email) if self.email_verified else None
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -38,13 +43,14 @@ class Identity:
         """RULES.md §2, self-referral: the same user, e-mail, Whop user or Stripe customer."""
         return (
             self.external_id == user.external_id
-            or _both_equal(_normal(self.email), _normal(user.email))
+            or _both_equal(normal_email(self.email), normal_email(user.email))
             or _both_equal(self.whop_user_id, user.whop_user_id)
             or _both_equal(self.stripe_customer_id, user.stripe_customer_id)
         )
 
 
-def _normal(email: str | None) -> str | None:
+def normal_email(email: str | None) -> str | None:
+    """The form in which e-mails are compared, everywhere."""
     return email.strip().casefold() if email else None
 
 
@@ -53,10 +59,10 @@ def _both_equal(one: str | None, other: str | None) -> bool:
 
 
 _INSERT = """
-    INSERT INTO users (company_id, id, external_id, email, email_verified, username, avatar_url, whop_user_id,
-        stripe_customer_id, app_created_at, created_at)
-    VALUES (%(company_id)s, %(id)s, %(external_id)s, %(email)s, %(email_verified)s, %(username)s, %(avatar_url)s,
-        %(whop_user_id)s, %(stripe_customer_id)s, %(app_created_at)s, %(at)s)
+    INSERT INTO users (company_id, id, external_id, email, email_verified, verified_email, username, avatar_url,
+        whop_user_id, stripe_customer_id, app_created_at, created_at)
+    VALUES (%(company_id)s, %(id)s, %(external_id)s, %(email)s, %(email_verified)s, %(verified_email)s,
+        %(username)s, %(avatar_url)s, %(whop_user_id)s, %(stripe_customer_id)s, %(app_created_at)s, %(at)s)
 """
 
 _BY_EXTERNAL_ID = """
@@ -75,6 +81,8 @@ def insert(connection: Connection, company_id: UUID, user_id: UUID, user: NewUse
             "app_created_at": user.created_at,
             "at": at,
             **user.model_dump(exclude={"created_at"}),
+            "email_verified": user.verified_email is not None,  # one that a provider tells later is not
+            "verified_email": user.verified_email,
         },
     )
 

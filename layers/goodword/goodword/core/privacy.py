@@ -1,7 +1,7 @@
-"""Keyed hashes: how an address, a device or a user agent is stored.
+"""Keyed hashes: how an address, a device, a user agent or the e-mail of nobody known is stored.
 
 A plain hash of an IPv4 address is undone by trying all four billion; an HMAC is not, and destroying its key makes
-what was hashed under it anonymous. The newest key is kept in the process for a few minutes.
+what was hashed under it anonymous. The keys are kept in the process for a few minutes.
 """
 
 import hmac
@@ -21,23 +21,28 @@ class PrivacyKey:
     key: bytes
 
     def hash(self, kind: str, value: str | None) -> bytes | None:
-        """The 32-byte keyed hash of a value of one kind (`ip`, `agent`, `device`); None stays None."""
+        """The 32-byte keyed hash of a value of one kind (`ip`, `agent`, `device`, `email`); None stays None."""
         return (
             None if not value else hmac.digest(self.key, f"{kind}:{value}".encode("utf-8", "surrogatepass"), "sha256")
         )
 
 
-_kept: tuple[float, PrivacyKey] | None = None
+_kept: tuple[float, tuple[PrivacyKey, ...]] | None = None
 
 
 def current_key(connection: Connection) -> PrivacyKey:
     """The newest key that has not been destroyed; one trip when none is kept."""
+    keys = live_keys(connection)
+    if not keys:
+        raise LookupError("every privacy key has been destroyed")
+    return keys[0]
+
+
+def live_keys(connection: Connection) -> tuple[PrivacyKey, ...]:
+    """Every key that has not been destroyed, newest first; one trip when none is kept."""
     global _kept  # noqa: PLW0603 - the process's own short-lived copy
     if _kept is None or _kept[0] < time.monotonic():
-        row = connection.execute(
-            "SELECT id, key FROM privacy_keys WHERE key IS NOT NULL ORDER BY id DESC LIMIT 1"
-        ).fetchone()
-        if row is None:
-            raise LookupError("every privacy key has been destroyed")
-        _kept = (time.monotonic() + KEPT_SECONDS, PrivacyKey(*row))
+        rows = connection.execute("SELECT id, key FROM privacy_keys WHERE key IS NOT NULL ORDER BY id DESC").fetchall()
+        keys = tuple(PrivacyKey(*row) for row in rows)
+        _kept = (time.monotonic() + (KEPT_SECONDS if keys else 0), keys)
     return _kept[1]

@@ -12,12 +12,14 @@ CREATE TABLE program_versions (
     CONSTRAINT program_versions_version_ck CHECK (version >= 1)
 );
 
+-- `verified_email` is the normal form of an e-mail that its user was shown to hold: payments find their person by it.
 CREATE TABLE users (
     company_id          uuid NOT NULL,
     id                  uuid NOT NULL,
     external_id         text NOT NULL,
     email               text,
     email_verified      boolean NOT NULL DEFAULT false,
+    verified_email      text,
     username            text,
     avatar_url          text,
     whop_user_id        text,
@@ -28,8 +30,10 @@ CREATE TABLE users (
     CONSTRAINT users_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
     CONSTRAINT users_external_uq UNIQUE (company_id, external_id),
     CONSTRAINT users_whop_user_uq UNIQUE (company_id, whop_user_id),
-    CONSTRAINT users_stripe_customer_uq UNIQUE (company_id, stripe_customer_id)
+    CONSTRAINT users_stripe_customer_uq UNIQUE (company_id, stripe_customer_id),
+    CONSTRAINT users_verified_email_ck CHECK (verified_email IS NULL OR (email IS NOT NULL AND email_verified))
 );
+CREATE INDEX users_verified_email_ix ON users (company_id, verified_email) WHERE verified_email IS NOT NULL;
 
 ALTER TABLE activity ADD CONSTRAINT activity_user_fk FOREIGN KEY (company_id, user_id)
     REFERENCES users (company_id, id);

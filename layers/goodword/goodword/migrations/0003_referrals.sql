@@ -83,6 +83,7 @@ CREATE TABLE activations (
 -- on it (customer, subscription, invoice…) by which its person may become known later; until then it is parked.
 -- `other_amount` is the gross amount in the other currency of a sale that has two: the buyer's and the company's.
 -- A payment told by a part of its sale (`stands_in_for`) counts until the sale itself is known, and is then superseded.
+-- `claimed_by` says what made it its user's: a key that names the person, or an e-mail, which yields to every such key.
 CREATE TABLE payments (
     company_id        uuid NOT NULL,
     id                uuid NOT NULL,
@@ -91,6 +92,7 @@ CREATE TABLE payments (
     objects           text[] NOT NULL,
     external_id       text,
     user_id           uuid,
+    claimed_by        text,
     currency          text,
     gross_amount      bigint NOT NULL,
     net_amount        bigint NOT NULL,
@@ -104,13 +106,15 @@ CREATE TABLE payments (
     CONSTRAINT payments_pk PRIMARY KEY (company_id, id),
     CONSTRAINT payments_key_uq UNIQUE (company_id, provider, payment_key),
     CONSTRAINT payments_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT payments_claimed_ck CHECK (
+        (user_id IS NULL) = (claimed_by IS NULL) AND claimed_by IN ('key', 'email')),
     CONSTRAINT payments_net_ck CHECK (net_amount > 0 AND net_amount <= gross_amount),
     CONSTRAINT payments_other_ck CHECK (
         other_amount > 0 AND (other_amount IS NULL) = (other_currency IS NULL)),
     CONSTRAINT payments_superseded_ck CHECK (stands_in_for IS NOT NULL OR NOT superseded)
 );
 CREATE INDEX payments_user_ix ON payments (company_id, user_id) WHERE user_id IS NOT NULL;
-CREATE INDEX payments_parked_person_ix ON payments (company_id, external_id) WHERE user_id IS NULL;
+CREATE INDEX payments_parked_person_ix ON payments (company_id, external_id) WHERE claimed_by IS DISTINCT FROM 'key';
 CREATE INDEX payments_objects_ix ON payments USING gin (objects);
 CREATE INDEX payments_stands_in_ix ON payments (company_id, stands_in_for) WHERE stands_in_for IS NOT NULL;
 
@@ -184,6 +188,7 @@ CREATE TABLE subscriptions (
     objects               text[] NOT NULL,
     external_id           text,
     user_id               uuid,
+    claimed_by            text,
     status                text NOT NULL,
     price_refs            text[] NOT NULL,
     period_ends_at        timestamptz,
@@ -196,12 +201,15 @@ CREATE TABLE subscriptions (
     CONSTRAINT subscriptions_pk PRIMARY KEY (company_id, provider, subscription_key),
     CONSTRAINT subscriptions_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
     CONSTRAINT subscriptions_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT subscriptions_claimed_ck CHECK (
+        (user_id IS NULL) = (claimed_by IS NULL) AND claimed_by IN ('key', 'email')),
     CONSTRAINT subscriptions_status_ck CHECK (
         status IN ('trialing', 'active', 'past_due', 'unpaid', 'paused', 'ended')),
     CONSTRAINT subscriptions_ended_ck CHECK ((status = 'ended') = (ended_at IS NOT NULL))
 );
 CREATE INDEX subscriptions_user_ix ON subscriptions (company_id, user_id) WHERE user_id IS NOT NULL;
-CREATE INDEX subscriptions_parked_person_ix ON subscriptions (company_id, external_id) WHERE user_id IS NULL;
+CREATE INDEX subscriptions_parked_person_ix ON subscriptions (company_id, external_id)
+    WHERE claimed_by IS DISTINCT FROM 'key';
 CREATE INDEX subscriptions_objects_ix ON subscriptions USING gin (objects);
 
 -- At one instant: a subscription begins, fails, pauses and ends in this order.
@@ -279,10 +287,172 @@ CREATE TABLE touch_decisions (
     CONSTRAINT touch_decisions_reason_ck CHECK ((outcome = 'rejected') = (reason IS NOT NULL))
 );
 
+-- The e-mails that events showed beside provider objects: the weakest word on whose these are. Keyed hashes of their
+-- normal form, under every key there was: whom they belong to may not be known yet.
+CREATE TABLE object_emails (
+    company_id   uuid NOT NULL,
+    provider     text NOT NULL,
+    object_id    text NOT NULL,
+    email_hash   bytea NOT NULL,
+    hash_key_id  smallint NOT NULL,
+    CONSTRAINT object_emails_pk PRIMARY KEY (company_id, provider, object_id, email_hash),
+    CONSTRAINT object_emails_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+);
+CREATE INDEX object_emails_hash_ix ON object_emails (company_id, email_hash);
+
+-- The users who have verified the e-mail behind a hash.
+CREATE TABLE verified_emails (
+    company_id   uuid NOT NULL,
+    email_hash   bytea NOT NULL,
+    hash_key_id  smallint NOT NULL,
+    user_id      uuid NOT NULL,
+    CONSTRAINT verified_emails_pk PRIMARY KEY (company_id, email_hash, user_id),
+    CONSTRAINT verified_emails_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id)
+);
+CREATE INDEX verified_emails_user_ix ON verified_emails (company_id, user_id);
+
+-- These objects, and those that are linked to them as parts of one sale: as far as a key reaches from one of them.
+CREATE FUNCTION with_partners(p_company uuid, p_provider text, p_objects text[]) RETURNS text[]
+    LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
+BEGIN
+    RETURN p_objects || ARRAY(
+        SELECT other_id FROM object_links
+        WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (p_objects));
+END $$;
+
+-- Whose something is that has these objects, by e-mail: the one user who has verified one that was shown beside them. Two
+-- are as good as none, for nothing but the order in which they came could choose between them. A stronger key that names
+-- anybody, known yet or not, leaves nothing to e-mails; `p_named` is whom the thing itself names. `is_open`: nobody is
+-- named in any way, so that whoever verifies one of these e-mails next is the owner.
+CREATE FUNCTION owner_by_email(
+    p_company uuid, p_provider text, p_named text, p_objects text[], OUT owner uuid, OUT is_open boolean
+) LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
+DECLARE
+    related text[] := with_partners(p_company, p_provider, p_objects);
+    holders uuid[];
+BEGIN
+    is_open := false;
+    IF p_named IS NOT NULL
+        OR EXISTS (SELECT FROM identity_links
+            WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related))
+        OR p_provider = 'stripe' AND EXISTS (SELECT FROM users
+            WHERE company_id = p_company AND stripe_customer_id = ANY (related))
+        OR p_provider = 'whop' AND EXISTS (SELECT FROM users
+            WHERE company_id = p_company AND whop_user_id = ANY (related))
+    THEN
+        RETURN;
+    END IF;
+    holders := ARRAY(
+        SELECT DISTINCT user_id FROM object_emails JOIN verified_emails USING (company_id, email_hash)
+        WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related) LIMIT 2);
+    is_open := holders = '{}';
+    IF cardinality(holders) = 1 THEN
+        owner := holders[1];
+    END IF;
+END $$;
+
+-- Gives each payment and subscription of these objects that no stronger key has claimed to its owner by e-mail, and takes
+-- it from whoever is that no more. Whoever calls holds the locks of the objects, or of the e-mails shown beside them, so
+-- that nothing of this is told at the same time. Who gains is locked here, and then the rows: of two users who verify two
+-- e-mails of one payment at once, the second sees the first.
+-- Returns the users it gave to, took from and left with what they had; `is_payer` where they have a payment.
+CREATE FUNCTION claim_by_email(p_company uuid, p_provider text, p_objects text[])
+    RETURNS TABLE (concerned uuid, is_payer boolean)
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    related text[] := with_partners(p_company, p_provider, p_objects);
+    paid uuid[] := ARRAY(
+        SELECT id FROM payments
+        WHERE company_id = p_company AND provider = p_provider AND objects && related
+            AND claimed_by IS DISTINCT FROM 'key');
+    subscribed text[] := ARRAY(
+        SELECT subscription_key FROM subscriptions
+        WHERE company_id = p_company AND provider = p_provider AND objects && related
+            AND claimed_by IS DISTINCT FROM 'key');
+BEGIN
+    IF paid = '{}' AND subscribed = '{}' THEN
+        RETURN;
+    END IF;
+    PERFORM lock_identities(p_company, ARRAY(
+        SELECT 'user:' || users.external_id FROM users
+        WHERE company_id = p_company AND id IN (
+            SELECT (owner_by_email(p_company, p_provider, external_id, objects)).owner FROM payments
+            WHERE company_id = p_company AND id = ANY (paid)
+            UNION
+            SELECT (owner_by_email(p_company, p_provider, external_id, objects)).owner FROM subscriptions
+            WHERE company_id = p_company AND provider = p_provider AND subscription_key = ANY (subscribed))));
+    PERFORM FROM payments WHERE company_id = p_company AND id = ANY (paid) ORDER BY id FOR NO KEY UPDATE;
+    PERFORM FROM subscriptions
+    WHERE company_id = p_company AND provider = p_provider AND subscription_key = ANY (subscribed)
+    ORDER BY subscription_key FOR NO KEY UPDATE;
+    RETURN QUERY
+        WITH of_payments AS MATERIALIZED (
+            SELECT id, user_id AS former, by_email.owner
+            FROM payments CROSS JOIN LATERAL owner_by_email(p_company, p_provider, external_id, objects) AS by_email
+            WHERE company_id = p_company AND id = ANY (paid) AND claimed_by IS DISTINCT FROM 'key'
+        ), of_subscriptions AS MATERIALIZED (
+            SELECT subscription_key, user_id AS former, by_email.owner
+            FROM subscriptions CROSS JOIN LATERAL owner_by_email(p_company, p_provider, external_id, objects) AS by_email
+            WHERE company_id = p_company AND provider = p_provider AND subscription_key = ANY (subscribed)
+                AND claimed_by IS DISTINCT FROM 'key'
+        ), given_payments AS (
+            UPDATE payments SET user_id = owner, claimed_by = CASE WHEN owner IS NOT NULL THEN 'email' END
+            FROM of_payments AS told
+            WHERE company_id = p_company AND payments.id = told.id AND user_id IS DISTINCT FROM owner
+        ), given_subscriptions AS (
+            UPDATE subscriptions SET user_id = owner, claimed_by = CASE WHEN owner IS NOT NULL THEN 'email' END
+            FROM of_subscriptions AS told
+            WHERE company_id = p_company AND provider = p_provider
+                AND subscriptions.subscription_key = told.subscription_key AND user_id IS DISTINCT FROM owner
+        )
+        SELECT told.user_id, bool_or(told.pays) FROM (
+            SELECT owner, true FROM of_payments
+            UNION ALL SELECT owner, false FROM of_subscriptions
+            UNION ALL SELECT former, false FROM of_payments
+            UNION ALL SELECT former, false FROM of_subscriptions
+        ) AS told (user_id, pays)
+        WHERE told.user_id IS NOT NULL GROUP BY told.user_id;
+END $$;
+
+-- The objects of what is a person's by e-mail; for one who signs up now with `p_hashes`, of what is about to be.
+CREATE FUNCTION objects_by_email(p_company uuid, p_person text, p_hashes bytea[])
+    RETURNS TABLE (provider text, object_id text)
+    LANGUAGE plpgsql STABLE ROWS 5 SET search_path = goodword, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    seen record;
+BEGIN
+    RETURN QUERY
+        SELECT mine.provider, unnest(mine.objects) FROM users JOIN payments AS mine
+            ON mine.company_id = users.company_id AND mine.user_id = users.id AND mine.claimed_by = 'email'
+        WHERE users.company_id = p_company AND users.external_id = p_person
+        UNION
+        SELECT mine.provider, unnest(mine.objects) FROM users JOIN subscriptions AS mine
+            ON mine.company_id = users.company_id AND mine.user_id = users.id AND mine.claimed_by = 'email'
+        WHERE users.company_id = p_company AND users.external_id = p_person;
+    IF p_hashes = '{}' THEN
+        RETURN;
+    END IF;
+    FOR seen IN
+        SELECT provider, with_partners(p_company, provider, array_agg(DISTINCT object_id)) AS objects
+        FROM object_emails WHERE company_id = p_company AND email_hash = ANY (p_hashes) GROUP BY provider
+    LOOP
+        RETURN QUERY
+            SELECT seen.provider, unnest(objects) FROM payments
+            WHERE company_id = p_company AND provider = seen.provider AND objects && seen.objects AND user_id IS NULL
+                AND (owner_by_email(p_company, seen.provider, external_id, objects)).is_open
+            UNION
+            SELECT seen.provider, unnest(objects) FROM subscriptions
+            WHERE company_id = p_company AND provider = seen.provider AND objects && seen.objects AND user_id IS NULL
+                AND (owner_by_email(p_company, seen.provider, external_id, objects)).is_open;
+    END LOOP;
+END $$;
+
 -- The touches of a person, who need not have signed up: each click and code once, since it was carried first.
 -- A promotion is the code it stands for, where that is a referral code; one whose code is not known yet is told by the
 -- identity to be held while it is relied on that nobody knows (touches.py).
-CREATE FUNCTION touches_of(company uuid, person text, stripe_customer text, whop_user text)
+CREATE FUNCTION touches_of(
+    company uuid, person text, stripe_customer text, whop_user text, email_hashes bytea[] DEFAULT '{}')
     RETURNS TABLE (kind text, ref text, carried_at timestamptz)
     LANGUAGE sql STABLE
 BEGIN ATOMIC
@@ -293,6 +463,8 @@ BEGIN ATOMIC
         SELECT 'stripe', stripe_customer WHERE stripe_customer IS NOT NULL
         UNION
         SELECT 'whop', whop_user WHERE whop_user IS NOT NULL
+        UNION
+        SELECT provider, object_id FROM objects_by_email(company, person, email_hashes)
     ), related AS (
         SELECT provider, object_id FROM linked
         UNION
@@ -319,7 +491,7 @@ BEGIN ATOMIC
 END;
 
 -- A signup and a payment of one person may commit at the same moment without seeing each other. Everything that
--- joins a provider's object to a person takes these locks first: objects in order, then the person.
+-- joins a provider's object to a person takes these locks first: objects in order, e-mails, then the person.
 -- There is no row to lock: the person may not exist yet. Locks end with the transaction.
 CREATE FUNCTION lock_identities(company uuid, identities text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
@@ -401,4 +573,9 @@ GRANT EXECUTE ON FUNCTION stage_at, lock_identities, share_identities TO :"webho
 GRANT SELECT, INSERT, UPDATE ON touches, touch_decisions TO :"webhook", :"admin", :"jobs";
 GRANT SELECT ON touches, promotion_codes TO :"app";
 GRANT SELECT, INSERT ON promotion_codes TO :"webhook", :"admin", :"jobs";
+GRANT SELECT ON object_emails, verified_emails TO :"webhook", :"app", :"admin", :"jobs";
+GRANT INSERT ON object_emails TO :"webhook", :"admin", :"jobs";
+GRANT INSERT ON verified_emails TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION with_partners, owner_by_email, claim_by_email, objects_by_email
+    TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION touches_of TO :"webhook", :"app", :"admin", :"jobs";

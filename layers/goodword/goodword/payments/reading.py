@@ -7,10 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias, cast
 
+from goodword.referral.facts import EmailSeen
+
 Object: TypeAlias = Mapping[str, object]
 
 _IDENTIFIER: Final = re.compile(r"[!-~]{1,255}")
 _EXTERNAL_ID: Final = re.compile(r"[A-Za-z0-9._:@|~-]{1,128}")
+_EMAIL: Final = re.compile(r"(?=.{3,320}\Z)[^@\s\x00\ud800-\udfff]+@[^@\s\x00\ud800-\udfff]+")
 
 
 class Person(NamedTuple):
@@ -57,6 +60,13 @@ def elements(source: Object, name: str) -> Iterator[Object]:
 def text(value: object, fits: re.Pattern[str] = _IDENTIFIER) -> str | None:
     """A text that fits; by default any word of visible ASCII."""
     return value if isinstance(value, str) and fits.fullmatch(value) else None
+
+
+def seen_email(objects: tuple[str, ...], *values: object) -> tuple[EmailSeen, ...]:
+    """The first of these that is an e-mail, as shown beside `objects`."""
+    stripped = (value.strip() if isinstance(value, str) else None for value in values)
+    email = next((found for value in stripped if (found := text(value, _EMAIL))), None)
+    return (EmailSeen(objects, email),) if email and objects else ()
 
 
 def identifier(value: object) -> str | None:

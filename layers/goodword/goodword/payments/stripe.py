@@ -15,7 +15,7 @@ from typing import Final, cast
 
 from goodword.payments.amounts import net_of_tax
 from goodword.payments.bodies import EventMalformed, EventUnreadable, read_object
-from goodword.payments.reading import Object, Person, distinct, elements, identifier, inside, named, text
+from goodword.payments.reading import Object, Person, distinct, elements, identifier, inside, named, seen_email, text
 from goodword.payments.stripe_charges import read_charge, read_payment_intent
 from goodword.payments.stripe_promotions import read_discount, read_promotion_code
 from goodword.payments.stripe_reading import (
@@ -126,6 +126,12 @@ def _read_session(event: StripeEvent) -> tuple[Fact, ...]:
     told = (
         *linked(session, person, objects, at),
         *promotions(session, person, objects, at),
+        *seen_email(
+            objects,
+            inside(session, "customer_details").get("email"),
+            session.get("customer_email"),
+            inside(session, "customer").get("email"),
+        ),
         *one_sale(identifier(session.get("invoice")), identifier(session.get("payment_intent"))),
     )
     invoiced = session.get("invoice") is not None or inside(session, "invoice_creation").get("enabled") is True
@@ -162,7 +168,11 @@ def _read_invoice(event: StripeEvent) -> tuple[Fact, ...]:
         invoice,
     )
     created = created_at(event)
-    told = (*linked(invoice, person, objects, created), *promotions(invoice, person, objects, created))
+    told = (
+        *linked(invoice, person, objects, created),
+        *promotions(invoice, person, objects, created),
+        *seen_email(objects, invoice.get("customer_email"), inside(invoice, "customer").get("email")),
+    )
     if invoice.get("status") not in (None, "paid"):
         return told  # one of several payments on this invoice: the last one brings the whole amount
     gross, net = _invoice_amounts(invoice)

@@ -9,7 +9,7 @@ be the sale.
 from datetime import datetime
 
 from goodword.payments.bodies import EventUnreadable
-from goodword.payments.reading import Object, Person, distinct, elements, identifier, inside, named
+from goodword.payments.reading import Object, Person, distinct, elements, identifier, inside, named, seen_email
 from goodword.payments.stripe_reading import (
     StripeEvent,
     created_at,
@@ -56,10 +56,17 @@ def read_charge(event: StripeEvent) -> tuple[Fact, ...]:
 
 
 def _told(event: StripeEvent, sale: tuple[str, ...], person: Person) -> tuple[Fact, ...]:
-    if not any(person):
-        return one_sale(*sale)
-    objects = distinct(*sale, *customers(event.object))
-    return (*linked(event.object, person, objects, created_at(event)), *one_sale(*sale))
+    source, objects = event.object, distinct(*sale, *customers(event.object))
+    return (
+        *(linked(source, person, objects, created_at(event)) if any(person) else ()),
+        *seen_email(
+            objects,
+            inside(source, "billing_details").get("email"),
+            source.get("receipt_email"),
+            inside(source, "customer").get("email"),
+        ),
+        *one_sale(*sale),
+    )
 
 
 def _stand_in(

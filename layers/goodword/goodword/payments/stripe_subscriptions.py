@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from goodword.payments.bodies import EventUnreadable
-from goodword.payments.reading import Object, distinct, elements, identifier, inside, named, text
+from goodword.payments.reading import Object, distinct, elements, identifier, inside, named, seen_email, text
 from goodword.payments.stripe_reading import (
     StripeEvent,
     created_at,
@@ -41,7 +41,11 @@ def read_subscription(event: StripeEvent) -> tuple[Fact, ...]:
     told: tuple[Fact, ...] = ()
     if objects:
         created = created_at(event)
-        told = (*linked(subscription, person, objects, created), *promotions(subscription, person, objects, created))
+        told = (
+            *linked(subscription, person, objects, created),
+            *promotions(subscription, person, objects, created),
+            *seen_email(objects, inside(subscription, "customer").get("email")),
+        )
     deleted = event.type == "customer.subscription.deleted"
     status = "ended" if deleted else _STATUSES.get(text(subscription.get("status")) or "")
     if status is None:

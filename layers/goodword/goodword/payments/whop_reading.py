@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from goodword.core.fields import LATEST, Email, GivenInstant, Text, Url
 from goodword.payments.bodies import EventUnreadable
-from goodword.payments.reading import Object, Person, distinct, identifier, inside, named, text
+from goodword.payments.reading import Object, Person, distinct, identifier, inside, named, seen_email, text
 from goodword.referral import money
 from goodword.referral.facts import Fact, IdentityLinked, ProfileSeen
 
@@ -148,18 +148,18 @@ def about_person(event: WhopEvent, objects: tuple[str, ...], person: Person) -> 
         return ()
     linked = IdentityLinked(objects, *person, at=dated(event, "created_at", "paid_at"))
     source, user = event.object, inside(event.object, "user")
+    emails = (user.get("email"), *(source.get(name) for name in ("customer_email", "user_email", "email")))
+    told = (linked, *seen_email(objects, *emails))
     user_id = reference(source, "user")
     if user_id is None:
-        return (linked,)  # the buyer is a company, or the app may not see who it is
+        return told  # the buyer is a company, or the app may not see who it is
     return (
-        linked,
+        *told,
         ProfileSeen(
             objects,
             whop_user_id=user_id,
             username=_fitting(_USERNAME, user.get("username"), source.get("user_username")),
-            email=_fitting(
-                _EMAIL, user.get("email"), source.get("customer_email"), source.get("user_email"), source.get("email")
-            ),
+            email=_fitting(_EMAIL, *emails),
             avatar_url=_fitting(
                 _AVATAR, inside(user, "profile_picture").get("url"), user.get("profile_pic_url"), user.get("avatar_url")
             ),

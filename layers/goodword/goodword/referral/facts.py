@@ -121,6 +121,14 @@ class PromotionCodeTold:
 
 
 @dataclass(frozen=True, slots=True)
+class EmailSeen:
+    """An e-mail that was shown beside these ids: whose they are, where no key that is stronger says so."""
+
+    objects: tuple[str, ...]
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProfileSeen:
     """What a provider knows of a person: fills in what the app has not told, and never overwrites it.
 
@@ -135,7 +143,7 @@ class ProfileSeen:
 
 
 Fact: TypeAlias = (
-    IdentityLinked | PaymentSucceeded | TakenBack | SubscriptionChanged | ObjectsLinked | ProfileSeen
+    IdentityLinked | PaymentSucceeded | TakenBack | SubscriptionChanged | ObjectsLinked | EmailSeen | ProfileSeen
     | PromotionUsed | PromotionCodeTold
 )  # fmt: skip
 

@@ -51,6 +51,17 @@ _WAITING = """
         UNION
         SELECT id, external_id, carried_at, code FROM users JOIN objects ON whop_user_id = object_id
         WHERE company_id = %(company_id)s AND %(provider)s = 'whop'
+        UNION
+        SELECT users.id, users.external_id, carried_at, code FROM objects
+        JOIN payments ON payments.objects && ARRAY[objects.object_id]
+        JOIN users ON users.company_id = payments.company_id AND users.id = payments.user_id
+        WHERE payments.company_id = %(company_id)s AND payments.provider = %(provider)s AND claimed_by = 'email'
+        UNION
+        SELECT users.id, users.external_id, carried_at, code FROM objects
+        JOIN subscriptions ON subscriptions.objects && ARRAY[objects.object_id]
+        JOIN users ON users.company_id = subscriptions.company_id AND users.id = subscriptions.user_id
+        WHERE subscriptions.company_id = %(company_id)s AND subscriptions.provider = %(provider)s
+            AND claimed_by = 'email'
     )
     SELECT DISTINCT id, external_id FROM waiting
     WHERE NOT EXISTS (SELECT 1 FROM referrals WHERE company_id = %(company_id)s AND referee_id = waiting.id)

@@ -1,16 +1,17 @@
 """Recording facts: each is stored once under its own natural key, and answers which users it concerns now.
 
-A payment whose person is not known yet is parked, and claimed when a signup or a link makes the person known. Whoever
-records first takes the locks of the identities involved (`lock`), so that a signup and a payment in flight together
-cannot miss each other.
+A payment whose person is not known yet is parked, and claimed when a signup or a link makes the person known; so is
+what is somebody's by e-mail (`by_email`), from them. Whoever records first takes the locks of the identities involved
+(`lock`), so that a signup and a payment in flight together cannot miss each other.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
 from psycopg import Connection
 
 from goodword.core import ids
+from goodword.referral import by_email
 from goodword.referral.facts import (
     NAMING,
     OF_A_SALE,
@@ -157,7 +158,8 @@ _PERSON_OF = """
     ORDER BY linked_at NULLS LAST, external_id LIMIT 1
 """
 
-# A payment that names its person is that person's; one that does not is of whoever its objects are linked to.
+# A payment that names its person is that person's; one that does not is of whoever its objects are linked to. Rows are
+# asked for by arrays of keys and of objects: for these the planner takes the indexes.
 _CLAIM_PARKED = """
     WITH person AS (
         SELECT id, external_id, stripe_customer_id, whop_user_id FROM users
@@ -176,13 +178,24 @@ _CLAIM_PARKED = """
         WHERE object_links.company_id = %(company_id)s
     ), objects AS (
         SELECT provider, array_agg(object_id) AS object_ids FROM related GROUP BY provider
+    ), theirs AS (
+        SELECT payments.id FROM person JOIN payments ON payments.external_id = person.external_id
+        WHERE payments.company_id = %(company_id)s AND payments.claimed_by IS DISTINCT FROM 'key'
+        UNION
+        SELECT payments.id FROM person CROSS JOIN objects
+        JOIN payments ON payments.provider = objects.provider AND payments.objects && objects.object_ids
+        WHERE payments.company_id = %(company_id)s AND payments.objects && ARRAY(SELECT object_id FROM related)
+            AND payments.external_id IS NULL AND payments.claimed_by IS DISTINCT FROM 'key'
+    ), held AS (
+        SELECT id, user_id AS former FROM payments
+        WHERE company_id = %(company_id)s AND id = ANY (ARRAY(SELECT id FROM theirs))
+            AND claimed_by IS DISTINCT FROM 'key'
+        FOR NO KEY UPDATE
     )
-    UPDATE payments SET user_id = person.id FROM person
-    WHERE payments.company_id = %(company_id)s AND payments.user_id IS NULL
-        AND (payments.external_id = person.external_id
-            OR (payments.external_id IS NULL AND EXISTS (
-                SELECT 1 FROM objects
-                WHERE objects.provider = payments.provider AND payments.objects && objects.object_ids)))
+    UPDATE payments SET user_id = person.id, claimed_by = 'key' FROM person, held
+    WHERE payments.company_id = %(company_id)s AND payments.id = ANY (ARRAY(SELECT id FROM held))
+        AND payments.id = held.id
+    RETURNING held.former
 """
 
 # The same for subscriptions.
@@ -199,13 +212,29 @@ _CLAIM_SUBSCRIPTIONS = """
         SELECT 'whop', whop_user_id FROM person WHERE whop_user_id IS NOT NULL
     ), objects AS (
         SELECT provider, array_agg(object_id) AS object_ids FROM linked GROUP BY provider
+    ), theirs AS (
+        SELECT provider, subscription_key FROM person JOIN subscriptions USING (external_id)
+        WHERE company_id = %(company_id)s AND claimed_by IS DISTINCT FROM 'key'
+        UNION
+        SELECT provider, subscription_key FROM person CROSS JOIN objects
+        JOIN subscriptions USING (provider)
+        WHERE company_id = %(company_id)s AND subscriptions.objects && objects.object_ids
+            AND subscriptions.objects && ARRAY(SELECT object_id FROM linked)
+            AND subscriptions.external_id IS NULL AND claimed_by IS DISTINCT FROM 'key'
+    ), held AS (
+        SELECT provider, subscription_key, user_id AS former FROM subscriptions
+        WHERE company_id = %(company_id)s AND provider = ANY (ARRAY(SELECT provider FROM theirs))
+            AND subscription_key = ANY (ARRAY(SELECT subscription_key FROM theirs))
+            AND (provider, subscription_key) IN (SELECT provider, subscription_key FROM theirs)
+            AND claimed_by IS DISTINCT FROM 'key'
+        FOR NO KEY UPDATE
     )
-    UPDATE subscriptions SET user_id = person.id FROM person
-    WHERE subscriptions.company_id = %(company_id)s AND subscriptions.user_id IS NULL
-        AND (subscriptions.external_id = person.external_id
-            OR (subscriptions.external_id IS NULL AND EXISTS (
-                SELECT 1 FROM objects
-                WHERE objects.provider = subscriptions.provider AND subscriptions.objects && objects.object_ids)))
+    UPDATE subscriptions SET user_id = person.id, claimed_by = 'key' FROM person, held
+    WHERE subscriptions.company_id = %(company_id)s
+        AND subscriptions.provider = ANY (ARRAY(SELECT provider FROM held))
+        AND subscriptions.subscription_key = ANY (ARRAY(SELECT subscription_key FROM held))
+        AND subscriptions.provider = held.provider AND subscriptions.subscription_key = held.subscription_key
+    RETURNING held.former
 """
 
 _ID_OF = "SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = %(external_id)s"
@@ -238,11 +267,15 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
     """
     objects = {object_id for fact in facts for object_id in fact.objects}
     named = next((fact.external_id for fact in facts if isinstance(fact, NAMING) and fact.external_id), None)
+    emails = by_email.shown(connection, facts)
     lock(connection, company_id, provider, objects, None)
     scope = {"company_id": company_id, "provider": provider, "objects": sorted(objects)}
     connection.execute(_LOCK_PARTNERS, scope)
+    by_email.lock(connection, company_id, provider, objects, [email for _, email in emails])
     for fact in facts:
         _store(connection, company_id, provider, fact)
+    for beside, email in emails:
+        by_email.record(connection, company_id, provider, beside, email)
     concerned: set[UUID] = set()
     if any(isinstance(fact, OF_A_SALE) for fact in facts):
         concerned.update(user_id for (user_id,) in connection.execute(_MATCH, scope))
@@ -250,24 +283,29 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
     is_back_without_payment = not concerned and any(isinstance(fact, TakenBack) for fact in facts)
     person = named or _person_of(connection, company_id, provider, objects)
     if person is None:
-        return sorted(concerned), has_payment or is_back_without_payment
+        owners = by_email.ask_claim(connection, company_id, provider, objects)()
+        _announce_subscriptions(connection, company_id, provider, facts)
+        return sorted(concerned.union(owners)), not any(owners.values()) if has_payment else is_back_without_payment
     lock(connection, company_id, provider, (), person)
-    claim(connection, company_id, person)
     for fact in facts:
         if isinstance(fact, ProfileSeen):
             _fill_in(connection, company_id, person, fact)
-        elif isinstance(fact, SubscriptionChanged):
-            _announce(connection, company_id, provider, fact)
+    formers = ask_claim(connection, company_id, person)
+    others = by_email.ask_claim(connection, company_id, provider, objects)
+    _announce_subscriptions(connection, company_id, provider, facts)
     known = connection.execute(_ID_OF, {"company_id": company_id, "external_id": person}).fetchone()
-    concerned.update(known or ())
+    concerned.update(known or (), formers(), others())
     return sorted(concerned), known is None if has_payment else is_back_without_payment
 
 
-def claim(connection: Connection, company_id: UUID, external_id: str) -> None:
-    """Give a person who is known what is theirs of the payments and subscriptions; costs no trip of its own."""
+def ask_claim(connection: Connection, company_id: UUID, external_id: str) -> Callable[[], list[UUID]]:
+    """Give a person who is known what is theirs of the payments and subscriptions; costs no trip of its own.
+
+    Asked now, read later: the users who had some of it by their e-mail.
+    """
     whose = {"company_id": company_id, "external_id": external_id}
-    connection.execute(_CLAIM_PARKED, whose)
-    connection.execute(_CLAIM_SUBSCRIPTIONS, whose)
+    claimed = [connection.execute(statement, whose) for statement in (_CLAIM_PARKED, _CLAIM_SUBSCRIPTIONS)]
+    return lambda: [former for cursor in claimed for (former,) in cursor.fetchall() if former is not None]
 
 
 def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) -> None:
@@ -332,18 +370,20 @@ def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) 
             pass
 
 
-def _announce(connection: Connection, company_id: UUID, provider: str, changed: SubscriptionChanged) -> None:
-    connection.execute(
-        _ANNOUNCE_SUBSCRIPTION,
-        {
-            "company_id": company_id,
-            "outbox_id": ids.new_id(),
-            "provider": provider,
-            "key": changed.key,
-            "status": changed.status,
-            "at": changed.at,
-        },
-    )
+def _announce_subscriptions(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> None:
+    for fact in facts:
+        if isinstance(fact, SubscriptionChanged):
+            connection.execute(
+                _ANNOUNCE_SUBSCRIPTION,
+                {
+                    "company_id": company_id,
+                    "outbox_id": ids.new_id(),
+                    "provider": provider,
+                    "key": fact.key,
+                    "status": fact.status,
+                    "at": fact.at,
+                },
+            )
 
 
 def _fill_in(connection: Connection, company_id: UUID, person: str, seen: ProfileSeen) -> None:

@@ -25,6 +25,7 @@ from goodword.core.privacy import PrivacyKey
 from goodword.referral import (
     attribution,
     awards,
+    by_email,
     candidates,
     codes,
     profiles,
@@ -36,6 +37,7 @@ from goodword.referral import (
 )
 from goodword.referral.attribution import Reason, Source
 from goodword.referral.awards import Award
+from goodword.referral.by_email import Hashed
 from goodword.referral.profiles import User
 from goodword.referral.referrals import NewReferral, Referral
 
@@ -111,11 +113,12 @@ def sign_up(
     A taken whop_user_id or stripe_customer_id is a violated constraint, by name.
     """
     user = signup.user
-    _lock(connection, company_id, user)
+    email = by_email.hashed(connection, user.verified_email)
+    _lock(connection, company_id, user, email)
     stored = connection.cursor(row_factory=dict_row).execute(
         _STORED, {"company_id": company_id, "external_id": user.external_id}
     )
-    told = touches.ask(connection, company_id, user)
+    told = touches.ask(connection, company_id, user, email.hashes if email else ())
     terms = program.current(connection, company_id)
     at = terms.at
     existing = stored.fetchone()
@@ -159,16 +162,30 @@ def sign_up(
         referrals.bind(connection, company_id, pair, terms.version, terms.program)
         events.append(outbox.Event("referral.registered", {"id": ids.public("ref", made.referral)}))
     outbox.announce(connection, company_id, events, at)
-    recording.claim(connection, company_id, user.external_id)
-    settlement.settle(connection, company_id, [made.user])
+    settlement.settle(connection, company_id, [made.user, *_claim(connection, company_id, user, email)])
     return answer(connection, company_id, made.user, decision, base_url), True
 
 
-def _lock(connection: Connection, company_id: UUID, user: NewUser) -> None:
+def _lock(connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None) -> None:
     stripe = [user.stripe_customer_id] if user.stripe_customer_id else []
     recording.lock(connection, company_id, "stripe", stripe, None)
     whop = [user.whop_user_id] if user.whop_user_id else []
-    recording.lock(connection, company_id, "whop", whop, user.external_id)
+    recording.lock(connection, company_id, "whop", whop, None)
+    if email:
+        by_email.lock(connection, company_id, "", (), [email])
+    recording.lock(connection, company_id, "", (), user.external_id)
+
+
+def _claim(connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None) -> set[UUID]:
+    """Give a new user what is theirs. Returns those, the user too, whose by e-mail some of it was or has become.
+
+    One trip, and none where the user brings nothing that could be stronger than an e-mail, or a second one.
+    """
+    formers = recording.ask_claim(connection, company_id, user.external_id)
+    if not (email or user.stripe_customer_id or user.whop_user_id):
+        return set()
+    others = by_email.ask_claim_of(connection, company_id, email) if email else list[UUID]
+    return {*formers(), *others()}
 
 
 def _give_code(connection: Connection, company_id: UUID, user_id: UUID, at: datetime) -> None:

@@ -64,7 +64,8 @@ _RECORD = """
 
 _OF_PERSON = """
     SELECT kind, ref, carried_at
-    FROM touches_of(%(company_id)s, %(external_id)s, %(stripe_customer_id)s, %(whop_user_id)s)
+    FROM touches_of(
+        %(company_id)s, %(external_id)s, %(stripe_customer_id)s, %(whop_user_id)s, %(email_hashes)s::bytea[])
     ORDER BY carried_at, kind DESC, ref LIMIT %(most)s
 """
 
@@ -136,13 +137,19 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
             )
 
 
-def ask(connection: Connection, company_id: UUID, user: NewUser) -> Callable[[], list[Touch]]:
-    """The touches of a person who signs up; asked now, read later, so that it rides along."""
+def ask(
+    connection: Connection, company_id: UUID, user: NewUser, email_hashes: Sequence[bytes]
+) -> Callable[[], list[Touch]]:
+    """The touches of a person who signs up; asked now, read later, so that it rides along.
+
+    `email_hashes` are those of the e-mail that the person has verified.
+    """
     whose = {
         "company_id": company_id,
         "external_id": user.external_id,
         "stripe_customer_id": user.stripe_customer_id,
         "whop_user_id": user.whop_user_id,
+        "email_hashes": list(email_hashes),
         "most": MOST,
     }
     cursor = connection.cursor(row_factory=class_row(_Told)).execute(_OF_PERSON, whose)
