@@ -66,14 +66,16 @@ def subscription(customer: str = "ben", *, key: str = "promo_1") -> dict[str, An
     return event("customer.subscription.created", value)
 
 
-def invoice(customer: str = "ben", *, person: str | None = None, key: str | None = None) -> dict[str, Any]:
+def invoice(
+    customer: str = "ben", *, person: str | None = None, key: str | None = None, email: str | None = None
+) -> dict[str, Any]:
     """In the shape since basil, whose discounts are bare ids; with a `key` as before."""
     paid = invoice_paid(
         f"evt_promotion_{next(numbers)}", f"in_{customer}", user=person, customer=f"cus_{customer}", paid_at=USED
     )
     value = paid["data"]["object"]
     value["parent"]["subscription_details"]["subscription"] = f"sub_{customer}"
-    value["discounts"] = ["di_1"]
+    value |= {"discounts": ["di_1"], "customer_email": email}
     if key is not None:
         value["discount"] = {"id": "di_1", "promotion_code": key, "start": int(USED.timestamp())}
     return paid
@@ -115,7 +117,7 @@ def deliveries(draw: st.DrawFn) -> list[str]:
     max_examples=max(10, settings().max_examples // 2),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(order=deliveries(), named_by=st.sampled_from(["session", "invoice", "signup"]), is_old=st.booleans())
+@given(order=deliveries(), named_by=st.sampled_from(["session", "invoice", "signup", "email"]), is_old=st.booleans())
 def test_in_any_order_it_ends_the_same(
     server: str, superuser: psycopg.Connection, order: list[str], named_by: str, *, is_old: bool
 ) -> None:
@@ -124,15 +126,20 @@ def test_in_any_order_it_ends_the_same(
 
     def happen(step: str) -> None:
         if step == "signup":
-            customer = {"stripe_customer_id": "cus_ben"} if named_by == "signup" else {}
-            company.ok("POST", "/v1/signups", {"user": {"external_id": "ben", **customer}})
+            by = {
+                "signup": {"stripe_customer_id": "cus_ben"},
+                "email": {"email": "ben@example.com", "email_verified": True},
+            }  # fmt: skip
+            company.ok("POST", "/v1/signups", {"user": {"external_id": "ben", **by.get(named_by, {})}})
             return
         sent = {
             "told": lambda: promotion_code(code.lower()),
             "saved": lambda: promotion_code(code, type_="promotion_code.updated"),
             "session": lambda: session("ben" if named_by == "session" else None),
             "invoice": lambda: invoice(
-                person="ben" if named_by == "invoice" else None, key="promo_1" if is_old else None
+                person="ben" if named_by == "invoice" else None,
+                key="promo_1" if is_old else None,
+                email="ben@example.com" if named_by == "email" else None,
             ),
             "discount": discount,
             "subscription": subscription,
