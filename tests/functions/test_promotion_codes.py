@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support import books, rows
@@ -117,6 +117,7 @@ def deliveries(draw: st.DrawFn) -> list[str]:
     max_examples=max(10, settings().max_examples // 2),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+@example(order=["signup", "session", "invoice", "told"], named_by="email", is_old=False)
 @given(order=deliveries(), named_by=st.sampled_from(["session", "invoice", "signup", "email"]), is_old=st.booleans())
 def test_in_any_order_it_ends_the_same(
     server: str, superuser: psycopg.Connection, order: list[str], named_by: str, *, is_old: bool
