@@ -191,14 +191,25 @@ def test_an_earlier_payment_that_comes_late_moves_awards_without_booking_them_ag
     later = Sale(2, 1900, 1900, "usd", REGISTERED + 20 * DAY)
     told(applied, later, at=later.paid_at)
     assert applied.awards[QUALIFIED].hold_until == REGISTERED + 34 * DAY
-    _, found = applied.settle(stories.known([later, PAID]), REGISTERED + 21 * DAY)
-    assert found.changed == []
+    _, found = applied.settle(stories.known([later, PAID]), REGISTERED + 13 * DAY)
+    assert (found.changed, found.postings) == ([], [])
     assert {award.event for award in found.moved} == {"qualified", "l2"}
     moved = applied.awards[QUALIFIED]
     assert (moved.payment_id, moved.due_at) == (stories.known([PAID]).payments[0].id, REGISTERED)
     assert moved.hold_until == REGISTERED + 14 * DAY
+    assert told(applied, later, PAID, at=REGISTERED + 21 * DAY) == []
+    assert ("REFERRAL_FIRST_PAYMENT", 1) in told(applied, later, PAID, at=REGISTERED + 21 * DAY, time_passes=True)
+
+
+def test_what_turns_out_to_have_waited_long_enough_is_paid_as_if_that_had_been_known() -> None:
+    applied, in_order = Applied(PROGRAMS["waiting"]), Applied(PROGRAMS["waiting"])
+    later, at = Sale(2, 1900, 1900, "usd", REGISTERED + 20 * DAY), REGISTERED + 21 * DAY
+    told(applied, later, at=at)
+    assert states(applied)["qualified"] == ("pending", 0)
     # its time runs from the first payment and is over
-    assert told(applied, later, PAID, at=REGISTERED + 21 * DAY, time_passes=True) == [("REFERRAL_FIRST_PAYMENT", 1)]
+    assert told(applied, later, PAID, at=at) == [("REFERRAL_FIRST_PAYMENT", 1)]
+    told(in_order, PAID, later, at=at)
+    assert states(applied) == states(in_order)
 
 
 def test_the_percentage_of_a_payment_that_is_no_longer_the_first_is_taken_back() -> None:

@@ -160,7 +160,7 @@ def _give(found: Difference, due: Due, decision: Decision, standing: Standing, a
     elif left == 0:
         award.status = "reversed"
     else:
-        _settle_unpaid(found, award, standing, waits=due.hold_until is not None and due.hold_until > at)
+        _settle_unpaid(found, award, standing, waits=not _is_over(due.hold_until, at))
     found.new.append(award)
 
 
@@ -183,9 +183,10 @@ def _change(
     elif left == 0:
         award.status, award.hold_reason = "reversed", None
     elif not is_kept_back:
-        is_over = award.hold_until is None or award.hold_until <= at
-        # what waits for a time that has passed is released by the job; what waited for something else, at once
-        waits = not is_over or (stored.status == "pending" and not releases)
+        # what waits for a time that has passed is released by the job; what waited for something else, or turns out to
+        # have waited long enough, at once
+        is_the_jobs = stored.status == "pending" and _is_over(stored.hold_until, at) and not releases
+        waits = is_the_jobs or not _is_over(award.hold_until, at)
         award.hold_reason = None
         _settle_unpaid(found, award, standing, waits=waits)
     before = (stored.status, stored.reversed_points, stored.hold_reason)
@@ -193,6 +194,10 @@ def _change(
         found.changed.append(award)
     elif due and (due.period, due.payment_id, due.due_at) != (stored.period, stored.payment_id, stored.due_at):
         found.moved.append(award)
+
+
+def _is_over(hold_until: datetime | None, at: datetime) -> bool:
+    return hold_until is None or hold_until <= at
 
 
 def _settle_unpaid(found: Difference, award: Award, standing: Standing, *, waits: bool) -> None:
