@@ -21,8 +21,10 @@ from goodword.referral.differences import Award, Decision, Difference, Stored
 from goodword.referral.engine import Activation, Due, Facts, Payment, Standing, Subscription, Takeback
 from goodword.referral.program import Program
 
+# The planner cannot look into the array, so one plan does for every number of people; it would plan anew each time.
 _LOCK = """
-    SELECT id FROM referrals WHERE company_id = %(company_id)s AND referee_id = ANY (%(referees)s)
+    SELECT id FROM referrals
+    WHERE company_id = %(company_id)s AND referee_id = ANY (ARRAY(SELECT unnest(%(referees)s::uuid[])))
     ORDER BY id FOR NO KEY UPDATE
 """
 
@@ -52,7 +54,7 @@ _KNOWN = """
             FROM awards WHERE company_id = r.company_id AND referral_id = r.id) AS awards
     FROM referrals r CROSS JOIN clock
     LEFT JOIN referrals up ON up.company_id = r.company_id AND up.referee_id = r.referrer_id
-    WHERE r.company_id = %(company_id)s AND r.referee_id = ANY (%(referees)s)
+    WHERE r.company_id = %(company_id)s AND r.referee_id = ANY (ARRAY(SELECT unnest(%(referees)s::uuid[])))
     ORDER BY r.id
 """
 
