@@ -2,18 +2,22 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from local import setup
 from local.postgres import Cluster, children
+from local.setup import Prepared
 from tests.conftest import serve
 from tests.support.clients import Clients
 from tests.support.companies import Company
 from tests.support.waiting import wait_until
+from tests.support.wire_proxy import WireProxy
 
 CLIENTS = 64
 
@@ -86,3 +90,11 @@ def shop(fragile: Fragile) -> Iterator[Company]:
     shop = Company.open(fragile.url)
     yield shop
     shop.close()
+
+
+@pytest.fixture(scope="module")
+def proxy(cluster: Cluster, prepared: Prepared) -> Iterator[WireProxy]:
+    """A way to the database on which a test can count, and which it can cut."""
+    del prepared  # the schema must be there
+    with tempfile.TemporaryDirectory() as folder, WireProxy(Path(folder), cluster.socket_directory) as running:
+        yield running

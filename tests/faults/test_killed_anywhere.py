@@ -5,12 +5,10 @@ again, and everything is as if nobody had been killed; sent once more, it change
 """
 
 import json
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,7 +17,6 @@ import pytest
 
 from goodword.payments import signatures, whop_signatures
 from local.client import Answer
-from local.postgres import Cluster
 from local.setup import Prepared
 from tests.support import books, rows
 from tests.support.companies import Company, invoice_paid, whop_payment
@@ -32,13 +29,6 @@ NOON = datetime(2031, 1, 15, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 Event = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def proxy(cluster: Cluster, prepared: Prepared) -> Iterator[WireProxy]:
-    del prepared  # the schema must be there
-    with tempfile.TemporaryDirectory() as folder, WireProxy(Path(folder), cluster.socket_directory) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

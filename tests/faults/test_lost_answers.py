@@ -5,9 +5,7 @@ asked for is done once.
 """
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -15,19 +13,10 @@ import pytest
 
 from local import setup
 from local.client import Answer
-from local.postgres import Cluster
-from local.setup import Prepared
 from tests.conftest import serve
 from tests.support import books, rows
 from tests.support.companies import Company, invoice_paid
 from tests.support.wire_proxy import WireProxy
-
-
-@pytest.fixture(scope="module")
-def proxy(cluster: Cluster, prepared: Prepared) -> Iterator[WireProxy]:
-    del prepared  # the schema must be there
-    with tempfile.TemporaryDirectory() as folder, WireProxy(Path(folder), cluster.socket_directory) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

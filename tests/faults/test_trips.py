@@ -1,26 +1,15 @@
 """Trips inside a warm handler, counted on the wire: the budget of DESIGN.md §11."""
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local import setup
-from local.postgres import Cluster
-from local.setup import Prepared
 from tests.conftest import serve
 from tests.support.companies import Company, invoice_paid
 from tests.support.wire_proxy import WireProxy
-
-
-@pytest.fixture(scope="module")
-def proxy(cluster: Cluster, prepared: Prepared) -> Iterator[WireProxy]:
-    del prepared  # the schema must be there
-    with tempfile.TemporaryDirectory() as folder, WireProxy(Path(folder), cluster.socket_directory) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
