@@ -49,7 +49,8 @@ def verify(tenant: Tenant, person: str) -> list[UUID]:
             "UPDATE users SET email_verified = true, verified_email = %s WHERE company_id = %s AND external_id = %s",
             (email.email, tenant.id, person),
         )
-        concerned = by_email.ask_claim_of(connection, tenant.id, email)()
+        by_email.verify(connection, tenant.id, email)
+        concerned = recording.claim_of(connection, tenant.id, person, email.hashes)
         settlement.settle(connection, tenant.id, concerned)
     return concerned
 

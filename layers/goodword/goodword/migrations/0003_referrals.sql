@@ -114,7 +114,7 @@ CREATE TABLE payments (
     CONSTRAINT payments_superseded_ck CHECK (stands_in_for IS NOT NULL OR NOT superseded)
 );
 CREATE INDEX payments_user_ix ON payments (company_id, user_id) WHERE user_id IS NOT NULL;
-CREATE INDEX payments_parked_person_ix ON payments (company_id, external_id) WHERE claimed_by IS DISTINCT FROM 'key';
+CREATE INDEX payments_person_ix ON payments (company_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX payments_objects_ix ON payments USING gin (objects);
 CREATE INDEX payments_stands_in_ix ON payments (company_id, stands_in_for) WHERE stands_in_for IS NOT NULL;
 
@@ -208,8 +208,7 @@ CREATE TABLE subscriptions (
     CONSTRAINT subscriptions_ended_ck CHECK ((status = 'ended') = (ended_at IS NOT NULL))
 );
 CREATE INDEX subscriptions_user_ix ON subscriptions (company_id, user_id) WHERE user_id IS NOT NULL;
-CREATE INDEX subscriptions_parked_person_ix ON subscriptions (company_id, external_id)
-    WHERE claimed_by IS DISTINCT FROM 'key';
+CREATE INDEX subscriptions_person_ix ON subscriptions (company_id, external_id) WHERE external_id IS NOT NULL;
 CREATE INDEX subscriptions_objects_ix ON subscriptions USING gin (objects);
 
 -- At one instant: a subscription begins, fails, pauses and ends in this order.
@@ -320,98 +319,168 @@ BEGIN
         WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (p_objects));
 END $$;
 
--- Whose something is that has these objects, by e-mail: the one user who has verified one that was shown beside them. Two
--- are as good as none, for nothing but the order in which they came could choose between them. A stronger key that names
--- anybody, known yet or not, leaves nothing to e-mails; `p_named` is whom the thing itself names. `is_open`: nobody is
--- named in any way, so that whoever verifies one of these e-mails next is the owner.
-CREATE FUNCTION owner_by_email(
-    p_company uuid, p_provider text, p_named text, p_objects text[], OUT owner uuid, OUT is_open boolean
+-- Whose something is that has these objects, and what makes it theirs. In this order: whoever it names itself (`p_named`),
+-- who may have to sign up yet; the earliest link of an object to somebody who has signed up; the user whose own an object
+-- is; nobody, if a link names anybody; and the one user who has verified an e-mail that was shown beside an object. Two
+-- are as good as none, for nothing but the order in which they came could choose between them. So the owner follows from
+-- what is known, in whatever order that came. `is_open`: nobody is named in any way, so that whoever verifies one of
+-- these e-mails next is the owner.
+CREATE FUNCTION owner_of(
+    p_company uuid, p_provider text, p_named text, p_objects text[],
+    OUT owner uuid, OUT claimed_by text, OUT is_open boolean
 ) LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
 DECLARE
     related text[] := with_partners(p_company, p_provider, p_objects);
     holders uuid[];
 BEGIN
     is_open := false;
-    IF p_named IS NOT NULL
-        OR EXISTS (SELECT FROM identity_links
-            WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related))
-        OR p_provider = 'stripe' AND EXISTS (SELECT FROM users
-            WHERE company_id = p_company AND stripe_customer_id = ANY (related))
-        OR p_provider = 'whop' AND EXISTS (SELECT FROM users
-            WHERE company_id = p_company AND whop_user_id = ANY (related))
-    THEN
-        RETURN;
+    IF p_named IS NOT NULL THEN
+        SELECT id INTO owner FROM users WHERE company_id = p_company AND external_id = p_named;
+    ELSE
+        SELECT users.id INTO owner
+        FROM identity_links AS link
+        JOIN users ON users.company_id = link.company_id AND users.external_id = link.external_id
+        WHERE link.company_id = p_company AND link.provider = p_provider AND link.object_id = ANY (related)
+        ORDER BY link.linked_at, link.external_id LIMIT 1;
+        IF owner IS NULL AND p_provider = 'stripe' THEN
+            SELECT id INTO owner FROM users WHERE company_id = p_company AND stripe_customer_id = ANY (related)
+            ORDER BY external_id LIMIT 1;
+        ELSIF owner IS NULL AND p_provider = 'whop' THEN
+            SELECT id INTO owner FROM users WHERE company_id = p_company AND whop_user_id = ANY (related)
+            ORDER BY external_id LIMIT 1;
+        END IF;
     END IF;
-    holders := ARRAY(
-        SELECT DISTINCT user_id FROM object_emails JOIN verified_emails USING (company_id, email_hash)
-        WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related) LIMIT 2);
-    is_open := holders = '{}';
-    IF cardinality(holders) = 1 THEN
-        owner := holders[1];
+    IF owner IS NOT NULL THEN
+        claimed_by := 'key';
+    ELSIF p_named IS NULL AND NOT EXISTS (
+        SELECT FROM identity_links AS link
+        WHERE link.company_id = p_company AND link.provider = p_provider AND link.object_id = ANY (related))
+    THEN
+        holders := ARRAY(
+            SELECT DISTINCT user_id FROM object_emails JOIN verified_emails USING (company_id, email_hash)
+            WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related) LIMIT 2);
+        is_open := holders = '{}';
+        IF cardinality(holders) = 1 THEN
+            owner := holders[1];
+            claimed_by := 'email';
+        END IF;
     END IF;
 END $$;
 
--- Gives each payment and subscription of these objects that no stronger key has claimed to its owner by e-mail, and takes
--- it from whoever is that no more. Whoever calls holds the locks of the objects, or of the e-mails shown beside them, so
--- that nothing of this is told at the same time. Who gains is locked here, and then the rows: of two users who verify two
--- e-mails of one payment at once, the second sees the first.
--- Returns the users it gave to, took from and left with what they had; `is_payer` where they have a payment.
-CREATE FUNCTION claim_by_email(p_company uuid, p_provider text, p_objects text[])
+-- Gives each payment and subscription of these objects to its owner, and takes it from whoever is that no more. Whoever
+-- calls holds the locks of the objects, of the e-mails shown beside them, or of a person who is named, so that nothing
+-- of this is told at the same time. Whoever is named anywhere and whoever gains is locked here, and then the rows: of two
+-- who are told at once by different words, the second sees the first.
+-- Returns the users it gave to and took from, and whose the objects are; `is_payer` where they have a payment of these.
+CREATE FUNCTION claim(p_company uuid, p_provider text, p_objects text[])
     RETURNS TABLE (concerned uuid, is_payer boolean)
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+#variable_conflict use_column
 DECLARE
     related text[] := with_partners(p_company, p_provider, p_objects);
+    usual uuid := (owner_of(p_company, p_provider, NULL, p_objects)).owner;
+    -- what is already its usual owner's by a key stays so: customers pay for years
     paid uuid[] := ARRAY(
         SELECT id FROM payments
         WHERE company_id = p_company AND provider = p_provider AND objects && related
-            AND claimed_by IS DISTINCT FROM 'key');
+            AND (claimed_by = 'key' AND user_id = usual) IS NOT TRUE);
     subscribed text[] := ARRAY(
         SELECT subscription_key FROM subscriptions
         WHERE company_id = p_company AND provider = p_provider AND objects && related
-            AND claimed_by IS DISTINCT FROM 'key');
+            AND (claimed_by = 'key' AND user_id = usual) IS NOT TRUE);
 BEGIN
-    IF paid = '{}' AND subscribed = '{}' THEN
-        RETURN;
-    END IF;
     PERFORM lock_identities(p_company, ARRAY(
+        SELECT 'user:' || external_id FROM identity_links
+        WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related)
+        UNION
+        SELECT 'user:' || external_id FROM payments
+        WHERE company_id = p_company AND id = ANY (paid) AND external_id IS NOT NULL
+        UNION
+        SELECT 'user:' || external_id FROM subscriptions
+        WHERE company_id = p_company AND provider = p_provider AND subscription_key = ANY (subscribed)
+            AND external_id IS NOT NULL
+        UNION
         SELECT 'user:' || users.external_id FROM users
         WHERE company_id = p_company AND id IN (
-            SELECT (owner_by_email(p_company, p_provider, external_id, objects)).owner FROM payments
+            SELECT (owner_of(p_company, p_provider, external_id, objects)).owner FROM payments
             WHERE company_id = p_company AND id = ANY (paid)
             UNION
-            SELECT (owner_by_email(p_company, p_provider, external_id, objects)).owner FROM subscriptions
+            SELECT (owner_of(p_company, p_provider, external_id, objects)).owner FROM subscriptions
             WHERE company_id = p_company AND provider = p_provider AND subscription_key = ANY (subscribed))));
+    usual := (owner_of(p_company, p_provider, NULL, p_objects)).owner;
+    IF paid = '{}' AND subscribed = '{}' THEN
+        RETURN QUERY SELECT usual, EXISTS (
+            SELECT FROM payments
+            WHERE company_id = p_company AND provider = p_provider AND objects && p_objects AND user_id = usual)
+        WHERE usual IS NOT NULL;
+        RETURN;
+    END IF;
     PERFORM FROM payments WHERE company_id = p_company AND id = ANY (paid) ORDER BY id FOR NO KEY UPDATE;
     PERFORM FROM subscriptions
     WHERE company_id = p_company AND provider = p_provider AND subscription_key = ANY (subscribed)
     ORDER BY subscription_key FOR NO KEY UPDATE;
     RETURN QUERY
         WITH of_payments AS MATERIALIZED (
-            SELECT id, user_id AS former, by_email.owner
-            FROM payments CROSS JOIN LATERAL owner_by_email(p_company, p_provider, external_id, objects) AS by_email
-            WHERE company_id = p_company AND id = ANY (paid) AND claimed_by IS DISTINCT FROM 'key'
+            SELECT id, user_id AS former, now_of.owner, now_of.claimed_by AS word
+            FROM payments CROSS JOIN LATERAL owner_of(p_company, p_provider, external_id, objects) AS now_of
+            WHERE company_id = p_company AND id = ANY (paid)
         ), of_subscriptions AS MATERIALIZED (
-            SELECT subscription_key, user_id AS former, by_email.owner
-            FROM subscriptions CROSS JOIN LATERAL owner_by_email(p_company, p_provider, external_id, objects) AS by_email
+            SELECT subscription_key, user_id AS former, now_of.owner, now_of.claimed_by AS word
+            FROM subscriptions CROSS JOIN LATERAL owner_of(p_company, p_provider, external_id, objects) AS now_of
             WHERE company_id = p_company AND provider = p_provider AND subscription_key = ANY (subscribed)
-                AND claimed_by IS DISTINCT FROM 'key'
         ), given_payments AS (
-            UPDATE payments SET user_id = owner, claimed_by = CASE WHEN owner IS NOT NULL THEN 'email' END
+            UPDATE payments SET user_id = told.owner, claimed_by = told.word
             FROM of_payments AS told
-            WHERE company_id = p_company AND payments.id = told.id AND user_id IS DISTINCT FROM owner
+            WHERE company_id = p_company AND payments.id = told.id
+                AND (user_id, claimed_by) IS DISTINCT FROM (told.owner, told.word)
         ), given_subscriptions AS (
-            UPDATE subscriptions SET user_id = owner, claimed_by = CASE WHEN owner IS NOT NULL THEN 'email' END
+            UPDATE subscriptions SET user_id = told.owner, claimed_by = told.word
             FROM of_subscriptions AS told
             WHERE company_id = p_company AND provider = p_provider
-                AND subscriptions.subscription_key = told.subscription_key AND user_id IS DISTINCT FROM owner
+                AND subscriptions.subscription_key = told.subscription_key
+                AND (user_id, claimed_by) IS DISTINCT FROM (told.owner, told.word)
         )
         SELECT told.user_id, bool_or(told.pays) FROM (
             SELECT owner, true FROM of_payments
             UNION ALL SELECT owner, false FROM of_subscriptions
             UNION ALL SELECT former, false FROM of_payments
             UNION ALL SELECT former, false FROM of_subscriptions
+            UNION ALL SELECT usual, EXISTS (
+                SELECT FROM payments
+                WHERE company_id = p_company AND provider = p_provider AND objects && p_objects AND user_id = usual)
         ) AS told (user_id, pays)
         WHERE told.user_id IS NOT NULL GROUP BY told.user_id;
+END $$;
+
+-- Gives a person who has signed up, or verified an e-mail, what is theirs by then: what names them, what a link says is
+-- theirs, what their own ids stand on, and what their e-mail was shown beside.
+CREATE FUNCTION claim_of(p_company uuid, p_person text, p_hashes bytea[])
+    RETURNS TABLE (concerned uuid, is_payer boolean)
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    theirs record;
+BEGIN
+    FOR theirs IN
+        SELECT told.provider, array_agg(DISTINCT told.object_id) AS objects FROM (
+            SELECT provider, object_id FROM identity_links WHERE company_id = p_company AND external_id = p_person
+            UNION ALL
+            SELECT provider, unnest(objects) FROM payments WHERE company_id = p_company AND external_id = p_person
+            UNION ALL
+            SELECT provider, unnest(objects) FROM subscriptions WHERE company_id = p_company AND external_id = p_person
+            UNION ALL
+            SELECT 'stripe', stripe_customer_id FROM users
+            WHERE company_id = p_company AND external_id = p_person AND stripe_customer_id IS NOT NULL
+            UNION ALL
+            SELECT 'whop', whop_user_id FROM users
+            WHERE company_id = p_company AND external_id = p_person AND whop_user_id IS NOT NULL
+            UNION ALL
+            SELECT provider, object_id FROM object_emails
+            WHERE company_id = p_company AND email_hash = ANY (p_hashes)
+        ) AS told (provider, object_id)
+        GROUP BY told.provider ORDER BY told.provider
+    LOOP
+        RETURN QUERY SELECT * FROM claim(p_company, theirs.provider, theirs.objects);
+    END LOOP;
 END $$;
 
 -- The objects of what is a person's by e-mail; for one who signs up now with `p_hashes`, of what is about to be.
@@ -440,11 +509,11 @@ BEGIN
         RETURN QUERY
             SELECT seen.provider, unnest(objects) FROM payments
             WHERE company_id = p_company AND provider = seen.provider AND objects && seen.objects AND user_id IS NULL
-                AND (owner_by_email(p_company, seen.provider, external_id, objects)).is_open
+                AND (owner_of(p_company, seen.provider, external_id, objects)).is_open
             UNION
             SELECT seen.provider, unnest(objects) FROM subscriptions
             WHERE company_id = p_company AND provider = seen.provider AND objects && seen.objects AND user_id IS NULL
-                AND (owner_by_email(p_company, seen.provider, external_id, objects)).is_open;
+                AND (owner_of(p_company, seen.provider, external_id, objects)).is_open;
     END LOOP;
 END $$;
 
@@ -576,6 +645,6 @@ GRANT SELECT, INSERT ON promotion_codes TO :"webhook", :"admin", :"jobs";
 GRANT SELECT ON object_emails, verified_emails TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT ON object_emails TO :"webhook", :"admin", :"jobs";
 GRANT INSERT ON verified_emails TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION with_partners, owner_by_email, claim_by_email, objects_by_email
+GRANT EXECUTE ON FUNCTION with_partners, owner_of, claim, claim_of, objects_by_email
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION touches_of TO :"webhook", :"app", :"admin", :"jobs";

@@ -2,15 +2,14 @@
 
 An event shows an e-mail beside its objects, a user has verified one. Where they are equal, what has these objects is
 that user's, unless a stronger key names anybody, before or after: then it is theirs. Where two users have verified it,
-it is nobody's. So an owner follows from the sets of what was shown, verified and named, and is found anew (`ask_claim`,
-`ask_claim_of`) whenever one of them grows. No e-mail ever links an object to a person: an owner by e-mail is written
-down as such, and is that for as long as nobody knows better.
+it is nobody's. So an owner follows from the sets of what was shown, verified and named (`owner_of`). No e-mail ever
+links an object to a person: an owner by e-mail is written down as such, and is that for as long as nobody knows better.
 
 E-mails meet as keyed hashes of their normal form, made under every key alive: one key that was alive at both times is
 enough. Where there is none, an event that shows the address finds the user by it and hashes anew.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -61,16 +60,6 @@ _VERIFIED = """
     ON CONFLICT ON CONSTRAINT verified_emails_pk DO NOTHING
 """
 
-_CLAIM = "SELECT concerned, is_payer FROM claim_by_email(%(company_id)s, %(provider)s, %(objects)s)"
-
-_CLAIM_OF = """
-    SELECT claim.concerned
-    FROM (
-        SELECT provider, array_agg(DISTINCT object_id) AS objects FROM object_emails
-        WHERE company_id = %(company_id)s AND email_hash = ANY (%(hashes)s::bytea[]) GROUP BY provider
-    ) AS seen CROSS JOIN LATERAL claim_by_email(%(company_id)s, seen.provider, seen.objects) AS claim
-"""
-
 
 def hashed(connection: Connection, email: str | None) -> Hashed | None:
     """An e-mail as it is compared; one trip where no keys are kept."""
@@ -105,25 +94,12 @@ def record(connection: Connection, company_id: UUID, provider: str, objects: Seq
     connection.execute(_VERIFIED, scope)
 
 
-def ask_claim(
-    connection: Connection, company_id: UUID, provider: str, objects: Iterable[str]
-) -> Callable[[], dict[UUID, bool]]:
-    """Find anew who owns what has these objects; asked now, read later: who is concerned, and whether they paid."""
-    scope = {"company_id": company_id, "provider": provider, "objects": list(objects)}
-    cursor = connection.execute(_CLAIM, scope)
-    return lambda: dict(cursor.fetchall())
+def verify(connection: Connection, company_id: UUID, email: Hashed) -> None:
+    """Keep that a user has verified this e-mail, which `users.verified_email` says by now; costs no trip of its own.
 
-
-def ask_claim_of(connection: Connection, company_id: UUID, email: Hashed) -> Callable[[], list[UUID]]:
-    """Find anew who owns what this e-mail was shown beside; asked now, read later: who is concerned.
-
-    To be called when a user has verified it, which `users.verified_email` says by now, under the locks of the e-mail
-    and of the user. Whoever is concerned is then to be settled, and may have touches to be decided on.
+    Under the locks of the e-mail and of the user. What is theirs by it is then to be claimed (`recording.claim_of`).
     """
-    scope = _parameters(company_id, email)
-    connection.execute(_VERIFIED, scope)
-    cursor = connection.execute(_CLAIM_OF, scope)
-    return lambda: [user_id for (user_id,) in cursor.fetchall()]
+    connection.execute(_VERIFIED, _parameters(company_id, email))
 
 
 def _parameters(company_id: UUID, email: Hashed) -> dict[str, object]:

@@ -158,83 +158,15 @@ _PERSON_OF = """
     ORDER BY linked_at NULLS LAST, external_id LIMIT 1
 """
 
-# A payment that names its person is that person's; one that does not is of whoever its objects are linked to. Rows are
-# asked for by arrays of keys and of objects: for these the planner takes the indexes.
-_CLAIM_PARKED = """
-    WITH person AS (
-        SELECT id, external_id, stripe_customer_id, whop_user_id FROM users
-        WHERE company_id = %(company_id)s AND external_id = %(external_id)s
-    ), linked AS (
-        SELECT provider, object_id FROM identity_links
-        WHERE company_id = %(company_id)s AND external_id = %(external_id)s
-        UNION
-        SELECT 'stripe', stripe_customer_id FROM person WHERE stripe_customer_id IS NOT NULL
-        UNION
-        SELECT 'whop', whop_user_id FROM person WHERE whop_user_id IS NOT NULL
-    ), related AS (
-        SELECT provider, object_id FROM linked
-        UNION
-        SELECT provider, other_id FROM object_links JOIN linked USING (provider, object_id)
-        WHERE object_links.company_id = %(company_id)s
-    ), objects AS (
-        SELECT provider, array_agg(object_id) AS object_ids FROM related GROUP BY provider
-    ), theirs AS (
-        SELECT payments.id FROM person JOIN payments ON payments.external_id = person.external_id
-        WHERE payments.company_id = %(company_id)s AND payments.claimed_by IS DISTINCT FROM 'key'
-        UNION
-        SELECT payments.id FROM person CROSS JOIN objects
-        JOIN payments ON payments.provider = objects.provider AND payments.objects && objects.object_ids
-        WHERE payments.company_id = %(company_id)s AND payments.objects && ARRAY(SELECT object_id FROM related)
-            AND payments.external_id IS NULL AND payments.claimed_by IS DISTINCT FROM 'key'
-    ), held AS (
-        SELECT id, user_id AS former FROM payments
-        WHERE company_id = %(company_id)s AND id = ANY (ARRAY(SELECT id FROM theirs))
-            AND claimed_by IS DISTINCT FROM 'key'
-        FOR NO KEY UPDATE
-    )
-    UPDATE payments SET user_id = person.id, claimed_by = 'key' FROM person, held
-    WHERE payments.company_id = %(company_id)s AND payments.id = ANY (ARRAY(SELECT id FROM held))
-        AND payments.id = held.id
-    RETURNING held.former
-"""
+_CLAIM = "SELECT concerned, is_payer FROM claim(%(company_id)s, %(provider)s, %(objects)s)"
 
-# The same for subscriptions.
-_CLAIM_SUBSCRIPTIONS = """
-    WITH person AS (
-        SELECT id, external_id, stripe_customer_id, whop_user_id FROM users
-        WHERE company_id = %(company_id)s AND external_id = %(external_id)s
-    ), linked AS (
-        SELECT provider, object_id FROM identity_links
-        WHERE company_id = %(company_id)s AND external_id = %(external_id)s
-        UNION
-        SELECT 'stripe', stripe_customer_id FROM person WHERE stripe_customer_id IS NOT NULL
-        UNION
-        SELECT 'whop', whop_user_id FROM person WHERE whop_user_id IS NOT NULL
-    ), objects AS (
-        SELECT provider, array_agg(object_id) AS object_ids FROM linked GROUP BY provider
-    ), theirs AS (
-        SELECT provider, subscription_key FROM person JOIN subscriptions USING (external_id)
-        WHERE company_id = %(company_id)s AND claimed_by IS DISTINCT FROM 'key'
-        UNION
-        SELECT provider, subscription_key FROM person CROSS JOIN objects
-        JOIN subscriptions USING (provider)
-        WHERE company_id = %(company_id)s AND subscriptions.objects && objects.object_ids
-            AND subscriptions.objects && ARRAY(SELECT object_id FROM linked)
-            AND subscriptions.external_id IS NULL AND claimed_by IS DISTINCT FROM 'key'
-    ), held AS (
-        SELECT provider, subscription_key, user_id AS former FROM subscriptions
-        WHERE company_id = %(company_id)s AND provider = ANY (ARRAY(SELECT provider FROM theirs))
-            AND subscription_key = ANY (ARRAY(SELECT subscription_key FROM theirs))
-            AND (provider, subscription_key) IN (SELECT provider, subscription_key FROM theirs)
-            AND claimed_by IS DISTINCT FROM 'key'
-        FOR NO KEY UPDATE
-    )
-    UPDATE subscriptions SET user_id = person.id, claimed_by = 'key' FROM person, held
-    WHERE subscriptions.company_id = %(company_id)s
-        AND subscriptions.provider = ANY (ARRAY(SELECT provider FROM held))
-        AND subscriptions.subscription_key = ANY (ARRAY(SELECT subscription_key FROM held))
-        AND subscriptions.provider = held.provider AND subscriptions.subscription_key = held.subscription_key
-    RETURNING held.former
+_CLAIM_OF = "SELECT concerned FROM claim_of(%(company_id)s, %(external_id)s, %(hashes)s::bytea[])"
+
+# Whether anything was told of a person by name, before they sign up.
+_NAMED = """
+    SELECT EXISTS (SELECT FROM identity_links WHERE company_id = %(company_id)s AND external_id = %(external_id)s)
+        OR EXISTS (SELECT FROM payments WHERE company_id = %(company_id)s AND external_id = %(external_id)s)
+        OR EXISTS (SELECT FROM subscriptions WHERE company_id = %(company_id)s AND external_id = %(external_id)s)
 """
 
 _ID_OF = "SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = %(external_id)s"
@@ -281,31 +213,35 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
         concerned.update(user_id for (user_id,) in connection.execute(_MATCH, scope))
     has_payment = any(isinstance(fact, PaymentSucceeded) for fact in facts)
     is_back_without_payment = not concerned and any(isinstance(fact, TakenBack) for fact in facts)
-    person = named or _person_of(connection, company_id, provider, objects)
-    if person is None:
-        owners = by_email.ask_claim(connection, company_id, provider, objects)()
-        _announce_subscriptions(connection, company_id, provider, facts)
-        return sorted(concerned.union(owners)), not any(owners.values()) if has_payment else is_back_without_payment
-    lock(connection, company_id, provider, (), person)
-    for fact in facts:
-        if isinstance(fact, ProfileSeen):
-            _fill_in(connection, company_id, person, fact)
-    formers = ask_claim(connection, company_id, person)
-    others = by_email.ask_claim(connection, company_id, provider, objects)
+    if named is not None:
+        lock(connection, company_id, provider, (), named)
+    seen = next((fact for fact in facts if isinstance(fact, ProfileSeen)), None)
+    person = named or (seen and _person_of(connection, company_id, provider, objects))
+    if seen is not None and person is not None:
+        lock(connection, company_id, provider, (), person)
+        _fill_in(connection, company_id, person, seen)
+    owners = dict(connection.execute(_CLAIM, scope).fetchall())
     _announce_subscriptions(connection, company_id, provider, facts)
-    known = connection.execute(_ID_OF, {"company_id": company_id, "external_id": person}).fetchone()
-    concerned.update(known or (), formers(), others())
+    if named is None:
+        return sorted(concerned.union(owners)), not any(owners.values()) if has_payment else is_back_without_payment
+    known = connection.execute(_ID_OF, {"company_id": company_id, "external_id": named}).fetchone()
+    concerned.update(owners, known or ())
     return sorted(concerned), known is None if has_payment else is_back_without_payment
 
 
-def ask_claim(connection: Connection, company_id: UUID, external_id: str) -> Callable[[], list[UUID]]:
-    """Give a person who is known what is theirs of the payments and subscriptions; costs no trip of its own.
+def ask_named(connection: Connection, company_id: UUID, external_id: str) -> Callable[[], bool]:
+    """Whether anything was told of a person by name; asked now, read later. Whoever calls holds the person's lock."""
+    cursor = connection.execute(_NAMED, {"company_id": company_id, "external_id": external_id})
+    return lambda: cursor.fetchall() == [(True,)]
 
-    Asked now, read later: the users who had some of it by their e-mail.
+
+def claim_of(connection: Connection, company_id: UUID, external_id: str, hashes: Sequence[bytes]) -> list[UUID]:
+    """Give a user what is theirs, also by the hashes of an e-mail that they have verified; who is to be settled.
+
+    Whoever calls holds the locks of the user's own ids, of the e-mail and of the user.
     """
-    whose = {"company_id": company_id, "external_id": external_id}
-    claimed = [connection.execute(statement, whose) for statement in (_CLAIM_PARKED, _CLAIM_SUBSCRIPTIONS)]
-    return lambda: [former for cursor in claimed for (former,) in cursor.fetchall() if former is not None]
+    whose = {"company_id": company_id, "external_id": external_id, "hashes": list(hashes)}
+    return [user_id for (user_id,) in connection.execute(_CLAIM_OF, whose)]
 
 
 def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) -> None:

@@ -119,6 +119,7 @@ def sign_up(
         _STORED, {"company_id": company_id, "external_id": user.external_id}
     )
     told = touches.ask(connection, company_id, user, email.hashes if email else ())
+    named = recording.ask_named(connection, company_id, user.external_id)
     terms = program.current(connection, company_id)
     at = terms.at
     existing = stored.fetchone()
@@ -162,7 +163,13 @@ def sign_up(
         referrals.bind(connection, company_id, pair, terms.version, terms.program)
         events.append(outbox.Event("referral.registered", {"id": ids.public("ref", made.referral)}))
     outbox.announce(connection, company_id, events, at)
-    settlement.settle(connection, company_id, [made.user, *_claim(connection, company_id, user, email)])
+    concerned = {made.user}
+    if email:
+        by_email.verify(connection, company_id, email)
+    if email or user.stripe_customer_id or user.whop_user_id or named():
+        hashes = email.hashes if email else ()
+        concerned.update(recording.claim_of(connection, company_id, user.external_id, hashes))
+    settlement.settle(connection, company_id, sorted(concerned))
     return answer(connection, company_id, made.user, decision, base_url), True
 
 
@@ -174,18 +181,6 @@ def _lock(connection: Connection, company_id: UUID, user: NewUser, email: Hashed
     if email:
         by_email.lock(connection, company_id, "", (), [email])
     recording.lock(connection, company_id, "", (), user.external_id)
-
-
-def _claim(connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None) -> set[UUID]:
-    """Give a new user what is theirs. Returns those, the user too, whose by e-mail some of it was or has become.
-
-    One trip, and none where the user brings nothing that could be stronger than an e-mail, or a second one.
-    """
-    formers = recording.ask_claim(connection, company_id, user.external_id)
-    if not (email or user.stripe_customer_id or user.whop_user_id):
-        return set()
-    others = by_email.ask_claim_of(connection, company_id, email) if email else list[UUID]
-    return {*formers(), *others()}
 
 
 def _give_code(connection: Connection, company_id: UUID, user_id: UUID, at: datetime) -> None:
