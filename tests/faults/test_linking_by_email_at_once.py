@@ -37,11 +37,16 @@ def session(company: Company, number: int, *, email: str | None = None, user: st
     return delivery(company, event)
 
 
-def signups(company: Company, who: str = "buyer", email: str = "buyer") -> list[Call]:
-    """Of one person a number, each through a referrer of their own, whose names begin like theirs."""
+def signups(company: Company, who: str = "buyer", email: str = "buyer", *, names_customer: bool = False) -> list[Call]:
+    """Of one person a number, each through a referrer of their own, whose names begin like theirs.
+
+    They have verified an e-mail or, instead, name the number's customer as their own.
+    """
     codes = [company.sign_up(f"{who}s_referrer_{number}")["user"]["referral_code"] for number in range(PAIRS)]
     users = [
-        {"external_id": f"{who}_{number}", "email": f"{email}_{number}@APP.example", "email_verified": True}
+        {"external_id": f"{who}_{number}", "stripe_customer_id": f"cus_{number}"}
+        if names_customer
+        else {"external_id": f"{who}_{number}", "email": f"{email}_{number}@APP.example", "email_verified": True}
         for number in range(PAIRS)
     ]
     return [
@@ -105,3 +110,14 @@ def test_two_people_with_two_e_mails_of_one_payment(
         clients.fire_each(company.url, [payment(company, number)])
     at_once(clients, company, signups(company), signups(company, "payer", "payer"))
     ends(superuser, company, None, None, buyer=REFERRED, payer=REFERRED)
+
+
+def test_a_guest_and_the_user_who_names_the_customer_sign_up(
+    company: Company, clients: Clients, superuser: psycopg.Connection
+) -> None:
+    for number in range(PAIRS):
+        clients.fire_each(company.url, [session(company, number, user=f"guest_{number}")])
+    payers = signups(company, "payer", names_customer=True)
+    payments = [payment(company, number, email=None) for number in range(PAIRS)]
+    at_once(clients, company, signups(company, "guest", "guest"), payers, payments)
+    ends(superuser, company, "guest", "key", guest=PAID, payer=REFERRED)
