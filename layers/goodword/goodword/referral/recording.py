@@ -137,8 +137,8 @@ _ANNOUNCE_SUBSCRIPTION = """
         AND known.status_at = %(at)s AND known.status = %(status)s
 """
 
-# Who is meant by these objects: a link of one of them, or of one that stands on the same sale; of several people the
-# one who was linked first.
+# Whose profile stands beside these objects: a link of one of them, or of one that stands on the same sale; of several
+# people the one who was linked first.
 _PERSON_OF = """
     WITH related AS (
         SELECT unnest(%(objects)s::text[]) AS object_id
@@ -170,7 +170,6 @@ _NAMED = """
 """
 
 _ID_OF = "SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = %(external_id)s"
-
 
 # The identity is locked, so nobody else can take it between the look and the write.
 _FILL_IN = """
@@ -213,13 +212,13 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
         concerned.update(user_id for (user_id,) in connection.execute(_MATCH, scope))
     has_payment = any(isinstance(fact, PaymentSucceeded) for fact in facts)
     is_back_without_payment = not concerned and any(isinstance(fact, TakenBack) for fact in facts)
-    if named is not None:
-        lock(connection, company_id, provider, (), named)
-    seen = next((fact for fact in facts if isinstance(fact, ProfileSeen)), None)
-    person = named or (seen and _person_of(connection, company_id, provider, objects))
-    if seen is not None and person is not None:
+    person, seen = named, next((fact for fact in facts if isinstance(fact, ProfileSeen)), None)
+    if person is None and seen is not None:
+        person = _person_of(connection, company_id, provider, objects)
+    if person is not None:
         lock(connection, company_id, provider, (), person)
-        _fill_in(connection, company_id, person, seen)
+        if seen is not None:
+            _fill_in(connection, company_id, person, seen)
     owners = dict(connection.execute(_CLAIM, scope).fetchall())
     _announce_subscriptions(connection, company_id, provider, facts)
     if named is None:
