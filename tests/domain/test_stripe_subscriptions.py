@@ -236,16 +236,23 @@ def test_a_subscription_names_its_person(fields: dict[str, Any], person: tuple[s
 def test_a_customer_may_be_named_at_any_time(event_type: str) -> None:
     assert facts(event(event_type, customer())) == (
         IdentityLinked(("cus_1",), external_id="ada", click_id=None, code=None, at=at(SENT)),
+        EmailSeen(("cus_1",), "ada@example.net"),
     )
 
 
 @pytest.mark.parametrize(
     "fields",
-    [{"metadata": {}}, {"metadata": None}, {"metadata": {"goodword_user": "not an id"}}, {"id": None},
+    [{"metadata": {}}, {"metadata": None}, {"metadata": {"goodword_user": "not an id"}},
      {"metadata": {"goodword_code": "ADA"}}],
 )  # fmt: skip
 def test_most_customers_name_nobody(fields: dict[str, Any]) -> None:
-    assert facts(event("customer.updated", customer(**fields))) == ()
+    seen = (EmailSeen(("cus_1",), "ada@example.net"),)
+    assert facts(event("customer.updated", customer(**fields))) == seen
+    assert facts(event("customer.updated", customer(**fields, email=None))) == ()
+
+
+def test_a_customer_without_an_id_says_nothing() -> None:
+    assert facts(event("customer.updated", customer(id=None))) == ()
 
 
 # What cannot be read

@@ -205,6 +205,14 @@ def test_every_place_where_stripe_shows_an_e_mail_counts(street: Street) -> None
     assert street.earned == (PAID, 0)
 
 
+def test_the_e_mail_of_a_customer_counts_for_whatever_they_pay(street: Street) -> None:
+    street.ben()
+    assert stripe(street.company, email=None).json == PARKED
+    customer = {"id": "cus_1", "object": "customer", "email": EMAIL, "metadata": {}}
+    assert street.company.deliver(stripe_event("customer.updated", customer)).json == APPLIED
+    assert street.owners == [("ben", "email")]
+
+
 @in_orders(
     ("ben", "charge", "invoice", "link"), ("link", "invoice", "charge", "ben"), ("charge", "link", "ben", "invoice"),
     ("invoice", "ben", "charge", "link"), ("invoice", "ben", "link", "charge"),

@@ -75,12 +75,12 @@ def read_subscription(event: StripeEvent) -> tuple[Fact, ...]:
 
 
 def read_customer(event: StripeEvent) -> tuple[Fact, ...]:
-    """A customer whom the company has given the app's own id, perhaps long after it came to be."""
+    """A customer's e-mail and, where the company has given it one, the app's own id, maybe long after it came to be."""
     person = named(inside(event.object, "metadata"))
     objects = distinct(identifier(event.object.get("id")))
-    if person.external_id is None or not objects:
-        return ()
-    return linked(event.object, person, objects, told_at(event))
+    is_named = person.external_id is not None and objects
+    told = linked(event.object, person, objects, told_at(event)) if is_named else ()
+    return (*told, *seen_email(objects, event.object.get("email")))
 
 
 def _price_refs(subscription: Object) -> tuple[str, ...]:
