@@ -1,6 +1,7 @@
 """What the tests of the functions share besides a company: a second one, a live one, and one for many questions."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -42,14 +43,14 @@ def asked(server: str) -> Iterator[Asked]:
     company.close()
 
 
-@pytest.fixture
-def as_jobs(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process as a scheduled function: its environment, and nothing kept from before or for after."""
+@contextmanager
+def as_role(role: str, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process as a function of that role: its environment, and nothing kept from before or for after."""
     names = {
         "DATABASE_HOST": prepared.parameters["DatabaseHost"],
         "DATABASE_PORT": prepared.parameters["DatabasePort"],
         "DATABASE_NAME": prepared.parameters["DatabaseName"],
-        "DATABASE_USER": "goodword_jobs",
+        "DATABASE_USER": f"goodword_{role}",
         "DATABASE_IAM_AUTHENTICATION": "false",
         "DATABASE_CA_FILE": "",
         "PGPASSFILE": prepared.environment["PGPASSFILE"],
@@ -61,3 +62,10 @@ def as_jobs(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     yield
     settings.cache_clear()
     database.forget_connection()
+
+
+@pytest.fixture
+def as_jobs(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process as a scheduled function."""
+    with as_role("jobs", prepared, monkeypatch):
+        yield

@@ -84,9 +84,6 @@ def test_the_good_requests_are_good(company: Company) -> None:
             assert send(fresh, key).status in {200, 201, 204, 302}, key
 
 
-# --- keys ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("key", GUARDED)
 def test_without_a_known_key_nothing_is_answered(asked: Asked, key: str) -> None:
     nobody = asked.company.browser
@@ -138,9 +135,6 @@ def test_another_companys_user_is_not_found(
     assert rows.count(superuser, company.id) - before <= Counter(idempotent_answers=1)
 
 
-# --- paths and queries -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("key", OF_A_USER)
 def test_a_user_id_that_cannot_be_is_refused(asked: Asked, key: str) -> None:
     for user_id in ("a%20b", "%00", "ada%00", "ada%0A", "%FF", "%F0%9F%A6%86", "a%25b", "a'b", "a,b", "x" * 129):
@@ -180,8 +174,6 @@ def test_a_query_that_cannot_be_is_refused_by_its_name(asked: Asked, key: str) -
             answer = send(asked, key, path=asked.path(key, {name: value}))
             assert fields(answer) == {name}, value
 
-
-# --- bodies ----------------------------------------------------------------------------------------------------------
 
 MALFORMED = (
     b"", b" ", b"{", b"nope", b"[]", b"null", b"1", b"true", b'"text"', b"{'a': 1}", b"{}{}", b'{"a": 1,}',
@@ -295,9 +287,6 @@ def test_an_address_that_cannot_be_is_refused(asked: Asked, url: str) -> None:
         assert fields(send(asked, key, raw=raw)) == {".".join(path)}
     company = {"name": "x", "destination_url": url}
     assert asked.company.browser.send("POST", "/_local/companies", company).status == 400
-
-
-# --- idempotency keys ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", IDEMPOTENT)

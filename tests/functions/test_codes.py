@@ -74,9 +74,6 @@ def events(superuser: psycopg.Connection, company: Company, kind: str) -> list[d
     return [each["data"] for each in found]
 
 
-# --- making ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.usefixtures("ada")
 def test_a_custom_code_is_what_was_asked_for(company: Company, superuser: psycopg.Connection) -> None:
     text = unique("Ada-Talks")
@@ -209,9 +206,6 @@ def test_a_campaigns_code_needs_nobody_and_refers_nobody(company: Company) -> No
     assert outcome(company, "dan", referral_code=owned["code"]) == ("attributed", None)
 
 
-# --- the limit per user ----------------------------------------------------------------------------------------------
-
-
 def attempt(company: Company, user_id: str = "ada", key: str | None = None, code: str | None = None) -> Answer:
     body = {"code": code or unique(), "user_id": user_id}
     return company.api.send("POST", "/v1/codes", body, headers={"idempotency-key": key} if key else None)
@@ -275,9 +269,6 @@ def test_a_lowered_limit_counts_what_was_made_before(company: Company, superuser
     company.ok("PUT", "/v1/program", {"limits": {"code_creations_per_hour": 1}})
     # there is room when the newest of the three is an hour old
     assert 2590 <= int(attempt(company).headers["retry-after"]) <= 2600
-
-
-# --- changing --------------------------------------------------------------------------------------------------------
 
 
 def test_a_code_is_changed_field_by_field(company: Company, ada: str) -> None:
@@ -344,9 +335,6 @@ def test_only_ones_own_codes_can_be_changed(company: Company, other: Company, ad
     assert read(company, ada)["active"]
 
 
-# --- good no more ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("given", "reason"), [({"active": False}, "inactive"), ({"expires_at": "2027-01-15T12:00:00Z"}, "expired")]
 )
@@ -389,9 +377,6 @@ def test_a_used_up_code_brings_nobody_not_even_by_an_older_click(company: Compan
     change(company, ada, max_uses=2)
     assert outcome(company, "dan", click_id=click_id) == ("attributed", None)
     assert outcome(company, "eve", click_id=click_id) == ("rejected", "code_used_up")
-
-
-# --- counting --------------------------------------------------------------------------------------------------------
 
 
 def test_a_first_cap_counts_the_uses_before_it(company: Company, ada: str) -> None:
@@ -453,9 +438,6 @@ def test_clicks_whose_partition_is_gone_still_count(company: Company, ada: str, 
         click(company, ada)
     superuser.execute("UPDATE codes SET archived_clicks = 40 WHERE code = %(code)s", {"code": ada})
     assert read(company, ada)["clicks"] == 42
-
-
-# --- listing ---------------------------------------------------------------------------------------------------------
 
 
 def test_codes_are_listed_newest_first_and_page_by_page(company: Company, ada: str) -> None:

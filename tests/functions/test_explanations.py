@@ -100,9 +100,6 @@ def of_award(company: Company, event: str, *, period: int | None = None, referee
     return explained
 
 
-# --- the reader: nothing of the product is used below this line until the next one ----------------------------------
-
-
 def half_up(value: Fraction) -> int:
     return floor(value + Fraction(1, 2))
 
@@ -155,8 +152,6 @@ def reckon(explained: dict[str, Any]) -> None:
     assert booked == (due if award["transaction_id"] else 0)
     assert [entry["id"] for entry in explained["entries"][:1]] == [each for each in [award["transaction_id"]] if each]
 
-
-# --- awards ----------------------------------------------------------------------------------------------------------
 
 FIXED = {"points": 25}
 PERCENTAGE = {"bps": 1234}  # of 19.00 at 100 points a dollar: 234.46
@@ -366,9 +361,6 @@ def test_an_award_that_the_facts_no_longer_call_for_is_due_no_more(
     assert {key: (each["is_due"], each["due_points"]) for key, each in by_payment.items()} == {
         "in_1": (True, 62), "in_2": (False, 0),
     }  # fmt: skip
-
-
-# --- referrals -------------------------------------------------------------------------------------------------------
 
 
 def test_a_referral_tells_what_it_was_decided_by(company: Company) -> None:

@@ -73,9 +73,6 @@ def change_code(superuser: psycopg.Connection, code: str, **changed: object) -> 
         superuser.execute(change, {"value": value, "code": code})
 
 
-# --- what it does ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("named_by", ["referral_code", "referrer_id"])
 def test_a_user_is_bound_and_both_are_paid(company: Company, superuser: psycopg.Connection, named_by: str) -> None:
     company.set_clock(NOON)
@@ -221,9 +218,6 @@ def test_a_refund_that_arrives_meanwhile_is_not_missed(
     statuses = {award["event"]: (award["status"], award["reversed_points"]) for award in answer["awards"]}
     assert statuses["qualified"] == ("reversed", 25)
     assert company.balance("ada") == 5
-
-
-# --- what stands against it ------------------------------------------------------------------------------------------
 
 
 def test_a_body_names_a_code_or_a_referrer_and_a_reason(company: Company, superuser: psycopg.Connection) -> None:

@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from goodword.core import clock, database, ids
+from goodword.core import clock, ids
 from goodword.core.errors import Malformed, Unavailable
-from goodword.core.settings import settings
 from goodword.payments import reception, signatures, stripe_webhooks, whop_signatures, whop_webhooks
 from goodword.payments.inbox import Receipt
 from local.client import Answer
 from local.setup import Prepared
+from tests.functions.conftest import as_role
 from tests.support import rows
 from tests.support.answers import fields, problem
 from tests.support.companies import Company, invoice_paid, whop_payment
@@ -166,29 +166,11 @@ def test_secrets_that_cannot_be_are_refused(shared: Company, secrets: object) ->
     assert {name.partition(".")[0] for name in fields(answer)} == {"secrets"}
 
 
-# --- secrets that stay in AWS Secrets Manager: the receiver in this process, and AWS beside it ------------------------
-
-
 @pytest.fixture
 def vault(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vault]:
     """This process as the receiving functions themselves, with an AWS of its own."""
-    names = {
-        "DATABASE_HOST": prepared.parameters["DatabaseHost"],
-        "DATABASE_PORT": prepared.parameters["DatabasePort"],
-        "DATABASE_NAME": prepared.parameters["DatabaseName"],
-        "DATABASE_USER": "goodword_webhook",
-        "DATABASE_IAM_AUTHENTICATION": "false",
-        "DATABASE_CA_FILE": "",
-        "PGPASSFILE": prepared.environment["PGPASSFILE"],
-    }
-    for name, value in names.items():
-        monkeypatch.setenv(name, value)
-    settings.cache_clear()
-    database.forget_connection()
-    with Vault.open(monkeypatch) as opened:
+    with as_role("webhook", prepared, monkeypatch), Vault.open(monkeypatch) as opened:
         yield opened
-    settings.cache_clear()
-    database.forget_connection()
 
 
 def receive(endpoint: dict[str, Any], event_id: str, secret: str) -> Receipt:

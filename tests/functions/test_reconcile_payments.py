@@ -108,9 +108,6 @@ def event(of: str, at: datetime, **value: object) -> dict[str, Any]:
     }  # fmt: skip
 
 
-# --- Stripe -----------------------------------------------------------------------------------------------------------
-
-
 def test_what_stripe_could_not_deliver_counts_under_its_own_date(
     referred: Company, providers: Providers, superuser: psycopg.Connection
 ) -> None:
@@ -209,9 +206,6 @@ def test_what_cannot_be_applied_is_kept_as_failed_and_what_is_none_is_left_out(
     ]  # fmt: skip
     (failed,) = referred.ok("GET", "/v1/inbox?status=failed")["data"]
     assert failed["error"] == "amount_paid is not an amount"
-
-
-# --- Whop -------------------------------------------------------------------------------------------------------------
 
 
 def money(amount: str) -> dict[str, Any]:
@@ -383,9 +377,6 @@ def test_whop_is_not_asked_about_a_company_it_does_not_know(referred: Company, p
     give(referred, account.key, "whop")
     assert counts(reconcile(referred)) == {"unanswered": 1}
     assert (account.asked, until(referred, "whop")) == ([], None)
-
-
-# --- when something is wrong ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def _read(response: HTTPResponse, end: float) -> bytes:
 
 
 def _again_after(response: HTTPResponse) -> float | None:
-    if response.status != TOO_MANY and response.status < 500:  # noqa: PLR2004
+    if response.status != TOO_MANY and response.status < 500:  # noqa: PLR2004 - where a server's own faults begin
         return None
     wanted = response.headers.get("retry-after", "")
     return float(wanted) if wanted.isascii() and wanted.isdecimal() else 0
