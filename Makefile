@@ -54,15 +54,14 @@ BUILDS = $(shell $(call find,$(PYTHON_3_13)))
 test: check ## every check and every test, the database's on each PostgreSQL that is here
 	@$(if $(BUILDS),$(MAKE) --no-print-directory setup-sam,echo "tests/bundle is not run: building for AWS needs Python 3.13 and its venv module." >&2)
 	$(PYTHON) -m pytest$(if $(BUILDS),, --ignore=tests/bundle)
-	@for major in $$($(PYTHON) -c 'from local.postgres import installations; print(*sorted(installations().keys() & {15, 16, 17}))'); do \
-	    echo "tests/database on PostgreSQL $$major"; \
-	    $(PYTHON) -m pytest tests/database --postgres=$$major --hypothesis-profile=brief || exit 1; \
-	done
+	@$(PYTHON) -c 'from local.postgres import installations; [print(major) for major in sorted(installations().keys() & {15, 16, 17})]' \
+	    | xargs -P 2 -I MAJOR sh -c 'echo "tests/database on PostgreSQL MAJOR"; \
+	        exec $(PYTHON) -m pytest -q tests/database --postgres=MAJOR --hypothesis-profile=brief'
 
 bench: setup ## measure against the budgets of docs/benchmarks.md (BENCH=name for one; SCALE=1, ENTRIES=n: a large ledger too)
 	@$(PYTHON) -m tests.benchmarks $(BENCH)
 
-soak: setup ## the ledger against its model, 10,000 sequences of 50 steps, and 5,000 lives of customers (about two hours)
+soak: setup ## the ledger against its model, 10,000 sequences of 50 steps, and 5,000 lives of customers (about an hour)
 	$(PYTHON) -m pytest --hypothesis-profile=soak tests/database/test_ledger_model.py tests/faults/test_customer_lives.py
 
 check: lint types ## the checks that run none of the code

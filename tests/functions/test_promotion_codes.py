@@ -114,7 +114,7 @@ def deliveries(draw: st.DrawFn) -> list[str]:
 
 
 @settings(
-    max_examples=max(10, settings().max_examples // 2),
+    max_examples=max(10, settings().max_examples // 4),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @example(order=["signup", "session", "invoice", "told"], named_by="email", is_old=False)

@@ -103,7 +103,7 @@ def test_who_was_linked_first_has_it_once_they_sign_up(company: Company, superus
 
 
 @settings(
-    max_examples=max(10, settings().max_examples // 2),
+    max_examples=max(10, settings().max_examples // 4),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @example(deeds={"guest checks out", "guest pays", "guest's renewal", "ben signs up"}, again=[], chance=0)

@@ -240,6 +240,11 @@ BEGIN
         ON CONFLICT ON CONSTRAINT usage_counters_pk DO NOTHING;
         PERFORM 1 FROM usage_counters c
         WHERE c.company_id = p_company AND c.user_id = person AND c.feature = p_feature FOR NO KEY UPDATE;
+        -- and so is the bought quota: a refund may be ending it
+        PERFORM 1 FROM quota_grants g
+        WHERE g.company_id = p_company AND g.user_id = person AND g.feature = p_feature AND g.ended_at IS NULL
+            AND g.used < g.quantity
+        ORDER BY g.created_at, g.redemption_id FOR NO KEY UPDATE;
         at := company_now(p_company);
         SELECT * INTO entitled FROM entitlements(p_company, person, p_feature, at);
         from_allowance := CASE
