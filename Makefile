@@ -56,7 +56,7 @@ test: check ## every check and every test, the database's on each PostgreSQL tha
 	$(PYTHON) -m pytest$(if $(BUILDS),, --ignore=tests/bundle)
 	@$(PYTHON) -c 'from local.postgres import installations; [print(major) for major in sorted(installations().keys() & {15, 16, 17})]' \
 	    | xargs -P 2 -I MAJOR sh -c 'echo "tests/database on PostgreSQL MAJOR"; \
-	        exec $(PYTHON) -m pytest -q tests/database --postgres=MAJOR --hypothesis-profile=brief'
+	        $(PYTHON) -m pytest -q tests/database --postgres=MAJOR --hypothesis-profile=brief'
 
 bench: setup ## measure against the budgets of docs/benchmarks.md (BENCH=name for one; SCALE=1, ENTRIES=n: a large ledger too)
 	@$(PYTHON) -m tests.benchmarks $(BENCH)
