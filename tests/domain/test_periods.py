@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodword.referral import engine, periods
-from goodword.referral.engine import Facts, Payment
+from goodword.referral.history import Facts, Payment
 from goodword.referral.program import Program
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe")  # the last one moves by half an hour, in October
