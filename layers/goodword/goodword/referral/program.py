@@ -101,10 +101,7 @@ WithoutPayment = Annotated[AwardTerms, AfterValidator(_points_alone)]
 
 
 class Awards(_Document):
-    """The terms by event; `welcome` goes to the referee, `l2` to the upline, all others to the referrer.
-
-    A percentage of `retained` is of the payment that was kept until then.
-    """
+    """The terms by event; `welcome` goes to the referee, `l2` to the upline, all others to the referrer."""
 
     registered: WithoutPayment = AwardTerms(points=5)
     welcome: WithoutPayment = AwardTerms(points=25)
