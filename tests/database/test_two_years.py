@@ -1,8 +1,8 @@
 """Two years of one subscriber by the test clock, month by month, worked out by hand.
 
 The default program. Ben comes through ada, who came through zoe, on 31 January 2031 and is billed at every month's end.
-Ada is given 5 + 10 for the registration and the first use, 25 for month 1, 10 for each paid month from 2 to 12 and 15
-for retention; zoe 5 for each paid month from 1 to 6.
+Ada is given 5 + 10 for the registration and the first use, 25 for the first month that is kept, 10 for each other paid
+month from 2 to 12 and 15 for retention; zoe 5 for each paid month from 1 to 6.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -101,13 +101,13 @@ LIFE = (
     Row(on("2032-04-01"), (Spend(160),), "retained", 150, 25),
     # all money goes back: what is left is what was given for coming and using, and ada owes what she has spent
     Row(on("2032-05-01"), EVERYTHING_BACK, "cancelled", 15, 0),
-    # the refund of month 2 fails: its awards come back, and the stage with what belongs to it
-    Row(on("2032-05-10"), (refunded(11, 2, "2032-05-10", status="failed"),), "retained", 40, 5),
+    # the refund of month 2 fails: it is the one that qualifies, and the stage comes back with what belongs to it
+    Row(on("2032-05-10"), (refunded(11, 2, "2032-05-10", status="failed"),), "retained", 55, 5),
     # and is made once more
     Row(on("2032-05-20"), (refunded(30, 2, "2032-05-20"),), "cancelled", 15, 0),
-    # ben comes back, under a new subscription: the stage returns, month 24 is worth nothing, nothing is given twice
-    Row(on("2033-01-15"), (Subscribed(2, on("2033-01-15")), paid(24, "2033-01-15")), "retained", 30, 0),
-    Row(on("2033-02-15"), (paid(25, "2033-02-15"),), "retained", 30, 0),
+    # ben comes back, under a new subscription: month 24 qualifies, and thirty days later he is retained anew
+    Row(on("2033-01-15"), (Subscribed(2, on("2033-01-15")), paid(24, "2033-01-15")), "qualified", 40, 0),
+    Row(on("2033-02-15"), (paid(25, "2033-02-15"),), "retained", 55, 0),
 )  # fmt: skip
 
 
@@ -132,14 +132,14 @@ def test_two_years_month_by_month(subscriber: Play) -> None:
         assert books.faults(subscriber.tenant.superuser, subscriber.tenant.id) == []
     assert subscriber.spent == 160
     wallet = subscriber.tenant.wallet(subscriber.user("ada"))
-    assert (wallet["balance"], wallet["debt"]) == (0, 160 - 25 - 30)
+    assert (wallet["balance"], wallet["debt"]) == (0, 160 - 25 - 55)
     months = {
         (award["event"], award["period"]): (award["status"], award["points"], award["reversed_points"])
         for award in subscriber.awards()
         if award["period"] is not None
     }
     assert months == {
-        ("qualified", 1): ("reversed", 25, 25),
+        ("qualified", 24): ("paid", 25, 0),
         **{("recurring", month): ("reversed", 10, 10) for month in (2, 3, 5, 6, 7, 8, 9, 10, 11, 12)},
         **{("l2", month): ("reversed", 5, 5) for month in (1, 2, 3, 5, 6)},
     }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from goodword.core import ids
 from goodword.referral import differences, engine
 from goodword.referral.differences import Decision, Difference
-from goodword.referral.engine import Due, Key
+from goodword.referral.due import Due, Key
 from goodword.referral.program import AwardTerms
 from tests.support import stories
 from tests.support.stories import DAY, PEOPLE, PROGRAMS, REGISTERED, Applied, Back, Sale, Told
@@ -48,7 +48,7 @@ def test_in_whatever_order_and_however_often_facts_come_they_end_in_the_same_awa
     assert standing == expected_standing
     assert applied.outcome(standing) == expected
     for award in applied.awards.values():
-        left = award.points - award.reversed_points if award.booked else 0
+        left = award.points - award.reversed_points if award.stands else 0
         assert applied.booked.get(ids.public("awd", award.id), 0) == left
 
 
@@ -153,9 +153,11 @@ def test_a_dispute_holds_what_is_not_paid_takes_back_what_is_and_gives_it_back()
     assert applied.awards["recurring", "", "2"].hold_reason == differences.DISPUTE
     everything = (PAID, disputed("open", 1), next_month)
     lost = told(applied, *everything, disputed("lost", 2))
-    assert lost == [("REVERSAL", 25), ("REVERSAL", 5), ("REFERRAL_RECURRING", 10), ("REFERRAL_L2", 5)]
+    # the next month qualifies now, and does not recur as well
+    assert lost == [("REVERSAL", 5), ("REFERRAL_L2", 5)]
+    assert (applied.awards[QUALIFIED].period, states(applied)["recurring"]) == (2, ("reversed", 10))
     assert told(applied, *everything, disputed("lost", 2), disputed("won", 3)) == [
-        ("REINSTATEMENT", 25), ("REINSTATEMENT", 5),
+        ("REINSTATEMENT", 5), ("REFERRAL_RECURRING", 10),
     ]  # fmt: skip
     assert states(applied) == {
         "registered": ("paid", 0), "welcome": ("paid", 0), "qualified": ("paid", 0), "recurring": ("paid", 0),
@@ -201,6 +203,23 @@ def test_an_earlier_payment_that_comes_late_moves_awards_without_booking_them_ag
     assert ("REFERRAL_FIRST_PAYMENT", 1) in told(applied, later, PAID, at=REGISTERED + 21 * DAY, time_passes=True)
 
 
+def test_what_is_paid_for_a_payment_that_is_refunded_waits_again_with_the_one_that_is_kept() -> None:
+    applied = Applied(PROGRAMS["waiting"])
+    later, day_15 = Sale(2, 1900, 1900, "usd", REGISTERED + 14 * DAY), REGISTERED + 15 * DAY
+    told(applied, PAID, at=REGISTERED)
+    assert ("REFERRAL_FIRST_PAYMENT", 1) in told(applied, PAID, later, at=day_15, time_passes=True)
+    assert told(applied, PAID, later, refund(1, 1900), at=day_15) == [("REVERSAL", 1)]
+    assert (states(applied)["qualified"], applied.awards[QUALIFIED].due_at) == (("pending", 0), later.paid_at)
+    assert told(applied, PAID, later, refund(1, 1900), disputed("open", 1), at=day_15) == []
+    assert states(applied)["qualified"] == ("held", 0)
+    failed = (PAID, later, refund(1, 1900, failed=True))
+    assert ("REINSTATEMENT", 1) in told(applied, *failed, at=day_15)
+    assert ("REVERSAL", 1) in told(applied, PAID, later, refund(1, 1900), at=day_15)
+    at = REGISTERED + 28 * DAY
+    assert told(applied, PAID, later, refund(1, 1900), at=at) == []
+    assert ("REINSTATEMENT", 1) in told(applied, PAID, later, refund(1, 1900), at=at, time_passes=True)
+
+
 def test_what_turns_out_to_have_waited_long_enough_is_paid_as_if_that_had_been_known() -> None:
     applied, in_order = Applied(PROGRAMS["waiting"]), Applied(PROGRAMS["waiting"])
     later, at = Sale(2, 1900, 1900, "usd", REGISTERED + 20 * DAY), REGISTERED + 21 * DAY
@@ -238,7 +257,7 @@ def test_the_people_are_asked_about_once_and_nobody_is_asked_about_again() -> No
         "registered": "paid", "welcome": "rejected", "qualified": "paid",
     }  # fmt: skip
     applied = Applied(PROGRAMS["fixed"])
-    applied.keep(found)
+    applied.keep(found, REGISTERED)
     asked.clear()
     again = differences.difference(standing, list(applied.awards.values()), decide, REGISTERED, releases=True)
     assert (again, [due.event for due in asked]) == (Difference(), ["l2"])
@@ -252,5 +271,5 @@ def test_a_multiplier_makes_points_of_base_points_half_up_and_what_is_taken_back
         "registered": 8, "welcome": 38, "qualified": 38, "l2": 8,
     }  # fmt: skip
     applied = Applied(PROGRAMS["fixed"])
-    applied.keep(found)
+    applied.keep(found, REGISTERED)
     assert told(applied, PAID, refund(1, 950)) == [("REVERSAL", 19), ("REVERSAL", 4)]

@@ -10,9 +10,12 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from goodword.referral import engine
-from goodword.referral.engine import Activation, Due, Facts, Payment, Standing, Subscription, Takeback
+from goodword.referral.due import Due
+from goodword.referral.engine import Standing
+from goodword.referral.history import Activation, Facts, Payment, Subscription, Takeback
 from goodword.referral.program import AwardTerms, Program
 from tests.support import stories
 from tests.support.stories import Told
@@ -45,6 +48,11 @@ def facts(
 def earned(standing: Standing) -> dict[str, int]:
     """What is given first and once, by event; what recurs is looked at by itself."""
     return {due.event: due.base_points for due in standing.due if due.event not in {"recurring", "l2"}}
+
+
+def processed(program: Program, facts: Facts, at: datetime) -> Standing:
+    """What should stand where the job of retention has just come by."""
+    return engine.standing(program, facts, at, processed_at=at)
 
 
 def by_event(standing: Standing, event: str) -> list[Due]:
@@ -142,10 +150,11 @@ def test_a_percentage_is_of_the_first_payment_and_a_currency_without_worth_earns
         assert (due.base_points, due.reason) == (0, "currency_not_configured")
 
 
-def test_what_has_no_money_behind_it_has_no_percentage() -> None:
-    percent = program(awards={"registered": {"bps": 1000}, "activated": {"bps": 1000}, "cross_app": {"bps": 1000}})
-    used = facts(activations=(Activation("chat", R + DAY), Activation("mail", R + DAY)), payments=(payment(R),))
-    assert earned(engine.standing(percent, used, R + 2 * DAY)) == {"welcome": 25, "qualified": 25}
+@pytest.mark.parametrize("event", ["registered", "welcome", "activated", "cross_app"])
+def test_what_no_payment_comes_with_has_no_percentage(event: str) -> None:
+    with pytest.raises(ValidationError, match="there is no payment to take it of") as wrong:
+        program(awards={event: {"bps": 1000}})
+    assert [error["loc"] for error in wrong.value.errors()] == [("awards", event, "bps")]
 
 
 def test_hold_days_keep_an_award_waiting_from_its_due_time() -> None:
@@ -177,13 +186,20 @@ def test_months_two_to_twelve_pay_the_referrer_and_one_to_six_the_upline_once_a_
     ]
 
 
-def test_a_percentage_is_given_for_every_payment_of_a_month() -> None:
-    percent = program(awards={"recurring": {"bps": 1000}, "l2": {"bps": 100}})
+@pytest.mark.parametrize(
+    ("months", "earning"),
+    [([2, 12], ["in_2", "in_3", "in_4"]), ([1, 1], ["in_2"]), ([3, 12], []), ([1, 12], ["in_2", "in_3", "in_4"])],
+)
+def test_a_percentage_recurs_for_every_payment_but_the_one_that_qualifies(
+    months: list[int], earning: list[str]
+) -> None:
+    percent = program(awards={"recurring": {"bps": 1000}, "l2": {"bps": 100}}, recurring_months=months)
     paid = (payment(R, 1), payment(R + DAY, 2), payment(R + 30 * DAY, 3, 1000), payment(R + 31 * DAY, 4, 700))
     standing = engine.standing(percent, facts(payments=paid), R + 40 * DAY)
-    assert [(due.occasion, due.period, due.base_points) for due in by_event(standing, "recurring")] == [
-        ("in_3", 2, 100), ("in_4", 2, 70),
-    ]  # fmt: skip
+    worth = {"in_2": (1, 190), "in_3": (2, 100), "in_4": (2, 70)}
+    assert [(due.occasion, (due.period, due.base_points)) for due in by_event(standing, "recurring")] == [
+        (key, worth[key]) for key in earning
+    ]
     assert [(due.occasion, due.period, due.base_points) for due in by_event(standing, "l2")] == [
         ("in_1", 1, 19), ("in_2", 1, 19), ("in_3", 2, 10), ("in_4", 2, 7),
     ]  # fmt: skip
@@ -196,17 +212,81 @@ def test_the_month_of_a_payment_is_that_of_its_billing_period_and_not_of_its_set
     assert [due.period for due in by_event(standing, "recurring")] == [2]
 
 
-def test_a_fixed_award_is_worth_the_part_of_its_month_that_is_still_paid() -> None:
+def test_a_fixed_award_is_worth_the_part_of_the_best_kept_payment_of_its_month() -> None:
     taxed = Payment(UUID(int=1), "in_1", 1000, 1190, "usd", R)
     small, next_month = payment(R + DAY, 2, 500), payment(R + 30 * DAY, 3)
-    takebacks = (gone(1, 595, R + DAY), gone(3, 5000, R + 30 * DAY))
+    takebacks = (gone(1, 595, R + DAY), gone(2, 400, R + DAY), gone(3, 5000, R + 30 * DAY))
     standing = engine.standing(PROGRAM, facts(payments=(taxed, small, next_month), takebacks=takebacks), R + 31 * DAY)
     (qualified,) = by_event(standing, "qualified")
-    assert qualified.share == Fraction(500 + 500, 1500)  # half of the first is back, tax and all
-    assert [(due.period, due.share) for due in by_event(standing, "l2")] == [(1, Fraction(2, 3)), (2, 0)]
+    assert qualified.share == Fraction(1, 2)  # half of the first is back, tax and all
+    assert [(due.period, due.share) for due in by_event(standing, "l2")] == [(1, Fraction(1, 2)), (2, 0)]
     percent = program(awards={"l2": {"bps": 1000}})
     standing = engine.standing(percent, facts(payments=(taxed, small), takebacks=takebacks), R + 31 * DAY)
-    assert [due.share for due in by_event(standing, "l2")] == [Fraction(1, 2), 1]
+    assert [due.share for due in by_event(standing, "l2")] == [Fraction(1, 2), Fraction(1, 5)]
+
+
+def test_a_month_paid_twice_and_refunded_once_earns_whole() -> None:
+    for back in (1, 2):
+        standing = engine.standing(
+            PROGRAM, facts(payments=(payment(R, 1), payment(R + DAY, 2)), takebacks=(gone(back, 1900, R + DAY),)), R
+        )
+        assert [due.share for due in by_event(standing, "qualified")] == [1]
+        assert [due.share for due in by_event(standing, "l2")] == [1]
+
+
+def test_a_month_refunded_for_a_year_that_is_kept_earns_whole() -> None:
+    paid = (payment(R, 1, 900), payment(R + DAY, 2, 9000))
+    standing = engine.standing(PROGRAM, facts(payments=paid, takebacks=(gone(1, 900, R + DAY),)), R + DAY)
+    assert [(due.share, due.payment_id) for due in by_event(standing, "qualified")] == [(1, UUID(int=2))]
+
+
+def carried(known: Facts, terms: Program = PROGRAM) -> list[tuple[str, str, int | None, int]]:
+    """What the referrer has for payments: event, occasion, period and points."""
+    return [
+        (due.event, due.occasion, due.period, round(due.base_points * due.share))
+        for due in engine.standing(terms, known, R + 400 * DAY).due if due.event in {"qualified", "recurring"}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("backs", "standing"),
+    [
+        ([], [("qualified", "1", 1, 25), ("recurring", "2", 2, 10), ("recurring", "3", 3, 10)]),
+        ([(1, 900)], [("qualified", "1", 1, 13), ("recurring", "2", 2, 10), ("recurring", "3", 3, 10)]),
+        # half of the first is not more than half of it
+        ([(1, 950)], [("qualified", "1", 2, 25), ("recurring", "3", 3, 10)]),
+        ([(1, 1900)], [("qualified", "1", 2, 25), ("recurring", "3", 3, 10)]),
+        ([(1, 1900), (2, 1900)], [("qualified", "1", 3, 25), ("recurring", "2", 2, 0)]),
+        ([(1, 1900), (2, 1400), (3, 1500)], [("qualified", "1", 2, 7), ("recurring", "3", 3, 2)]),
+        ([(1, 1900), (2, 1900), (3, 1900)],
+         [("qualified", "1", 1, 0), ("recurring", "2", 2, 0), ("recurring", "3", 3, 0)]),
+        ([(3, 1900)], [("qualified", "1", 1, 25), ("recurring", "2", 2, 10), ("recurring", "3", 3, 0)]),
+    ],
+)  # fmt: skip
+def test_the_earliest_payment_that_is_kept_for_the_most_part_qualifies_and_its_month_does_not_recur(
+    backs: list[tuple[int, int]], standing: list[tuple[str, str, int, int]]
+) -> None:
+    paid = tuple(payment(R + 31 * DAY * month, month + 1) for month in range(3))
+    takebacks = tuple(gone(number, amount, R + 70 * DAY) for number, amount in backs)
+    assert carried(facts(payments=paid, takebacks=takebacks)) == standing
+
+
+def test_a_percentage_is_of_the_purchase_that_is_kept_and_there_is_one_at_a_time() -> None:
+    percent = program(awards={"qualified": {"bps": 2000}})
+    paid = (payment(R, 1, 10_000), payment(R + 2 * DAY, 2, 10_000))
+    back = gone(1, 10_000, R + DAY)
+    assert carried(facts(payments=paid, takebacks=(back,)), percent) == [("qualified", "in_2", 1, 2000)]
+    failed = replace(back, state="kept")
+    assert carried(facts(payments=paid, takebacks=(failed,)), percent) == [("qualified", "in_1", 1, 2000)]
+
+
+@pytest.mark.parametrize("days", [1, 10, 15, 16, 20, 30])
+def test_an_upgrade_within_a_month_is_of_that_month_on_whatever_day(days: int) -> None:
+    upgrade = replace(payment(R + days * DAY, 2, 6600), is_proration=True)
+    known = facts(payments=(payment(R, 1), upgrade))
+    assert carried(known) == [("qualified", "1", 1, 25)]
+    percent = program(awards={"recurring": {"bps": 2000}})
+    assert carried(known, percent) == [("qualified", "1", 1, 25), ("recurring", "in_2", 1, 1320)]
 
 
 def test_what_is_in_dispute_is_still_paid_and_what_was_kept_never_went() -> None:
@@ -222,29 +302,51 @@ def test_what_is_in_dispute_is_still_paid_and_what_was_kept_never_went() -> None
     assert not engine.standing(PROGRAM, outside, R + DAY).disputed
 
 
-def test_when_nothing_paid_is_left_the_referral_is_cancelled_and_a_later_payment_restores_it() -> None:
+def test_when_nothing_paid_is_left_the_referral_is_cancelled_and_a_later_payment_qualifies_and_retains_anew() -> None:
     paid, back = (payment(R), payment(R + 30 * DAY, 2)), (gone(1, 1900, R + 31 * DAY), gone(2, 1900, R + 31 * DAY))
-    one = engine.standing(PROGRAM, facts(payments=paid, takebacks=back[:1]), R + 40 * DAY, retention=True)
-    assert one.stage == "retained"
-    cancelled = engine.standing(PROGRAM, facts(payments=paid, takebacks=back), R + 40 * DAY, retention=True)
+    one = processed(PROGRAM, facts(payments=paid, takebacks=back[:1]), R + 40 * DAY)
+    assert (one.stage, one.qualified_at, one.retained_at) == ("retained", R + 30 * DAY, R + 30 * DAY)
+    cancelled = processed(PROGRAM, facts(payments=paid, takebacks=back), R + 40 * DAY)
     assert (cancelled.stage, cancelled.qualified_at, cancelled.retained_at) == ("cancelled", R, None)
     assert {due.event: due.share for due in cancelled.due} == {
-        "registered": 1, "welcome": 1, "qualified": 0, "recurring": 0, "l2": 0, "retained": 0,
+        "registered": 1, "welcome": 1, "qualified": 0, "recurring": 0, "l2": 0,
     }  # fmt: skip
     again = facts(payments=(*paid, payment(R + 60 * DAY, 3)), takebacks=back)
-    restored = engine.standing(PROGRAM, again, R + 60 * DAY, retention=True)
-    assert (restored.stage, restored.retained_at) == ("retained", R + 30 * DAY)
-    assert [due.share for due in by_event(restored, "qualified")] == [0]
-    assert [due.share for due in by_event(restored, "retained")] == [1]
+    restored = processed(PROGRAM, again, R + 60 * DAY)
+    assert (restored.stage, restored.qualified_at) == ("qualified", R + 60 * DAY)
+    assert (restored.retained_at, restored.next_at) == (None, R + 90 * DAY)
+    assert [(due.share, due.period) for due in by_event(restored, "qualified")] == [(1, 3)]
+    lasting = processed(PROGRAM, again, R + 90 * DAY)
+    assert (lasting.stage, lasting.retained_at) == ("retained", R + 90 * DAY)
+    assert [(due.key, due.share) for due in by_event(lasting, "retained")] == [(("retained", "", ""), 1)]
+
+
+def test_a_retention_stands_though_the_payment_it_came_of_is_refunded_while_another_is_kept() -> None:
+    known = facts(payments=(payment(R), payment(R + 30 * DAY, 2)), takebacks=(gone(1, 1900, R + 31 * DAY),))
+    standing = processed(PROGRAM, known, R + 45 * DAY)
+    assert (standing.retained_at, standing.qualified_at) == (R + 30 * DAY, R + 30 * DAY)
+
+
+def test_a_refund_that_failed_was_never_made_at_any_instant() -> None:
+    """Not even at the instant at which it was taken for made, and retention came due."""
+    failed = Takeback(UUID(int=1), 1900, "kept", R + 29 * DAY)
+    standing = processed(PROGRAM, facts(payments=(payment(R),), takebacks=(failed,)), R + 45 * DAY)
+    assert (standing.stage, standing.retained_at) == ("retained", R + 30 * DAY)
+
+
+def test_a_later_retention_waits_for_the_job_anew() -> None:
+    known = facts(payments=(payment(R), payment(R + 40 * DAY, 2)), takebacks=(gone(1, 1900, R + 35 * DAY),))
+    assert engine.standing(PROGRAM, known, R + 75 * DAY, processed_at=R + 30 * DAY).stage == "qualified"
+    assert engine.standing(PROGRAM, known, R + 75 * DAY, processed_at=R + 70 * DAY).stage == "retained"
 
 
 def test_retention_comes_thirty_days_after_the_qualification_once_the_job_has_come_by() -> None:
     known = facts(payments=(payment(R + DAY),))
     due_at = R + 31 * DAY
-    assert engine.standing(PROGRAM, known, due_at - TICK, retention=True).stage == "qualified"
+    assert processed(PROGRAM, known, due_at - TICK).stage == "qualified"
     waiting = engine.standing(PROGRAM, known, due_at)
     assert (waiting.stage, waiting.next_at) == ("qualified", due_at)
-    standing = engine.standing(PROGRAM, known, due_at, retention=True)
+    standing = processed(PROGRAM, known, due_at)
     assert (standing.stage, standing.retained_at, standing.next_at) == ("retained", due_at, None)
     assert [(due.base_points, due.due_at) for due in by_event(standing, "retained")] == [(15, due_at)]
 
@@ -261,14 +363,14 @@ def test_retention_comes_thirty_days_after_the_qualification_once_the_job_has_co
             id="given back after it",
         ),
         pytest.param(
-            {"takebacks": (gone(1, 1900, R + DAY),), "payments": (payment(R), payment(R + 30 * DAY, 2))},
+            {"takebacks": (gone(1, 1900, R + DAY),), "payments": (payment(R), payment(R + 60 * DAY, 2))},
             True,
-            id="paid again on the day",
+            id="paid again, thirty days ago",
         ),
         pytest.param(
-            {"takebacks": (gone(1, 1900, R + DAY),), "payments": (payment(R), payment(R + 30 * DAY + TICK, 2))},
+            {"takebacks": (gone(1, 1900, R + DAY),), "payments": (payment(R), payment(R + 60 * DAY + TICK, 2))},
             False,
-            id="paid again after it",
+            id="paid again, not yet thirty days ago",
         ),
         pytest.param({"subscriptions": (Subscription(R, None),)}, True, id="goes on"),
         pytest.param({"subscriptions": (Subscription(R, R + 30 * DAY + TICK),)}, True, id="ended after it"),
@@ -288,14 +390,14 @@ def test_retained_is_who_still_pays_on_the_thirtieth_day(
     known: dict[str, tuple[Takeback, ...]], *, stays: bool
 ) -> None:
     everything = facts(**{"payments": (payment(R),), **known})  # type: ignore[arg-type]
-    assert retained(engine.standing(PROGRAM, everything, R + 90 * DAY, retention=True)) == stays
+    assert retained(processed(PROGRAM, everything, R + 90 * DAY)) == stays
 
 
 def test_another_first_payment_is_another_percentage_of_retention() -> None:
     percent = program(awards={"retained": {"bps": 1000}})
-    later = engine.standing(percent, facts(payments=(payment(R + DAY, 2, 500),)), R + 90 * DAY, retention=True)
+    later = processed(percent, facts(payments=(payment(R + DAY, 2, 500),)), R + 90 * DAY)
     both = facts(payments=(payment(R + DAY, 2, 500), payment(R, 1)))
-    earlier = engine.standing(percent, both, R + 90 * DAY, retention=True)
+    earlier = processed(percent, both, R + 90 * DAY)
     assert [(due.key, due.base_points) for due in by_event(later, "retained")] == [(("retained", "", "in_2"), 50)]
     assert [(due.key, due.base_points) for due in by_event(earlier, "retained")] == [(("retained", "", "in_1"), 190)]
 
@@ -308,18 +410,19 @@ told = stories.stories()
 def test_order_and_duplicates_change_nothing(
     story: list[Told], at: datetime, retention: bool, chance: Random  # noqa: FBT001 - drawn
 ) -> None:  # fmt: skip
-    once = engine.standing(PROGRAM, stories.known(story), at, retention=retention)
+    processed_at = at if retention else None
+    once = engine.standing(PROGRAM, stories.known(story), at, processed_at=processed_at)
     again = story * 2
     chance.shuffle(again)
     known = stories.known(again)
-    assert engine.standing(PROGRAM, known, at, retention=retention) == once
+    assert engine.standing(PROGRAM, known, at, processed_at=processed_at) == once
 
 
 @given(told, moments, moments)
 def test_time_alone_never_takes_an_award_away(story: list[Told], one: datetime, other: datetime) -> None:
     known = stories.known(story)
-    earlier = engine.standing(PROGRAM, known, min(one, other), retention=True)
-    later = engine.standing(PROGRAM, known, max(one, other), retention=True)
+    earlier = processed(PROGRAM, known, min(one, other))
+    later = processed(PROGRAM, known, max(one, other))
     shares = {due.key: due.share for due in later.due}
     assert {due.key: due.share for due in earlier.due}.items() <= shares.items()
 
@@ -332,17 +435,17 @@ def given_by(standing: Standing) -> Standing:
 @given(told, moments)
 def test_what_time_will_change_is_announced(story: list[Told], at: datetime) -> None:
     known = stories.known(story)
-    standing = engine.standing(PROGRAM, known, at, retention=True)
+    standing = processed(PROGRAM, known, at)
     assert standing.next_at is None or standing.next_at > at
     until = (standing.next_at or stories.END) - TICK
-    later = engine.standing(PROGRAM, known, max(at, until), retention=True)
+    later = processed(PROGRAM, known, max(at, until))
     assert given_by(later) == given_by(standing)
     if standing.next_at is not None:
-        assert engine.standing(PROGRAM, known, standing.next_at, retention=True) != standing
+        assert processed(PROGRAM, known, standing.next_at) != standing
 
 
 @given(told, moments, st.sampled_from(sorted(stories.PROGRAMS)))
 def test_an_award_is_named_once_and_never_worth_less_than_nothing(story: list[Told], at: datetime, name: str) -> None:
-    standing = engine.standing(stories.PROGRAMS[name], stories.known(story), at, retention=True)
+    standing = processed(stories.PROGRAMS[name], stories.known(story), at)
     assert len({due.key for due in standing.due}) == len(standing.due)
     assert all(0 <= due.share <= 1 and due.base_points >= 0 for due in standing.due)

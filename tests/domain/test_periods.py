@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodword.referral import engine, periods
-from goodword.referral.engine import Facts, Payment
+from goodword.referral.history import Facts, Payment
 from goodword.referral.program import Program
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe")  # the last one moves by half an hour, in October
@@ -61,6 +61,15 @@ def test_the_nearest_anniversary_counts_and_of_two_the_earlier() -> None:
     assert periods.index(first, utc(2026, 4, 16, 0) + timedelta(microseconds=1)) == 2
     assert periods.index(first, utc(2026, 5, 1, 0)) == 2
     assert periods.index(first, utc(2025, 12, 1, 0)) == 1  # nothing lies before the first
+
+
+def test_a_period_contains_what_lies_from_its_anniversary_to_the_next() -> None:
+    first, tick = utc(2026, 1, 31), timedelta(microseconds=1)
+    for months, (month, day) in enumerate([(1, 31), (2, 28), (3, 31), (4, 30)], 1):
+        assert periods.containing(first, utc(2026, month, day)) == months
+        assert periods.containing(first, utc(2026, month, day) - tick) == max(months - 1, 1)
+    assert periods.containing(first, utc(2025, 12, 1)) == 1  # nothing lies before the first
+    assert periods.containing(first, datetime(2026, 3, 1, 1, tzinfo=ZoneInfo("Asia/Tokyo"))) == 2
 
 
 def test_days_are_those_of_utc() -> None:

@@ -97,8 +97,8 @@ def line(start: object, *, proration: bool = False) -> dict[str, Any]:
     }
 
 
-def invoice_item(start: int) -> dict[str, Any]:
-    details = {"invoice_item": "ii_1", "proration": False}
+def invoice_item(start: int, *, proration: bool = False) -> dict[str, Any]:
+    details = {"invoice_item": "ii_1", "proration": proration}
     return {
         "parent": {"type": "invoice_item_details", "invoice_item_details": details},
         "period": {"start": start, "end": start},
@@ -701,6 +701,35 @@ def test_the_period_starts_with_the_subscriptions_own_line(lines: object, start:
     paid = payment(*facts(event("invoice.paid", invoice(lines={"data": lines}))))
     assert paid is not None
     assert paid.period_start == (None if start is None else at(start))
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_proration"),
+    [
+        pytest.param([line(RENEWED, proration=True)] * 2, True, id="time unused and time remaining"),
+        pytest.param([invoice_item(RENEWED, proration=True)], True, id="billed as items of their own"),
+        pytest.param([line(RENEWED, proration=True), line(RENEWED)], False, id="beside the new period"),
+        pytest.param([line(RENEWED, proration=True), invoice_item(RENEWED)], False, id="beside an extra item"),
+        pytest.param([old_line(RENEWED, kind, proration=True) for kind in ("invoiceitem", "subscription")], True,
+                     id="before basil"),
+        pytest.param([old_line(RENEWED, proration=True), old_line(RENEWED)], False, id="before basil, and a renewal"),
+        pytest.param([line(RENEWED)], False, id="a renewal"),
+        pytest.param([{"period": {"start": RENEWED}}], False, id="a line that does not say what it is"),
+        pytest.param([], False, id="no line"),
+        pytest.param(None, False, id="no lines"),
+    ],
+)  # fmt: skip
+def test_an_invoice_of_prorations_alone_is_told_as_one(lines: object, *, is_proration: bool) -> None:
+    paid = payment(*facts(event("invoice.paid", invoice(lines={"data": lines}))))
+    assert paid is not None
+    assert paid.is_proration == is_proration
+
+
+def test_an_invoice_with_more_lines_than_are_shown_is_not_told_as_prorations_alone() -> None:
+    lines = {"data": [line(RENEWED, proration=True)] * 10, "has_more": True}
+    paid = payment(*facts(event("invoice.paid", invoice(lines=lines))))
+    assert paid is not None
+    assert not paid.is_proration
 
 
 @pytest.mark.parametrize("seconds", ["1700000000", 1.7e9, True, -1, 253_402_300_800, 10**30, [], {}])

@@ -171,8 +171,9 @@ def compare(superuser: psycopg.Connection, orderly: Company, hurried: Company, n
 def same(wanted: Person, found: Person) -> bool:
     """Whether two lives ended the same.
 
-    Who hears of a later payment first takes it for the first one, and takes back the whole award once the earlier one
-    is known. Such an award stays in the list, worth nothing, so one that is taken back whole may stand on one side.
+    Who hears of a later payment first takes it for the one that qualifies, and takes back the whole award, or one of
+    that month, once an earlier one is known or its refund has failed. Such an award stays in the list, worth nothing,
+    so one that is taken back whole may stand on one side.
     """
     only = (wanted["awards"] - found["awards"]) + (found["awards"] - wanted["awards"])
     return all(

@@ -533,14 +533,21 @@ def test_24_tax_inside_or_on_top_of_a_price_on_whop_is_inside_its_total(referred
 
 @pytest.mark.parametrize(
     ("currency", "amount", "points"),
-    [("jpy", 5000, 500), ("kwd", 1500, 15), ("isk", 100_000, 100), ("zzz", 5000, 0), (None, 5000, 0)],
+    [
+        ("jpy", 5000, 500),
+        ("kwd", 1500, 15),
+        ("isk", 100_000, 100),
+        ("ugx", 380_000, 380),
+        ("zzz", 5000, 0),
+        (None, 5000, 0),
+    ],
 )
 def test_25_every_currency_has_its_own_minor_unit(
     company: Company, superuser: psycopg.Connection, currency: str | None, amount: int, points: int
 ) -> None:
-    """A tenth of 5000 yen, 1.500 dinars and 1000 krónur; what is in no known currency is kept, and earns nothing."""
+    """A tenth of 5000 yen, 1.500 dinars, 1000 krónur, 3800 shillings; what is in no known currency earns nothing."""
     company.set_clock(NOON)
-    take_tenth(company, jpy=1, kwd=100, isk=1)
+    take_tenth(company, jpy=1, kwd=100, isk=1, ugx=1)
     company.refer("ada", "ben")
     stated: dict[str, Any] = {
         "amount_paid": amount,
@@ -798,7 +805,7 @@ def test_41_what_an_endpoint_missed_counts_under_its_own_date_when_it_is_told_af
     to in its time.
     """
     referred.set_clock(NOON + 120 * DAY)
-    returned = stripe("refund.created", refund(950, created=int((NOON + 3 * DAY).timestamp())), NOON + 3 * DAY)
+    returned = stripe("refund.created", refund(900, created=int((NOON + 3 * DAY).timestamp())), NOON + 3 * DAY)
     missed = [returned, invoice(2, at=NOON + 32 * DAY), link(), invoice(1, at=NOON + DAY)]
     if by == "sent again":
         assert told(referred, *missed) == ["parked", "applied", "applied", "applied"]
@@ -809,7 +816,7 @@ def test_41_what_an_endpoint_missed_counts_under_its_own_date_when_it_is_told_af
         referred.ok("PATCH", endpoint, {"api_key": None})
     found = referral(referred)
     assert (found["stage"], time_of(found["qualified_at"])) == ("qualified", NOON + DAY)
-    assert found["revenue"] == [{"currency": "usd", "amount": 2850}]
+    assert found["revenue"] == [{"currency": "usd", "amount": 2900}]
     assert earned(referred, "qualified") == [(25, "paid", 12)]
     assert earned(referred, "recurring") == [(10, "paid", 0)]
 

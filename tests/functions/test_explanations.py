@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from math import floor
@@ -119,14 +120,13 @@ def share(explained: dict[str, Any]) -> Fraction:
     if explained["share_rule"] == "no_money":
         assert explained["payments"] == []
         return Fraction(1)
-    kept = [
-        Fraction(each["net_amount"] * (each["gross_amount"] - each["taken_back"]), each["gross_amount"])
-        for each in explained["payments"]
-    ]
+    kept = max(
+        Fraction(each["gross_amount"] - each["taken_back"], each["gross_amount"]) for each in explained["payments"]
+    )
     if explained["share_rule"] == "anything_still_paid":
-        return Fraction(1) if sum(kept) > 0 else Fraction(0)
-    assert explained["share_rule"] == "net_still_paid"
-    return Fraction(sum(kept), sum(each["net_amount"] for each in explained["payments"]))
+        return Fraction(1) if kept else Fraction(0)
+    assert explained["share_rule"] == "best_kept_payment"
+    return kept
 
 
 def reckon(explained: dict[str, Any]) -> None:
@@ -149,7 +149,7 @@ def reckon(explained: dict[str, Any]) -> None:
     assert explained["due_points"] == due
     assert award["reversed_points"] == (0 if rejected else award["points"] - due)
     booked = sum(entry["delta"] - entry["debt_delta"] for entry in explained["entries"])
-    assert booked == (due if award["transaction_id"] else 0)
+    assert booked == (due if award["status"] in {"paid", "reversed"} else 0)
     assert [entry["id"] for entry in explained["entries"][:1]] == [each for each in [award["transaction_id"]] if each]
 
 
@@ -181,6 +181,7 @@ def test_an_award_is_reckoned_from_its_terms(paid: Company) -> None:
     expected = {
         "key": "in_1", "provider": "stripe", "currency": "usd", "net_amount": 1900, "gross_amount": 2261,
         "taken_back": 0, "period": 1, "outcome": "counted", "paid_at": rfc3339(START), "period_start": None,
+        "is_proration": False,
     }  # fmt: skip
     assert {name: only[name] for name in expected} == expected
     if points(paid) == 25:
@@ -261,7 +262,7 @@ def test_a_percentage_counts_in_the_currencys_own_units(
         assert (explained["award"]["points"], explained["award"]["status"]) == (worth, "paid")
 
 
-def test_a_fixed_award_shares_the_fate_of_all_payments_of_its_month(referred: Company, tell: Tell) -> None:
+def test_a_fixed_award_shares_the_fate_of_the_best_kept_payment_of_its_month(referred: Company, tell: Tell) -> None:
     referred.set_clock(START + 60 * DAY)
     tell(payment("in_1", START))
     tell(payment("in_2", START + 28 * DAY, net=1000, gross=1190))
@@ -269,11 +270,50 @@ def test_a_fixed_award_shares_the_fate_of_all_payments_of_its_month(referred: Co
     tell(refund("re_1", "in_2", 595, "succeeded", START + 31 * DAY))
     recurring = of_award(referred, "recurring")
     assert [each["key"] for each in recurring["payments"]] == ["in_2", "in_3"]
-    assert recurring["share"] == {"numerator": 833, "denominator": 1333}
-    assert (recurring["award"]["period"], recurring["due_points"]) == (2, 6)
+    assert (recurring["award"]["period"], recurring["due_points"]) == (2, 10)
+    tell(refund("re_2", "in_3", 222, "succeeded", START + 31 * DAY))
+    recurring = of_award(referred, "recurring")
+    assert recurring["share"] == {"numerator": 1, "denominator": 2}
     upline = of_award(referred, "l2", period=2)
     assert (upline["award"]["user_id"], upline["due_points"], upline["share"]) == ("zoe", 3, recurring["share"])
     assert of_award(referred, "qualified")["payments"][0]["key"] == "in_1"
+
+
+def test_an_award_says_which_payment_carries_it_now_and_what_became_of_the_one_it_replaced(
+    referred: Company, tell: Tell
+) -> None:
+    referred.set_clock(START + 60 * DAY)
+    tell(payment("in_1", START))
+    tell(payment("in_2", START + 28 * DAY))
+    tell(refund("re_1", "in_1", 2261, "succeeded", START + 31 * DAY))
+    qualified, recurring = of_award(referred, "qualified"), of_award(referred, "recurring")
+    assert (qualified["award"]["period"], qualified["due_points"]) == (2, 25)
+    assert [each["key"] for each in qualified["payments"]] == ["in_2"]
+    assert [entry["type"] for entry in qualified["entries"]] == ["REFERRAL_FIRST_PAYMENT"]
+    assert (recurring["is_due"], recurring["award"]["status"], recurring["due_points"]) == (False, "reversed", 0)
+    tell(refund("re_1", "in_1", 2261, "failed", START + 32 * DAY))
+    qualified, recurring = of_award(referred, "qualified"), of_award(referred, "recurring")
+    assert (qualified["award"]["period"], [each["key"] for each in qualified["payments"]]) == (1, ["in_1"])
+    assert (recurring["is_due"], recurring["award"]["status"], recurring["due_points"]) == (True, "paid", 10)
+    assert [entry["type"] for entry in recurring["entries"]] == ["REFERRAL_RECURRING", "REVERSAL", "REINSTATEMENT"]
+
+
+def test_what_waits_again_with_another_payment_says_that_nothing_of_it_stands(
+    referred: Company, superuser: psycopg.Connection, tell: Tell
+) -> None:
+    terms(superuser, referred, {"awards": {"qualified": {"points": 25, "hold_days": 14}}})
+    referred.refer("ada", "cleo")
+    referred.set_clock(START + 20 * DAY)
+    for key, days in (("in_1", 0), ("in_2", 19)):
+        tell(replace(payment(key, START + days * DAY), objects=(key,), external_id="cleo"))
+    assert of_award(referred, "qualified", referee="cleo")["award"]["status"] == "paid"
+    tell(refund("re_1", "in_1", 2261, "succeeded", START + 20 * DAY))
+    waiting = of_award(referred, "qualified", referee="cleo")
+    assert (waiting["award"]["status"], waiting["award"]["hold_until"]) == ("pending", rfc3339(START + 33 * DAY))
+    assert [(entry["type"], entry["delta"]) for entry in waiting["entries"]] == [
+        ("REFERRAL_FIRST_PAYMENT", 25), ("REVERSAL", -25),
+    ]  # fmt: skip
+    assert referred.ok("GET", "/v1/users/ada/balance")["pending"] == 25
 
 
 def test_a_percentage_of_a_month_is_each_payments_own(
@@ -309,13 +349,12 @@ def test_retention_lasts_while_anything_is_still_paid(
     with connection.pipeline(), connection.transaction():
         settlement.settle(connection, referred.id, [ben], time_passes=True)
     tell(payment("in_2", START + 28 * DAY))
-    # the last one at the very instant of the retention: then there was none to be retained
-    for number, (of, days, left) in enumerate((("in_1", 31, 15), ("in_2", 32, 0), ("in_1", 30, 0), ("in_2", 30, 0))):
-        tell(refund(f"re_{number}", of, 2261, "succeeded", START + days * DAY))
+    for of, days, left in (("in_1", 31, 15), ("in_2", 32, 0)):
+        tell(refund(f"re_{of}", of, 2261, "succeeded", START + days * DAY))
         explained = of_award(referred, "retained")
         assert (explained["share_rule"], explained["due_points"]) == ("anything_still_paid", left)
         assert [each["key"] for each in explained["payments"]] == ["in_1", "in_2"]
-        assert explained["is_due"] is (number < 3)
+        assert explained["is_due"] is (left > 0)
 
 
 def test_what_comes_of_no_money_stays_whole(referred: Company) -> None:

@@ -132,6 +132,10 @@ def test_what_a_document_leaves_out_takes_its_default(company: Company) -> None:
         ("awards.registered", {"points": None}, "awards.registered"),
         ("awards.registered", {"points": -1}, "awards.registered.points"),
         ("awards.registered", {"bps": 0}, "awards.registered.bps"),
+        *(
+            (f"awards.{event}", {"bps": 100}, f"awards.{event}.bps")
+            for event in ("registered", "welcome", "activated", "cross_app")
+        ),
         ("awards.registered", {"points": 5, "hold_days": -1}, "awards.registered.hold_days"),
         ("awards.invited", {"points": 5}, "awards.invited"),
         ("points_per_unit.EUR", 100, "points_per_unit.EUR"),

@@ -11,7 +11,8 @@ from psycopg.types.json import Jsonb
 
 from goodword.referral import activations, advancing, recording, settlement
 from goodword.referral.activations import Activation
-from goodword.referral.engine import Key, Standing
+from goodword.referral.due import Key
+from goodword.referral.engine import Standing
 from goodword.referral.facts import (
     Fact,
     IdentityLinked,
@@ -246,7 +247,7 @@ class Play:
                 key = told.key(self.name)
                 fact = PaymentSucceeded(
                     key, (customer, key), None, None, None, told.currency, told.gross, told.net, told.paid_at,
-                    told.period_start,
+                    told.period_start, is_proration=told.is_proration,
                 )  # fmt: skip
             case Back():
                 key = f"{told.kind}_{self.name}{told.number}"

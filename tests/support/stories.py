@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from goodword.referral import differences, engine
 from goodword.referral.differences import Decision, Difference, Stored
-from goodword.referral.engine import Activation, Due, Facts, Key, Payment, Standing, Subscription, Takeback
+from goodword.referral.due import Due, Key
+from goodword.referral.engine import Standing
+from goodword.referral.history import Activation, Facts, Payment, Subscription, Takeback
 from goodword.referral.program import Program
 
 REGISTERED = datetime(2031, 1, 31, 9, tzinfo=UTC)
@@ -45,6 +47,7 @@ class Sale:
     currency: str | None
     paid_at: datetime
     period_start: datetime | None = None
+    is_proration: bool = False
 
     def key(self, prefix: str = "") -> str:
         """The sale's own key."""
@@ -109,7 +112,7 @@ def known(told: Iterable[Told], app_id: str | None = None, prefix: str = "") -> 
         activations=tuple(Activation(app, at) for app, at in uses.items()),
         payments=tuple(
             Payment(UUID(int=each.number), each.key(prefix), each.net, each.gross, each.currency, each.paid_at,
-                each.period_start)
+                each.period_start, each.is_proration)
             for each in sales.values()
         ),
         takebacks=tuple(
@@ -137,16 +140,16 @@ class Applied:
     awards: dict[Key, Stored] = field(default_factory=dict[Key, Stored])
     booked: dict[str, int] = field(default_factory=dict[str, int])
     keys: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
-    retained: bool = False
+    retained_at: datetime | None = None
 
     def settle(self, facts: Facts, at: datetime, *, time_passes: bool = False) -> tuple[Standing, Difference]:
         """Bring the awards to what the facts say."""
-        retention = time_passes or self.retained or any(key[0] == "retained" for key in self.awards)
-        standing = engine.standing(self.program, facts, at, retention=retention)
         stored = list(self.awards.values())
+        processed_at = at if time_passes else differences.processed_at(stored, self.retained_at)
+        standing = engine.standing(self.program, facts, at, processed_at=processed_at)
         found = differences.difference(standing, stored, _decide, at, releases=time_passes)
-        self.keep(found)
-        self.retained = standing.retained_at is not None
+        self.keep(found, at)
+        self.retained_at = standing.retained_at
         return standing, found
 
     def outcome(self, standing: Standing) -> dict[Key, Outcome]:
@@ -162,7 +165,7 @@ class Applied:
             for key, award in self.awards.items() if key in due
         }  # fmt: skip
 
-    def keep(self, found: Difference) -> None:
+    def keep(self, found: Difference, at: datetime) -> None:
         """Write what is to be written."""
         for posting in found.postings:
             name = (posting.reference, posting.type, posting.occasion)
@@ -178,7 +181,7 @@ class Applied:
             self.awards[due.key] = Stored(
                 award.id, due.event, due.app_id, due.occasion, award.user_id, award.points, award.reversed_points,
                 award.status, award.hold_until, award.hold_reason, award.earning is not None, award.adjustments,
-                due.period, due.payment_id, due.due_at,
+                due.period, due.payment_id, due.due_at, at,
             )  # fmt: skip
         by_id = {award.id: key for key, award in self.awards.items()}
         for award in (*found.changed, *found.moved):
@@ -223,7 +226,14 @@ PROGRAMS: Mapping[str, Program] = {
                 "cross_app": {"points": 5},
             },
             "points_per_unit": {"usd": 100, "jpy": 1},
-            "recurring_months": [1, 4],
+            "recurring_months": [2, 4],
+        },
+        "mixed": {
+            "awards": {
+                "qualified": {"bps": 2000}, "recurring": {"points": 10}, "l2": {"bps": 150},
+                "retained": {"points": 15, "hold_days": 5},
+            },
+            "recurring_months": [1, 3], "l2_months": [1, 2], "timing": {"retention_days": 7},
         },
         "waiting": {
             "awards": {
@@ -254,7 +264,8 @@ def _sale(draw: st.DrawFn, number: int) -> Sale:
     paid_at = draw(_moments)
     starts = draw(st.sampled_from([None, None, timedelta(), timedelta(hours=1), 4 * DAY]))
     currency = draw(st.sampled_from(["usd", "usd", "usd", "jpy", "eur", None]))
-    return Sale(number, gross, net, currency, paid_at, None if starts is None else paid_at - starts)
+    is_proration = starts is None and draw(st.booleans())
+    return Sale(number, gross, net, currency, paid_at, None if starts is None else paid_at - starts, is_proration)
 
 
 @st.composite

@@ -183,6 +183,7 @@ _EXPIRED_IN_TIME = """
     ORDER BY e.id LIMIT %(most)s
 """
 
+# One that was paid and has to wait again was taken back.
 _AWARDS_EQUAL_ENTRIES = """
     SELECT coalesce(public_id('awd', a.id) || ': ' || a.status || ', ' || a.points || ' points for '
             || public_id('usr', a.user_id), e.reference || ': no such award')
@@ -199,7 +200,8 @@ _AWARDS_EQUAL_ENTRIES = """
     ) AS e ON e.reference = public_id('awd', a.id)
     WHERE (a.entry_id, booked_user, booked_points) IS DISTINCT FROM (e.id, e.user_id, e.delta)
         OR (a.status = 'paid' AND a.points > 0 AND a.entry_id IS NULL)
-        OR (a.status IN ('pending', 'held', 'rejected') AND a.entry_id IS NOT NULL)
+        OR (a.status = 'rejected' AND a.entry_id IS NOT NULL)
+        OR (a.status IN ('pending', 'held') AND a.entry_id IS NOT NULL AND a.adjustments = 0)
     ORDER BY a.id, e.id LIMIT %(most)s
 """
 

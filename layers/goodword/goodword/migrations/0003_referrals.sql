@@ -82,6 +82,7 @@ CREATE TABLE activations (
 -- so two events, two endpoints or two deliveries of one sale are one row, for ever. `objects` are the provider's ids
 -- on it (customer, subscription, invoice…) by which its person may become known later; until then it is parked.
 -- `other_amount` is the gross amount in the other currency of a sale that has two: the buyer's and the company's.
+-- `is_proration`: all its lines are changes within a billing period that had begun before.
 -- A payment told by a part of its sale (`stands_in_for`) counts until the sale itself is known, and is then superseded.
 -- `claimed_by` says what made it its user's: a key that names the person, or an e-mail, which yields to every such key.
 CREATE TABLE payments (
@@ -100,6 +101,7 @@ CREATE TABLE payments (
     other_currency    text,
     paid_at           timestamptz NOT NULL,
     period_start      timestamptz,
+    is_proration      boolean NOT NULL DEFAULT false,
     stands_in_for     text,
     superseded        boolean NOT NULL DEFAULT false,
     recorded_at       timestamptz NOT NULL,

@@ -185,6 +185,7 @@ def _read_invoice(event: StripeEvent) -> tuple[Fact, ...]:
         net=net,
         paid_at=read_time(inside(invoice, "status_transitions"), "paid_at") or created,
         period_start=_period_start(invoice),
+        is_proration=_is_proration(invoice),
     )
 
 
@@ -225,13 +226,21 @@ def _period_start(invoice: Object) -> datetime | None:
 
 
 def _is_of_subscription(line: Object) -> bool:
+    is_item = line.get("type") == "invoiceitem" or inside(line, "parent").get("type") == "invoice_item_details"
+    return not is_item and not _is_prorated(line)
+
+
+def _is_proration(invoice: Object) -> bool:
+    """Whether all lines are prorations. Of a long invoice only the first lines are shown: then nobody can say."""
+    lines = inside(invoice, "lines")
+    shown = [*elements(lines, "data")]
+    return bool(shown) and lines.get("has_more") is not True and all(_is_prorated(line) for line in shown)
+
+
+def _is_prorated(line: Object) -> bool:
     parent = inside(line, "parent")
-    return (
-        line.get("type") != "invoiceitem"
-        and parent.get("type") != "invoice_item_details"
-        and line.get("proration") is not True
-        and inside(parent, "subscription_item_details").get("proration") is not True
-    )
+    details = (line, inside(parent, "subscription_item_details"), inside(parent, "invoice_item_details"))
+    return any(each.get("proration") is True for each in details)
 
 
 def _read_invoice_payment(event: StripeEvent) -> tuple[Fact, ...]:
@@ -290,6 +299,7 @@ def _payment(
     net: int,
     paid_at: datetime,
     period_start: datetime | None = None,
+    is_proration: bool = False,
 ) -> tuple[Fact, ...]:
     if net <= 0:
         return ()  # a trial, a full discount, a credit: it happened, but nothing was paid
@@ -307,5 +317,6 @@ def _payment(
             net_amount=net,
             paid_at=paid_at,
             period_start=period_start,
+            is_proration=is_proration,
         ),
     )

@@ -17,7 +17,7 @@ from goodword.core.errors import invalid_fields
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import AwardId, ReferralId
 from goodword.referral.differences import Status
-from goodword.referral.engine import Event
+from goodword.referral.due import Event
 
 
 class Award(AnswerModel):

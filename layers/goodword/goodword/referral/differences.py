@@ -2,8 +2,9 @@
 
 Pure. An award's `points` never change; what the facts have taken back of them stands in `reversed_points`. A paid award
 is booked whole and what was taken back is booked after it, so that it can be given back in the same way, and the ledger
-comes to one sum whatever came first. When an earlier payment or use arrives late, an award moves: it stays what it is,
-with another period, payment or instant.
+comes to one sum whatever came first. An award moves when an earlier payment or use arrives late, or when it depends on
+another payment: it stays what it is, with another period, payment or instant. One that was paid and turns out to have
+to wait is taken back until its time has come.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,8 @@ from uuid import UUID
 from goodword.core import ids
 from goodword.points.ledger import EarningType
 from goodword.referral import money
-from goodword.referral.engine import Due, Event, Key, Standing
+from goodword.referral.due import Due, Event, Key
+from goodword.referral.engine import Standing
 
 Status = Literal["pending", "held", "paid", "rejected", "reversed"]
 
@@ -51,11 +53,17 @@ class Stored(NamedTuple):
     period: int | None
     payment_id: UUID | None
     due_at: datetime
+    created_at: datetime
 
     @property
     def key(self) -> Key:
         """The natural key within the referral."""
         return (self.event, self.app_id, self.occasion)
+
+    @property
+    def stands(self) -> bool:
+        """Whether what is left of it stands in the ledger: a booked one that has to wait again was taken back whole."""
+        return self.booked and self.status in {"paid", "reversed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,7 @@ class Award:
     hold_until: datetime | None
     hold_reason: str | None = None
     adjustments: int = 0
+    booked: bool = False
     earning: int | None = None
     due: Due | None = None
     decision: Decision | None = None
@@ -109,19 +118,35 @@ class Difference:
     moved: list[Award] = field(default_factory=list[Award])
     postings: list[Posting] = field(default_factory=list[Posting])
 
-    def pay(self, award: Award) -> None:
-        """Book an award whole."""
-        self.postings.append(Posting(award.user_id, EARNING[award.event], award.points, ids.public("awd", award.id)))
-        award.earning = len(self.postings)
+    def book(self, award: Award, stands: int) -> None:
+        """Bring what `stands` in the ledger for an award to what shall.
 
-    def adjust(self, award: Award, points: int) -> None:
-        """Take `points` back from a paid award or, negative, give them back to it."""
-        if points == 0:
-            return
+        An award is booked whole, once; all else is taken back from it and given back to it.
+        """
+        shall = award.points - award.reversed_points if award.status == "paid" else 0
+        if shall and not award.booked:
+            reference = ids.public("awd", award.id)
+            self.postings.append(Posting(award.user_id, EARNING[award.event], award.points, reference))
+            award.earning = len(self.postings)
+            stands = award.points
+        if stands != shall:
+            self._adjust(award, stands - shall)
+
+    def _adjust(self, award: Award, points: int) -> None:
+        """Take `points` back from a booked award or, negative, give them back to it."""
         award.adjustments += 1
         type_ = "REVERSAL" if points > 0 else "REINSTATEMENT"
         reference = ids.public("awd", award.id)
         self.postings.append(Posting(award.user_id, type_, abs(points), reference, str(award.adjustments)))
+
+
+def processed_at(stored: Sequence[Stored], retained_at: datetime | None) -> datetime | None:
+    """When the job of retention is known to have come by last, by the awards it made and by when the stage was reached.
+
+    What it booked once comes and goes with the facts; what falls due later waits for it again.
+    """
+    made = [at for award in stored if award.event == "retained" for at in (award.created_at, award.due_at)]
+    return max([*made, *([retained_at] if retained_at else [])], default=None)
 
 
 def difference(
@@ -160,7 +185,8 @@ def _give(found: Difference, due: Due, decision: Decision, standing: Standing, a
     elif left == 0:
         award.status = "reversed"
     else:
-        _settle_unpaid(found, award, standing, waits=not _is_over(due.hold_until, at))
+        _settle_unpaid(award, standing, waits=not _is_over(due.hold_until, at))
+    found.book(award, 0)
     found.new.append(award)
 
 
@@ -170,16 +196,13 @@ def _change(
     left = money.rounded(stored.points * due.share) if due else 0
     award = Award(
         stored.id, stored.event, stored.user_id, stored.points, stored.status, stored.points - left,
-        stored.hold_until, stored.hold_reason, stored.adjustments, due=due,
+        stored.hold_until, stored.hold_reason, stored.adjustments, stored.booked, due=due,
     )  # fmt: skip
     is_kept_back = stored.status == "held" and stored.hold_reason != DISPUTE
     if due and not is_kept_back:
         award.hold_until = due.hold_until
     if stored.status == "rejected":
         award.reversed_points = stored.reversed_points  # decided once; nothing was given that could be taken back
-    elif stored.booked:
-        found.adjust(award, award.reversed_points - stored.reversed_points)
-        award.status = "paid" if left else "reversed"
     elif left == 0:
         award.status, award.hold_reason = "reversed", None
     elif not is_kept_back:
@@ -187,8 +210,13 @@ def _change(
         # have waited long enough, at once
         is_the_jobs = stored.status == "pending" and _is_over(stored.hold_until, at) and not releases
         waits = is_the_jobs or not _is_over(award.hold_until, at)
+        stays = stored.status == "paid" and stored.hold_until == award.hold_until
         award.hold_reason = None
-        _settle_unpaid(found, award, standing, waits=waits)
+        if stays or (stored.stands and not waits):
+            award.status = "paid"  # a dispute does not change that
+        else:
+            _settle_unpaid(award, standing, waits=waits)
+    found.book(award, stored.points - stored.reversed_points if stored.stands else 0)
     before = (stored.status, stored.reversed_points, stored.hold_reason)
     if (award.status, award.reversed_points, award.hold_reason) != before:
         found.changed.append(award)
@@ -200,12 +228,8 @@ def _is_over(hold_until: datetime | None, at: datetime) -> bool:
     return hold_until is None or hold_until <= at
 
 
-def _settle_unpaid(found: Difference, award: Award, standing: Standing, *, waits: bool) -> None:
+def _settle_unpaid(award: Award, standing: Standing, *, waits: bool) -> None:
     if standing.disputed:
         award.status, award.hold_reason = "held", DISPUTE
-    elif waits:
-        award.status = "pending"
     else:
-        award.status = "paid"
-        found.pay(award)
-        found.adjust(award, award.reversed_points)
+        award.status = "pending" if waits else "paid"

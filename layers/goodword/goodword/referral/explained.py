@@ -6,10 +6,11 @@ from goodword.core.fields import AnswerModel, Instant
 from goodword.core.ids import AwardId, ClickId
 from goodword.referral.attribution import Reason, Source
 from goodword.referral.awards import Award
-from goodword.referral.engine import Event, Recipient, Stage
+from goodword.referral.due import Event, Recipient
+from goodword.referral.engine import Stage
 from goodword.referral.referrals import Referral
 
-ShareRule = Literal["no_money", "net_still_paid", "anything_still_paid"]
+ShareRule = Literal["no_money", "best_kept_payment", "anything_still_paid"]
 
 
 class SeenCandidate(AnswerModel):
@@ -48,6 +49,8 @@ class ExplainedUse(AnswerModel):
 class ExplainedPayment(AnswerModel):
     """A payment, in minor units. `taken_back` is what is gone of `gross_amount`; `period` that of a counted one.
 
+    The period is that of the anniversary of the first payment (its `period_start`, else `paid_at`) nearest to this
+    one's `period_start`, else `paid_at`; of a change within a period (`is_proration`), the one that contains `paid_at`.
     A superseded one was told by a part of a sale that is known by now.
     """
 
@@ -60,6 +63,7 @@ class ExplainedPayment(AnswerModel):
     taken_back: int
     paid_at: Instant
     period_start: Instant | None
+    is_proration: bool
     recorded_at: Instant
     period: int | None
     outcome: Literal["counted", "superseded", "outside_window", "referral_expired"]
@@ -181,11 +185,11 @@ class AwardExplanation(AnswerModel):
     """An award, and how its points and what is due of them come about.
 
     Its points are half up(base_points x multiplier_bps / 10000), those due half up(points x share). The share is, over
-    the payments shown, by `share_rule`: `net_still_paid`, net_amount x (gross_amount - taken_back) / gross_amount of
-    all, by their net_amount; `anything_still_paid`, 1 while any of it is, else 0; `no_money`, 1. What is gone in
-    another currency than the payment's counts as the exact part / whole, before `taken_back` is rounded. What the facts
-    call for no more (`is_due` false) has the share 0, and of a rejected award nothing is due. The entries' deltas less
-    their debt deltas are what stands in the ledger.
+    the payments shown, by `share_rule`: `best_kept_payment`, the largest (gross_amount - taken_back) / gross_amount;
+    `anything_still_paid`, 1; `no_money`, 1. What is gone in another currency than the payment's counts as the exact
+    part / whole, before `taken_back` is rounded. What the facts call for no more (`is_due` false) has the share 0, as
+    `retained` does from an instant at which nothing is paid, and of a rejected award nothing is due. The entries'
+    deltas less their debt deltas are what stands in the ledger.
     """
 
     award: Award

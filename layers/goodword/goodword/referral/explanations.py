@@ -4,7 +4,7 @@ Nothing is stored for them but what was decided once (the traces); all else is w
 engine that settles. While one is read the referral is held, so its facts, awards and bookings are of one instant.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal, LiteralString
 from uuid import UUID
@@ -15,7 +15,7 @@ from psycopg.rows import class_row, dict_row
 from goodword.core import ids
 from goodword.core.errors import NotFound
 from goodword.referral import awards, engine, money, referrals, settlement
-from goodword.referral.engine import Activation, Due, Event
+from goodword.referral.due import Due, Event
 from goodword.referral.explained import (
     AttributionTrace,
     AwardEntry,
@@ -31,17 +31,8 @@ from goodword.referral.explained import (
     Share,
     ShareRule,
 )
-
-SHARE_RULES: Mapping[Event, ShareRule] = {
-    "registered": "no_money",
-    "welcome": "no_money",
-    "activated": "no_money",
-    "cross_app": "no_money",
-    "qualified": "net_still_paid",
-    "recurring": "net_still_paid",
-    "l2": "net_still_paid",
-    "retained": "anything_still_paid",
-}
+from goodword.referral.history import Activation
+from goodword.referral.paid import period_of
 
 # Whoever changes a referral locks it first, so it stands still while this is held. All else is read by statements after
 # this one: they see what was committed while it waited.
@@ -58,7 +49,7 @@ _HOLD_OF_AWARD = """
 
 _PAYMENTS = """
     SELECT payments.id AS payment_id, provider, payment_key AS key, currency, gross_amount, net_amount, paid_at,
-        period_start, recorded_at, superseded, least(gross_amount, (
+        period_start, is_proration, recorded_at, superseded, least(gross_amount, (
             SELECT round(coalesce(sum(part::numeric * gross_amount / whole), 0))
             FROM takebacks CROSS JOIN LATERAL taken_part(takebacks, payments)
             WHERE takebacks.company_id = payments.company_id AND takebacks.payment_id = payments.id
@@ -133,13 +124,14 @@ def of_award(connection: Connection, company_id: UUID, public_id: str) -> AwardE
     due = facts.due_of(award_id)
     share = due.share if due else 0
     points = 0 if award.status == "rejected" else award.points
-    concerned = facts.concerned(award.event, due, row["payment_id"])
+    share_rule = _share_rule(award.event, row["payment_id"])
+    concerned = facts.concerned(share_rule, due, row["payment_id"])
     return AwardExplanation(
         award=award,
         program_version=row["program_version"],
         trace=AwardTrace(**row["trace"], base_points=row["base_points"], multiplier_bps=row["multiplier_bps"]),
         is_due=due is not None,
-        share_rule=SHARE_RULES[award.event],
+        share_rule=share_rule,
         payments=[each for each in facts.payments if each.id in concerned],
         takebacks=[each for each in facts.takebacks if each.payment_id in concerned],
         share=Share(numerator=share.numerator, denominator=share.denominator),
@@ -147,6 +139,12 @@ def of_award(connection: Connection, company_id: UUID, public_id: str) -> AwardE
         entries=connection.cursor(row_factory=class_row(AwardEntry)).execute(_ENTRIES, scope).fetchall(),
         as_of=facts.known.at,
     )
+
+
+def _share_rule(event: Event, payment_id: UUID | None) -> ShareRule:
+    if payment_id:
+        return "best_kept_payment"
+    return "anything_still_paid" if event == "retained" else "no_money"
 
 
 def _hold(
@@ -168,7 +166,7 @@ class _Facts:
         self._counting = engine.counting(self.known.program, self.known.facts, self.known.at)
         self._oldest = engine.counts_from(self.known.program, self.known.facts)
         paid = self._counting.paid
-        self._periods = {payment.id: engine.period_of(paid[0], payment) for payment in paid}
+        self._periods = {payment.id: period_of(paid[0], payment) for payment in paid}
         rows = connection.cursor(row_factory=dict_row).execute(_PAYMENTS, self.scope).fetchall()
         self.payments = [self._payment(row) for row in rows]
         self.takebacks = (
@@ -180,11 +178,11 @@ class _Facts:
         keys = {award.id: award.key for award in self.known.stored}
         return next((due for due in self._standing.due if due.key == keys[award_id]), None)
 
-    def concerned(self, event: Event, due: Due | None, payment_id: UUID | None) -> set[str]:
+    def concerned(self, share_rule: ShareRule, due: Due | None, payment_id: UUID | None) -> set[str]:
         """The payments by which an award's share is reckoned, or was while the facts called for it."""
         if due is not None:
             payments: Iterable[UUID] = due.payments
-        elif SHARE_RULES[event] == "anything_still_paid":
+        elif share_rule == "anything_still_paid":
             payments = self._periods
         else:
             payments = (payment_id,) if payment_id else ()

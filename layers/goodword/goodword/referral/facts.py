@@ -30,7 +30,8 @@ class PaymentSucceeded:
     A part of a sale (a payment intent, a charge) knows neither the sale's key nor its tax. What it tells stands in for
     the sale, by the id in `stands_in_for`, and counts for nothing once a payment is known that has this id among its
     sale's objects.
-    `period_start` is when the billing period that was paid for begins; None where nothing recurs.
+    `period_start` is when the billing period that was paid for begins; None where nothing recurs. `is_proration`: every
+    line is a change within a period that had begun before.
     The other fields repeat the event's IdentityLinked, so that a payment can be applied by itself.
     """
 
@@ -47,6 +48,7 @@ class PaymentSucceeded:
     other_amount: int | None = None
     other_currency: str | None = None
     stands_in_for: str | None = None
+    is_proration: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,16 @@ from fractions import Fraction
 
 from goodword.referral.program import AwardTerms, Program
 
-# As ISO 4217, Stripe and Whop count them; every other currency has two digits.
+# As Stripe counts them, which gives two digits to two currencies that have none by ISO 4217, ISK and UGX; every other
+# currency has two as well. Whop tells major units: what they come to here is ours to say, and must be one for both.
 _NO_MINOR_UNIT = frozenset({
-    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf",
+    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf",
 })  # fmt: skip
 _THREE_DIGITS = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
 
 
 def exponent(currency: str) -> int:
-    """How many digits the minor unit of a currency has."""
+    """How many digits of a currency's amounts are minor units."""
     return 0 if currency in _NO_MINOR_UNIT else 3 if currency in _THREE_DIGITS else 2
 
 

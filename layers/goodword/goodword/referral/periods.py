@@ -16,6 +16,13 @@ def months_after(first: datetime, months: int) -> datetime:
     return first.replace(year=year, month=month + 1, day=day)
 
 
+def containing(first: datetime, at: datetime) -> int:
+    """The period, from 1, in which an instant lies: from one anniversary, inclusive, to the next."""
+    first, at = first.astimezone(UTC), at.astimezone(UTC)
+    months = (at.year - first.year) * 12 + at.month - first.month
+    return 1 + max(months if months_after(first, months) <= at else months - 1, 0)
+
+
 def index(first: datetime, start: datetime) -> int:
     """The period, from 1, of a payment whose billing period starts at `start`: that of the nearest anniversary.
 

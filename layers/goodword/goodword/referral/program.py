@@ -91,17 +91,26 @@ class AwardTerms(_Document):
         return self
 
 
+def _points_alone(terms: AwardTerms) -> AwardTerms:
+    if terms.bps is not None:
+        _wrong([(("bps",), "there is no payment to take it of: give points")])
+    return terms
+
+
+WithoutPayment = Annotated[AwardTerms, AfterValidator(_points_alone)]
+
+
 class Awards(_Document):
     """The terms by event; `welcome` goes to the referee, `l2` to the upline, all others to the referrer."""
 
-    registered: AwardTerms = AwardTerms(points=5)
-    welcome: AwardTerms = AwardTerms(points=25)
-    activated: AwardTerms = AwardTerms(points=10)
+    registered: WithoutPayment = AwardTerms(points=5)
+    welcome: WithoutPayment = AwardTerms(points=25)
+    activated: WithoutPayment = AwardTerms(points=10)
     qualified: AwardTerms = AwardTerms(points=25)
     recurring: AwardTerms = AwardTerms(points=10)
     l2: AwardTerms = AwardTerms(points=5)
     retained: AwardTerms = AwardTerms(points=15)
-    cross_app: AwardTerms = AwardTerms(points=5)
+    cross_app: WithoutPayment = AwardTerms(points=5)
 
 
 class Tier(_Document):

@@ -54,10 +54,11 @@ _LINK_OBJECTS = """
 _RECORD_PAYMENT = """
     WITH recorded AS (
         INSERT INTO payments AS known (company_id, id, provider, payment_key, objects, external_id, currency,
-            gross_amount, net_amount, other_amount, other_currency, paid_at, period_start, stands_in_for, recorded_at)
+            gross_amount, net_amount, other_amount, other_currency, paid_at, period_start, is_proration, stands_in_for,
+            recorded_at)
         VALUES (%(company_id)s, %(id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(currency)s,
             %(gross_amount)s, %(net_amount)s, %(other_amount)s, %(other_currency)s, %(paid_at)s, %(period_start)s,
-            %(stands_in_for)s, company_now(%(company_id)s))
+            %(is_proration)s, %(stands_in_for)s, company_now(%(company_id)s))
         ON CONFLICT ON CONSTRAINT payments_key_uq DO UPDATE
             SET objects = ARRAY(SELECT DISTINCT unnest(known.objects || excluded.objects)),
                 external_id = coalesce(known.external_id, excluded.external_id),
@@ -264,6 +265,7 @@ def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) 
                     "net_amount": fact.net_amount,
                     "paid_at": fact.paid_at,
                     "period_start": fact.period_start,
+                    "is_proration": fact.is_proration,
                     "other_amount": fact.other_amount,
                     "other_currency": fact.other_currency,
                     "stands_in_for": fact.stands_in_for,

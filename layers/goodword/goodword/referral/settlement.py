@@ -18,7 +18,9 @@ from pydantic_core import to_jsonable_python
 from goodword.core import ids, outbox
 from goodword.referral import differences, engine
 from goodword.referral.differences import Award, Decision, Difference, Stored
-from goodword.referral.engine import Activation, Due, Facts, Payment, Standing, Subscription, Takeback
+from goodword.referral.due import Due
+from goodword.referral.engine import Standing
+from goodword.referral.history import Activation, Facts, Payment, Subscription, Takeback
 from goodword.referral.program import Program
 
 # The planner cannot look into the array, so one plan does for every number of people; it would plan anew each time.
@@ -39,7 +41,8 @@ _KNOWN = """
         stage_at(up, clock.now) NOT IN ('expired', 'cancelled') AS upline_stands,
         ARRAY(SELECT row(app_id, occurred_at) FROM activations
             WHERE company_id = r.company_id AND user_id = r.referee_id) AS activations,
-        ARRAY(SELECT row(id, payment_key, net_amount, gross_amount, currency, paid_at, period_start) FROM payments
+        ARRAY(SELECT row(id, payment_key, net_amount, gross_amount, currency, paid_at, period_start, is_proration)
+            FROM payments
             WHERE company_id = r.company_id AND user_id = r.referee_id AND NOT superseded) AS payments,
         ARRAY(SELECT row(id, recorded_at) FROM payments
             WHERE company_id = r.company_id AND user_id = r.referee_id) AS recorded,
@@ -50,7 +53,7 @@ _KNOWN = """
         ARRAY(SELECT row(began_at, ended_at) FROM subscriptions
             WHERE company_id = r.company_id AND user_id = r.referee_id) AS subscriptions,
         ARRAY(SELECT row(id, event, app_id, occasion, user_id, points, reversed_points, status, hold_until,
-                hold_reason, entry_id IS NOT NULL, adjustments, period, payment_id, due_at)
+                hold_reason, entry_id IS NOT NULL, adjustments, period, payment_id, due_at, created_at)
             FROM awards WHERE company_id = r.company_id AND referral_id = r.id) AS awards
     FROM referrals r CROSS JOIN clock
     LEFT JOIN referrals up ON up.company_id = r.company_id AND up.referee_id = r.referrer_id
@@ -159,10 +162,8 @@ def load(connection: Connection, scope: Mapping[str, object]) -> list[Known]:
 
 def standing(known: Known, *, time_passes: bool = False) -> Standing:
     """What should stand for a referral by its facts."""
-    retention = (
-        time_passes or known.row["retained_at"] is not None or any(award.event == "retained" for award in known.stored)
-    )
-    return engine.standing(known.program, known.facts, known.at, retention=retention)
+    processed_at = known.at if time_passes else differences.processed_at(known.stored, known.row["retained_at"])
+    return engine.standing(known.program, known.facts, known.at, processed_at=processed_at)
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,67 @@
+"""What is known of one referral: the facts that the award engine reckons from, and that count as one set."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """First use of an app; '' where the app did not say which."""
+
+    app_id: str
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """Money received, in minor units: `gross_amount` as charged, `net_amount` of it without tax and discounts.
+
+    `key` is the sale's own, by which two payments of one instant have an order. `is_proration`: all that was paid
+    for is a change within a billing period that had begun before.
+    """
+
+    id: UUID
+    key: str
+    net_amount: int
+    gross_amount: int
+    currency: str | None
+    paid_at: datetime
+    period_start: datetime | None = None
+    is_proration: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Takeback:
+    """Money that went back, or is in dispute, out of one payment: of its gross amount, or of the same `whole` of it.
+
+    A refund is `gone` until it fails; a dispute is `disputed` while it is open, `gone` once lost, `kept` once won.
+    """
+
+    payment_id: UUID
+    amount: int
+    state: Literal["gone", "disputed", "kept"]
+    began_at: datetime
+    whole: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """From when on a subscription was known of, and whether and when it ended."""
+
+    began_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything known about one referral. `touched_at` is when the click or the code was used."""
+
+    registered_at: datetime
+    touched_at: datetime
+    app_id: str | None = None
+    activations: tuple[Activation, ...] = ()
+    payments: tuple[Payment, ...] = ()
+    takebacks: tuple[Takeback, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
