@@ -151,10 +151,10 @@ def apply(connection: Connection, company_id: UUID, provider: str, facts: Sequen
     concerned, parked = recording.record(connection, company_id, provider, facts)
     touches.record(connection, company_id, provider, facts)
     concerned += promotions.learn(connection, company_id, provider, facts)
-    unreferred = touches.ask_undecided(connection, company_id, concerned)
-    settlement.settle(connection, company_id, concerned)
     if concerned:
-        late_attribution.follow(connection, company_id, unreferred())
+        # whoever is bound is settled with the others: nobody binds while holding a referral or a wallet
+        late_attribution.follow(connection, company_id, touches.ask_undecided(connection, company_id, concerned)())
+    settlement.settle(connection, company_id, concerned)
     return "parked" if parked else "applied"
 
 

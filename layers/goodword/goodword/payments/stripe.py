@@ -307,5 +307,6 @@ def _payment(
             net_amount=net,
             paid_at=paid_at,
             period_start=period_start,
+            reference=person.reference,
         ),
     )

@@ -24,7 +24,11 @@ _RECORD = """
 # touches_of, the other way round: who is meant by the objects on which it was used. What was told first stands.
 _WAITING = """
     WITH used AS (
-        SELECT touches.object_id, touches.external_id, touches.carried_at, codes.code
+        SELECT touches.object_id, touches.external_id, touches.carried_at, codes.code,
+            touches.external_id = '' OR touches.by_reference AND NOT EXISTS (
+                SELECT FROM users
+                WHERE users.company_id = touches.company_id AND users.external_id = touches.external_id
+            ) AS is_anybodys
         FROM touches
         LEFT JOIN promotion_codes AS known ON known.company_id = touches.company_id
             AND known.provider = touches.provider AND known.object_id = touches.ref
@@ -32,11 +36,11 @@ _WAITING = """
         WHERE touches.company_id = %(company_id)s AND touches.provider = %(provider)s AND touches.kind = 'promotion'
             AND touches.ref = %(promotion)s
     ), objects AS (
-        SELECT object_id, carried_at, code FROM used WHERE external_id = ''
+        SELECT object_id, carried_at, code FROM used WHERE is_anybodys
         UNION
         SELECT other_id, carried_at, code FROM object_links JOIN used USING (object_id)
         WHERE object_links.company_id = %(company_id)s AND object_links.provider = %(provider)s
-            AND used.external_id = ''
+            AND is_anybodys
     ), people AS (
         SELECT external_id, carried_at, code FROM used WHERE external_id <> ''
         UNION
