@@ -243,11 +243,11 @@ CREATE TABLE object_links (
     CONSTRAINT object_links_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
 );
 
--- A click or a code that a provider's event carried: who sent the person behind these objects, whoever that turns out to
--- be. One row per object of the event, since when it was carried first. Who names a person (`external_id`) means that
+-- A click or a code that a provider's event carried: who sent the person behind these objects, whoever that turns out
+-- to be. One row per object of the event, since when it was carried first. Who names a person (`external_id`) means that
 -- person alone; '' is whoever the object is linked to, and so is whom a reference names for as long as nobody of that
--- external id has signed up (`by_reference`). `ref` is as the event has it and need not be one of ours; a promotion's is
--- the provider's id of a promotion code, whose text is told by other events.
+-- external id has signed up (`by_reference`). `ref` is as the event has it and need not be one of ours; a promotion's
+-- is the provider's id of a promotion code, whose text is told by other events.
 CREATE TABLE touches (
     company_id    uuid NOT NULL,
     provider      text NOT NULL,
@@ -326,12 +326,13 @@ BEGIN
         WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (p_objects));
 END $$;
 
--- Whose something is that has these objects, and what makes it theirs. In this order: whoever it names itself (`p_named`),
--- who may have to sign up yet; whom its own reference names, if they have signed up; the earliest link of an object to
--- somebody who has signed up; the user whose own an object is; nobody, if a link names anybody by more than a reference;
--- and the one user who has verified an e-mail that was shown beside an object. Two are as good as none, for nothing but
--- the order in which they came could choose between them. So the owner follows from what is known, in whatever order that
--- came. `is_open`: nobody is named whom it would wait for, so that whoever verifies one of these e-mails next is the owner.
+-- Whose something is that has these objects, and what makes it theirs. In this order: whoever it names itself
+-- (`p_named`), who may have to sign up yet; whom its own reference names, if they have signed up; the earliest link of an
+-- object to somebody who has signed up; the user whose own an object is; nobody, if a link names anybody by more than a
+-- reference; and the one user who has verified an e-mail that was shown beside an object. Two are as good as none, for
+-- nothing but the order in which they came could choose between them. So the owner follows from what is known, in
+-- whatever order that came. `is_open`: nobody is named whom it would wait for, so that whoever verifies one of these
+-- e-mails next is the owner.
 CREATE FUNCTION owner_of(
     p_company uuid, p_provider text, p_named text, p_reference text, p_objects text[],
     OUT owner uuid, OUT claimed_by text, OUT is_open boolean
@@ -612,8 +613,8 @@ BEGIN
 END $$;
 
 -- A signup and a payment of one person may commit at the same moment without seeing each other. Everything that
--- joins a provider's object to a person takes these locks first, in the order of docs/decisions/0017: objects with their
--- partners, e-mails, people, promotion codes, bindings; within each kind by name.
+-- joins a provider's object to a person takes these locks first, in the order of docs/decisions/0017: objects with
+-- their partners, e-mails, people, promotion codes, bindings; within each kind by name.
 -- There is no row to lock: the person may not exist yet. Locks end with the transaction.
 CREATE FUNCTION lock_identities(company uuid, identities text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
@@ -631,8 +632,8 @@ BEGIN
 END $$;
 
 -- Objects of one sale are joined to a person through each other, so whoever touches one holds them all. Another
--- transaction may have linked one more while the locks were waited for. To take that one after the others would be out of
--- order, so all are given back, as a savepoint's locks are when it is rolled back, and taken anew.
+-- transaction may have linked one more while the locks were waited for. To take that one after the others would be out
+-- of order, so all are given back, as a savepoint's locks are when it is rolled back, and taken anew.
 CREATE FUNCTION lock_objects(p_company uuid, p_provider text, p_objects text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 DECLARE
@@ -650,8 +651,9 @@ BEGIN
     END LOOP;
 END $$;
 
--- Everybody whose payments and subscriptions may change by what is told of these objects, or who is settled by it: who is
--- named on them or on what has them, whose own they are, who has verified an e-mail shown beside them, whose it is now.
+-- Everybody whose payments and subscriptions may change by what is told of these objects, or who is settled by it: who
+-- is named on them or on what has them, whose own they are, who has verified an e-mail shown beside them, whose it is
+-- now.
 CREATE FUNCTION people_beside(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF text
     LANGUAGE plpgsql STABLE ROWS 3 SET search_path = goodword, pg_temp AS $$
 DECLARE
@@ -728,6 +730,89 @@ BEGIN
     END LOOP;
 END $$;
 
+-- touches_of, the other way round: who has signed up, is referred by nobody and is meant by the objects on which a
+-- promotion code was used, where its text, known or `p_code`, is a referral code. At most `p_most` of them.
+CREATE FUNCTION waiting_for_promotion(
+    p_company uuid, p_provider text, p_promotion text, p_code text, p_most integer)
+    RETURNS TABLE (id uuid, external_id text)
+    LANGUAGE plpgsql STABLE ROWS 5 SET search_path = goodword, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        WITH used AS (
+            SELECT touches.object_id, touches.external_id, touches.carried_at, codes.code,
+                touches.external_id = '' OR touches.by_reference AND NOT EXISTS (
+                    SELECT FROM users
+                    WHERE users.company_id = touches.company_id AND users.external_id = touches.external_id
+                ) AS is_anybodys
+            FROM touches
+            LEFT JOIN promotion_codes AS known ON known.company_id = touches.company_id
+                AND known.provider = touches.provider AND known.object_id = touches.ref
+            JOIN codes ON codes.company_id = touches.company_id AND codes.code = coalesce(known.code, p_code)
+            WHERE touches.company_id = p_company AND touches.provider = p_provider AND touches.kind = 'promotion'
+                AND touches.ref = p_promotion
+        ), objects AS (
+            SELECT object_id, carried_at, code FROM used WHERE is_anybodys
+            UNION
+            SELECT other_id, carried_at, code FROM object_links JOIN used USING (object_id)
+            WHERE object_links.company_id = p_company AND object_links.provider = p_provider
+                AND is_anybodys
+        ), people AS (
+            SELECT external_id, carried_at, code FROM used WHERE external_id <> ''
+            UNION
+            SELECT external_id, carried_at, code FROM identity_links JOIN objects USING (object_id)
+            WHERE identity_links.company_id = p_company AND identity_links.provider = p_provider
+        ), waiting AS (
+            SELECT id, external_id, carried_at, code FROM users JOIN people USING (external_id)
+            WHERE company_id = p_company
+            UNION
+            SELECT id, external_id, carried_at, code FROM users JOIN objects ON stripe_customer_id = object_id
+            WHERE company_id = p_company AND p_provider = 'stripe'
+            UNION
+            SELECT id, external_id, carried_at, code FROM users JOIN objects ON whop_user_id = object_id
+            WHERE company_id = p_company AND p_provider = 'whop'
+            UNION
+            SELECT users.id, users.external_id, carried_at, code FROM objects
+            JOIN payments ON payments.objects && ARRAY[objects.object_id]
+            JOIN users ON users.company_id = payments.company_id AND users.id = payments.user_id
+            WHERE payments.company_id = p_company AND payments.provider = p_provider AND claimed_by = 'email'
+            UNION
+            SELECT users.id, users.external_id, carried_at, code FROM objects
+            JOIN subscriptions ON subscriptions.objects && ARRAY[objects.object_id]
+            JOIN users ON users.company_id = subscriptions.company_id AND users.id = subscriptions.user_id
+            WHERE subscriptions.company_id = p_company AND subscriptions.provider = p_provider
+                AND claimed_by = 'email'
+        )
+        SELECT DISTINCT id, external_id FROM waiting
+        WHERE NOT EXISTS (SELECT 1 FROM referrals WHERE company_id = p_company AND referee_id = waiting.id)
+            AND NOT EXISTS (SELECT 1 FROM touch_decisions AS decided
+                WHERE decided.company_id = p_company AND decided.user_id = waiting.id AND decided.kind = 'code'
+                    AND decided.ref = waiting.code AND decided.carried_at <= waiting.carried_at)
+        ORDER BY id LIMIT p_most;
+END $$;
+
+-- A promotion code and the people who wait for its text, whose locks come first. Whoever has used it since they were
+-- looked for waits too: then as lock_objects.
+CREATE FUNCTION lock_promotion(p_company uuid, p_provider text, p_promotion text, p_code text, p_most integer)
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    people text[] := '{}';
+    waiting text[];
+BEGIN
+    LOOP
+        BEGIN
+            PERFORM lock_identities(p_company, ARRAY(SELECT 'user:' || person FROM unnest(people) AS person));
+            PERFORM lock_identities(p_company, ARRAY[p_provider || ':' || p_promotion]);
+            waiting := ARRAY(
+                SELECT external_id FROM waiting_for_promotion(p_company, p_provider, p_promotion, p_code, p_most));
+            IF waiting <@ people THEN RETURN; END IF;
+            RAISE SQLSTATE 'GW001';
+        EXCEPTION WHEN SQLSTATE 'GW001' THEN people := people || waiting;
+        END;
+    END LOOP;
+END $$;
+
 GRANT SELECT ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION takeback_state, takeback_rank, taken_part, subscription_rank, sale_objects, match_takebacks
@@ -737,7 +822,8 @@ GRANT SELECT ON referrals, signups, activations, payments, identity_links, objec
 GRANT INSERT ON signups TO :"app";
 GRANT INSERT, UPDATE ON activations TO :"app";
 GRANT INSERT, UPDATE ON referrals, payments, identity_links, object_links TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION stage_at, lock_identities, share_identities, lock_objects, lock_people, lock_newcomer
+GRANT EXECUTE ON FUNCTION stage_at, lock_identities, share_identities, lock_objects, lock_people, lock_newcomer,
+    lock_promotion, people_beside, waiting_for_promotion
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, UPDATE ON touches, touch_decisions TO :"webhook", :"admin", :"jobs";
 GRANT SELECT ON touches, promotion_codes TO :"app";
@@ -745,6 +831,6 @@ GRANT SELECT, INSERT ON promotion_codes TO :"webhook", :"admin", :"jobs";
 GRANT SELECT ON object_emails, verified_emails TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT ON object_emails TO :"webhook", :"admin", :"jobs";
 GRANT INSERT ON verified_emails TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION with_partners, owner_of, claim, claim_of, objects_by_email, objects_of, people_beside
+GRANT EXECUTE ON FUNCTION with_partners, owner_of, claim, claim_of, objects_by_email, objects_of
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION touches_of TO :"webhook", :"app", :"admin", :"jobs";

@@ -245,16 +245,15 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
     for fact in facts:
         if isinstance(fact, ProfileSeen):
             _fill_in(connection, scope, fact)
-    # asked one after the other and read together: one trip
     matched = connection.execute(_MATCH, scope) if any(isinstance(fact, OF_A_SALE) for fact in facts) else None
     claimed = connection.execute(_CLAIM, scope)
-    named = connection.execute(_IDS_OF, scope)
-    parked = connection.execute(_IS_PARKED, scope)
     _announce_subscriptions(connection, company_id, provider, facts)
+    named = connection.execute(_IDS_OF, scope)
+    parked = connection.execute(_IS_PARKED, scope).fetchone()  # the last first: with it all are there, in one trip
     of_a_sale = {user_id for (user_id,) in matched} if matched else set[UUID]()
     concerned = of_a_sale.union(user_id for found in (claimed, named) for (user_id,) in found)
     is_back_without_payment = not of_a_sale and any(isinstance(fact, TakenBack) for fact in facts)
-    return sorted(concerned), parked.fetchall() == [(True,)] if scope["keys"] else is_back_without_payment
+    return sorted(concerned), parked == (True,) if scope["keys"] else is_back_without_payment
 
 
 def _lock(connection: Connection, company_id: UUID, scope: Mapping[str, Any], emails: Sequence[Hashed]) -> None:
