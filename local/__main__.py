@@ -2,8 +2,8 @@
 
 Environment: PORT (3000; 0 takes any free one), DATABASE_URL (a superuser's, or one that may create roles; by default an
 embedded PostgreSQL), GOODWORD_HOME (`.goodword/`: where its data lives), ONCE=1 (end after the story, and tell by the
-exit code whether every step was right), GOODWORD_WORKERS (processes a function may have) and where providers are asked:
-STRIPE_API_URL, WHOP_API_URL, WHOP_SANDBOX_API_URL.
+exit code whether every step was right), GOODWORD_WORKERS (processes a function may have), ALLOW_APP_ENDPOINTS (as the
+template's parameter) and where providers are asked: STRIPE_API_URL, WHOP_API_URL, WHOP_SANDBOX_API_URL.
 """
 
 import asyncio
@@ -34,7 +34,8 @@ ROLE_PREFIX = "goodword"
 PARENT_POLL_SECONDS = 0.5
 DEMO_COMPANY = "Demo"
 DEMO_DESTINATION = "https://app.example.com/welcome"
-API_URLS = {
+GIVEN_PARAMETERS = {
+    "AllowAppEndpoints": "ALLOW_APP_ENDPOINTS",
     "StripeApiUrl": "STRIPE_API_URL",
     "WhopApiUrl": "WHOP_API_URL",
     "WhopSandboxApiUrl": "WHOP_SANDBOX_API_URL",
@@ -76,7 +77,7 @@ def main() -> int:
                 "LogLevel": os.environ.get("LOG_LEVEL") or ("WARN" if story else "INFO"),
                 "DatabasePreparedStatements": os.environ.get("DATABASE_PREPARED_STATEMENTS") or "true",
             }
-            given |= {name: url for name, variable in API_URLS.items() if (url := os.environ.get(variable))}
+            given |= {name: text for name, variable in GIVEN_PARAMETERS.items() if (text := os.environ.get(variable))}
             prepared = prepare(home, stack)
             prepared = replace(prepared, parameters={**prepared.parameters, **given})
             runner = Runner(listener, load(ROOT / "template.yaml"), prepared, parent)

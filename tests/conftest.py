@@ -97,7 +97,8 @@ def server(
 ) -> Iterator[str]:
     """The bundle, served as `make serve` serves it; the base URL."""
     database_url = cluster.superuser_url(prepared.parameters["DatabaseName"])
-    with serve(database_url, tmp_path_factory.mktemp("served"), variables=providers.variables) as url:
+    variables = {**providers.variables, "ALLOW_APP_ENDPOINTS": "true"}
+    with serve(database_url, tmp_path_factory.mktemp("served"), variables=variables) as url:
         yield url
 
 

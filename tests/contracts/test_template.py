@@ -39,8 +39,13 @@ ROLES = {
     "EnforceRetentionFunction": "jobs",
 }
 
-# What only a function that asks providers is told.
-ASKING = {"stripe_api_url", "whop_api_url", "whop_sandbox_api_url"}
+# What only some functions are told.
+ONLY_FOR = {
+    "stripe_api_url": {"ReconcilePaymentsFunction"},
+    "whop_api_url": {"ReconcilePaymentsFunction"},
+    "whop_sandbox_api_url": {"ReconcilePaymentsFunction"},
+    "allow_app_endpoints": {"AdministerAccountFunction", "ReceiveWhopWebhookFunction", "ReconcilePaymentsFunction"},
+}
 READS_SECRETS = {"ReceiveStripeWebhookFunction", "ReceiveWhopWebhookFunction", "ReconcilePaymentsFunction"}
 # Where the operator says nothing else, of this account's secrets only those that are named for it.
 MAY_READ_SECRETS = {
@@ -171,8 +176,8 @@ def test_the_environment_is_what_the_settings_read(logical_id: str) -> None:
     if ROLES[logical_id] is None:
         assert environment.keys() == {"LOG_LEVEL"}
     else:
-        asking = set() if logical_id == "ReconcilePaymentsFunction" else ASKING
-        assert {name.lower() for name in environment} == Settings.model_fields.keys() - asking
+        others = {name for name, functions in ONLY_FOR.items() if logical_id not in functions}
+        assert {name.lower() for name in environment} == Settings.model_fields.keys() - others
 
 
 @pytest.mark.parametrize("level", TEMPLATE.parameters["LogLevel"]["AllowedValues"])
@@ -180,6 +185,11 @@ def test_the_settings_take_every_value_that_the_template_may_give(level: str) ->
     environment = TEMPLATE.functions({**PARAMETERS, "LogLevel": level})["TrackClickFunction"].environment
 
     assert Settings.model_validate({name.lower(): value for name, value in environment.items()}).log_level == level
+
+
+def test_no_company_signs_for_others_unless_the_operator_allows_it() -> None:
+    for logical_id in ONLY_FOR["allow_app_endpoints"]:
+        assert FUNCTIONS[logical_id].environment["ALLOW_APP_ENDPOINTS"] == "false"
 
 
 def test_no_route_is_answered_by_two_functions() -> None:

@@ -44,7 +44,7 @@ def verify(tenant: Tenant, person: str) -> list[UUID]:
         email = by_email.hashed(connection, EMAIL)
         assert email is not None
         by_email.lock(connection, tenant.id, "", (), [email])
-        recording.lock(connection, tenant.id, "", (), person)
+        recording.lock_users(connection, tenant.id, [person])
         connection.execute(
             "UPDATE users SET email_verified = true, verified_email = %s WHERE company_id = %s AND external_id = %s",
             (email.email, tenant.id, person),

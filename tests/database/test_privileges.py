@@ -119,7 +119,8 @@ _READING = "entitlement_json entitlements entry_json entry_total period_end peri
 _REFERRING = (
     "code_refusal received_at_of lock_identities stage_at takeback_rank takeback_state subscription_rank"
     " match_takebacks sale_objects share_identities taken_part touches_of hold_caps"
-    " claim claim_of objects_by_email owner_of with_partners"
+    " claim claim_of objects_by_email objects_of owner_of with_partners"
+    " lock_newcomer lock_objects lock_people lock_promotion people_beside waiting_for_promotion"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"

@@ -22,6 +22,7 @@ from goodword.referral.facts import (
 from tests.support.odd import spoiled
 
 CREATED = 1_700_000_000
+CLICK = "clk_" + "0" * 32
 FINALISED = 1_700_003_600
 PAID = 1_700_007_200
 SENT = 1_700_010_800
@@ -151,11 +152,12 @@ def net_amount(value: dict[str, Any], event_type: str = "invoice.paid") -> int |
 def test_a_paid_session_names_its_buyer_and_its_money(event_type: str) -> None:
     objects = ("cs_1", "cus_1", "pi_1")
     assert facts(event(event_type, session())) == (
-        IdentityLinked(objects, external_id="ada", click_id=None, code=None, at=at(CREATED)),
+        IdentityLinked(objects, external_id=None, click_id=None, code=None, at=at(CREATED), reference="ada"),
         PaymentSucceeded(
             key="pi_1",
             objects=objects,
-            external_id="ada",
+            external_id=None,
+            reference="ada",
             click_id=None,
             code=None,
             currency="eur",
@@ -266,9 +268,9 @@ def test_other_events_say_nothing_here(event_type: str, value: dict[str, Any]) -
         ({"client_reference_id": ""}, None),
         ({"client_reference_id": "a b"}, None),
         ({"client_reference_id": "a/b"}, None),
-        ({"client_reference_id": "ada\n"}, None),
+        ({"client_reference_id": "ada\n"}, "ada"),
         ({"client_reference_id": "édith"}, None),
-        ({"client_reference_id": 7}, None),
+        ({"client_reference_id": 7}, "7"),
         ({"client_reference_id": {"id": "ada"}}, None),
         ({"client_reference_id": None, "metadata": None}, None),
         ({"client_reference_id": None, "metadata": "ada"}, None),
@@ -276,16 +278,31 @@ def test_other_events_say_nothing_here(event_type: str, value: dict[str, Any]) -
 )
 def test_a_person_is_named_by_the_apps_own_id(fields: dict[str, Any], external_id: str | None) -> None:
     told = facts(event("checkout.session.completed", session(**fields)))
-    assert [fact.external_id for fact in told if isinstance(fact, IdentityLinked | PaymentSucceeded)] == 2 * [
-        external_id
-    ]
+    naming = [fact for fact in told if isinstance(fact, IdentityLinked | PaymentSucceeded)]
+    assert [fact.external_id or fact.reference for fact in naming] == 2 * [external_id]
+    assert all(fact.external_id is None or fact.reference is None for fact in naming)
 
 
 def test_click_and_code_come_from_metadata() -> None:
     metadata = {"goodword_click": "clk_1", "goodword_code": "ADA-10"}
     for fact in facts(event("checkout.session.completed", session(metadata=metadata))):
         assert isinstance(fact, IdentityLinked | PaymentSucceeded)
-        assert (fact.external_id, fact.click_id, fact.code) == ("ada", "clk_1", "ADA-10")
+        assert (fact.reference, fact.click_id, fact.code) == ("ada", "clk_1", "ADA-10")
+
+
+@pytest.mark.parametrize(
+    ("fields", "click", "reference"),
+    [
+        ({"client_reference_id": CLICK}, CLICK, None),
+        ({"client_reference_id": f" {CLICK}"}, CLICK, None),
+        ({"client_reference_id": CLICK, "metadata": {"goodword_click": "clk_1"}}, "clk_1", None),
+        ({"client_reference_id": CLICK[:-1]}, None, CLICK[:-1]),
+    ],
+)
+def test_a_click_comes_in_the_reference_too(fields: dict[str, Any], click: str | None, reference: str | None) -> None:
+    for fact in facts(event("checkout.session.completed", session(**fields))):
+        assert isinstance(fact, IdentityLinked | PaymentSucceeded)
+        assert (fact.external_id, fact.click_id, fact.reference) == (None, click, reference)
 
 
 @pytest.mark.parametrize(

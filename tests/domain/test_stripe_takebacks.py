@@ -262,11 +262,21 @@ def test_money_is_never_guessed(amount: object) -> None:
 def test_what_is_taken_back_has_an_id(key: object) -> None:
     for event_type, value in (
         ("refund.failed", refund(id=key)),
-        ("charge.dispute.closed", dispute(id=key)),
+        ("charge.dispute.closed", dispute(id=key, charge="ch_1" if key is not None else None)),
         ("charge.refunded", old_charge(refund(id=key))),
     ):
         with pytest.raises(EventUnreadable):
             facts(event(event_type, value))
+
+
+@pytest.mark.parametrize("charge", ["ch_1", {"id": "ch_1", "payment_intent": "pi_1"}])
+def test_a_dispute_without_an_id_is_its_charges_one_dispute(charge: object) -> None:
+    keys = list[str]()
+    for event_type in ("charge.dispute.created", "charge.dispute.closed"):
+        (back,) = facts(event(event_type, {**dispute(charge=charge), "id": None}))
+        assert isinstance(back, TakenBack)
+        keys.append(back.key)
+    assert keys == ["ch_1", "ch_1"]
 
 
 # When

@@ -129,7 +129,16 @@ def test_a_key_is_given_replaced_and_taken_away_and_never_shown(
     assert kept(first) == ([], None)
 
 
-@pytest.mark.parametrize("key", ["", "short", "two words of text", "arn:aws:iam::123456789012:role/x", ["rk_live_1"]])
+OTHER_SPELLINGS = [ARN.replace("arn:", "ARN:"), ARN.upper(), ARN.replace("arn:", "Arn:")]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "", "short", "two words of text", "arn:aws:iam::123456789012:role/x", ["rk_live_1"], "whsec_0123456789",
+        "ws_0123456789", "pk_live_0123456789", "gw_live_0123456789", *OTHER_SPELLINGS,
+    ],
+)  # fmt: skip
 def test_a_key_that_cannot_be_is_refused(shared: Company, key: object) -> None:
     endpoint = shared.line["stripe_endpoint"].rpartition("/")[2]
     for method, path, body in [
@@ -164,6 +173,27 @@ def test_secrets_that_cannot_be_are_refused(shared: Company, secrets: object) ->
     endpoint = shared.line["stripe_endpoint"].rpartition("/")[2]
     answer = shared.api.send("PATCH", f"/v1/provider-endpoints/{endpoint}", {"secrets": secrets})
     assert {name.partition(".")[0] for name in fields(answer)} == {"secrets"}
+
+
+@pytest.mark.parametrize("prefix", ["sk_live_", "sk_test_", "rk_live_", "rk_test_", "pk_live_", "apik_", "gw_live_"])
+@pytest.mark.parametrize("beside", [[], [SECRET]])
+def test_an_api_key_is_no_signing_secret(shared: Company, prefix: str, beside: list[str]) -> None:
+    endpoint = shared.line["stripe_endpoint"].rpartition("/")[2]
+    secrets = [*beside, f"{prefix}0123456789"]
+    for method, path, body in [
+        ("PATCH", f"/v1/provider-endpoints/{endpoint}", {}),
+        ("POST", "/v1/provider-endpoints", {"provider": "stripe"}),
+        ("POST", "/v1/provider-endpoints", {"provider": "whop"}),
+    ]:
+        answer = shared.api.send(method, path, {**body, "secrets": secrets})
+        assert fields(answer) == {f"secrets.{len(beside)}"}
+        assert f"{prefix}0123456789".encode() not in answer.raw
+
+
+@pytest.mark.parametrize("arn", OTHER_SPELLINGS)
+def test_an_arn_in_another_spelling_is_not_kept_as_a_secret(shared: Company, arn: str) -> None:
+    answer = shared.api.send("POST", "/v1/provider-endpoints", {"provider": "stripe", "secrets": [arn]})
+    assert fields(answer) == {"secrets.0"}
 
 
 @pytest.fixture

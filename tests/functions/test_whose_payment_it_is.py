@@ -46,6 +46,19 @@ def invoice(number: int, subscription: int, *, user: str | None = None) -> dict[
     return paid
 
 
+def cart(number: int) -> dict[str, Any]:
+    """A one-time purchase on the same customer, whose reference is that of a cart."""
+    value = {
+        "id": f"cs_{number}", "object": "checkout.session", "mode": "payment", "payment_status": "paid",
+        "created": int((NOON + number * HOUR).timestamp()), "client_reference_id": "cart", "customer": "cus_1",
+        "currency": "usd", "amount_total": 1900, "total_details": {"amount_tax": 0}, "metadata": {},
+    }  # fmt: skip
+    return {
+        "id": event_id(), "object": "event", "type": "checkout.session.completed", "livemode": False,
+        "created": value["created"], "data": {"object": value},
+    }  # fmt: skip
+
+
 def sign_up(company: Company, person: str, **user: str) -> None:
     code = company.line["ada"]
     company.ok("POST", "/v1/signups", {"user": {"external_id": person, **user}, "referral_code": code})
@@ -67,6 +80,11 @@ DEEDS: dict[str, Callable[[Company], None]] = {
     "ben checks out": deliver(session("ben", 3, NOON + HOUR)),
     "ben pays": deliver(invoice(3, 3)),
     "ben is named": deliver(invoice(4, 3, user="ben")),
+    "somebody buys a cart": deliver(cart(5)),
+    "another cart": deliver(cart(6)),
+    "cart signs up": lambda company: sign_up(company, "cart"),
+    "an app's own word": deliver(invoice(7, 1, user="cleo")),
+    "cleo signs up": lambda company: sign_up(company, "cleo"),
 }
 
 
@@ -107,6 +125,7 @@ def test_who_was_linked_first_has_it_once_they_sign_up(company: Company, superus
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @example(deeds={"guest checks out", "guest pays", "guest's renewal", "ben signs up"}, again=[], chance=0)
+@example(deeds={"somebody buys a cart", "ben signs up", "guest checks out", "cart signs up"}, again=[], chance=1)
 @given(
     deeds=st.sets(st.sampled_from(sorted(DEEDS)), min_size=2),
     again=st.lists(st.sampled_from(sorted(DEEDS)), max_size=3),

@@ -155,10 +155,10 @@ TABLE: dict[str, Row] = {
         200, receipt("parked"), together({"takebacks": 1, "object_links": 6}, KEPT)
     ),
     "receive_stripe_webhook__checkout_of_a_subscription": Row(
-        200, receipt("applied"), together({"identity_links": 4}, KEPT)
+        200, receipt("applied"), together({"identity_links": 4, "object_emails": 4}, KEPT)
     ),
     "receive_stripe_webhook__checkout_session_completed": Row(
-        200, receipt("applied"), together({"identity_links": 3, "touches": 3}, QUALIFIED, KEPT)
+        200, receipt("applied"), together({"identity_links": 3, "touches": 3, "object_emails": 3}, QUALIFIED, KEPT)
     ),
     "receive_stripe_webhook__dispute_closed": Row(200, receipt("parked"), together({"takebacks": 1}, KEPT)),
     "receive_stripe_webhook__invoice_paid_basil": Row(

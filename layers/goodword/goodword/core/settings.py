@@ -22,6 +22,7 @@ class Settings(BaseModel):
     stripe_api_url: str = "https://api.stripe.com"
     whop_api_url: str = "https://api.whop.com/api/v1"
     whop_sandbox_api_url: str = "https://sandbox-api.whop.com/api/v1"
+    allow_app_endpoints: bool = False
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
 
 

@@ -84,6 +84,8 @@ CREATE TABLE activations (
 -- `other_amount` is the gross amount in the other currency of a sale that has two: the buyer's and the company's.
 -- `is_proration`: all its lines are changes within a billing period that had begun before.
 -- A payment told by a part of its sale (`stands_in_for`) counts until the sale itself is known, and is then superseded.
+-- `external_id` is the app's own word for whose it is, and waits for that person; `reference` is whom a checkout's
+-- reference names, which may be anything else, and counts once somebody of that external id has signed up.
 -- `claimed_by` says what made it its user's: a key that names the person, or an e-mail, which yields to every such key.
 CREATE TABLE payments (
     company_id        uuid NOT NULL,
@@ -92,6 +94,7 @@ CREATE TABLE payments (
     payment_key       text NOT NULL,
     objects           text[] NOT NULL,
     external_id       text,
+    reference         text,
     user_id           uuid,
     claimed_by        text,
     currency          text,
@@ -218,14 +221,16 @@ CREATE FUNCTION subscription_rank(status text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN array_position(ARRAY['trialing', 'active', 'past_due', 'unpaid', 'paused', 'ended'], status);
 
--- Which person a provider's object belongs to, by the app's own id: known perhaps before the person signs up.
+-- Which people a provider's object belongs to, by the app's own ids: known perhaps before they sign up, and since when.
+-- `by_reference`: named by nothing but a checkout's reference, which need not be anybody's id.
 CREATE TABLE identity_links (
-    company_id   uuid NOT NULL,
-    provider     text NOT NULL,
-    object_id    text NOT NULL,
-    external_id  text NOT NULL,
-    linked_at    timestamptz NOT NULL,
-    CONSTRAINT identity_links_pk PRIMARY KEY (company_id, provider, object_id),
+    company_id    uuid NOT NULL,
+    provider      text NOT NULL,
+    object_id     text NOT NULL,
+    external_id   text NOT NULL,
+    by_reference  boolean NOT NULL,
+    linked_at     timestamptz NOT NULL,
+    CONSTRAINT identity_links_pk PRIMARY KEY (company_id, provider, object_id, external_id),
     CONSTRAINT identity_links_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
 );
 CREATE INDEX identity_links_person_ix ON identity_links (company_id, external_id);
@@ -240,18 +245,20 @@ CREATE TABLE object_links (
     CONSTRAINT object_links_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
 );
 
--- A click or a code that a provider's event carried: who sent the person behind these objects, whoever that turns out to
--- be. One row per object of the event, since when it was carried first. Who names a person (`external_id`) means that
--- person alone; '' is whoever the object is linked to. `ref` is as the event has it and need not be one of ours; a
--- promotion's is the provider's id of a promotion code, whose text is told by other events.
+-- A click or a code that a provider's event carried: who sent the person behind these objects, whoever that turns out
+-- to be. One row per object of the event, since when it was carried first. Who names a person (`external_id`) means that
+-- person alone; '' is whoever the object is linked to, and so is whom a reference names for as long as nobody of that
+-- external id has signed up (`by_reference`). `ref` is as the event has it and need not be one of ours; a promotion's
+-- is the provider's id of a promotion code, whose text is told by other events.
 CREATE TABLE touches (
-    company_id   uuid NOT NULL,
-    provider     text NOT NULL,
-    object_id    text NOT NULL,
-    external_id  text NOT NULL,
-    kind         text NOT NULL,
-    ref          text NOT NULL,
-    carried_at   timestamptz NOT NULL,
+    company_id    uuid NOT NULL,
+    provider      text NOT NULL,
+    object_id     text NOT NULL,
+    external_id   text NOT NULL,
+    by_reference  boolean NOT NULL,
+    kind          text NOT NULL,
+    ref           text NOT NULL,
+    carried_at    timestamptz NOT NULL,
     CONSTRAINT touches_pk PRIMARY KEY (company_id, provider, object_id, external_id, kind, ref),
     CONSTRAINT touches_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
     CONSTRAINT touches_kind_ck CHECK (kind IN ('click', 'code', 'promotion'))
@@ -321,14 +328,15 @@ BEGIN
         WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (p_objects));
 END $$;
 
--- Whose something is that has these objects, and what makes it theirs. In this order: whoever it names itself (`p_named`),
--- who may have to sign up yet; the earliest link of an object to somebody who has signed up; the user whose own an object
--- is; nobody, if a link names anybody; and the one user who has verified an e-mail that was shown beside an object. Two
--- are as good as none, for nothing but the order in which they came could choose between them. So the owner follows from
--- what is known, in whatever order that came. `is_open`: nobody is named in any way, so that whoever verifies one of
--- these e-mails next is the owner.
+-- Whose something is that has these objects, and what makes it theirs. In this order: whoever it names itself
+-- (`p_named`), who may have to sign up yet; whom its own reference names, if they have signed up; the earliest link of an
+-- object to somebody who has signed up; the user whose own an object is; nobody, if a link names anybody by more than a
+-- reference; and the one user who has verified an e-mail that was shown beside an object. Two are as good as none, for
+-- nothing but the order in which they came could choose between them. So the owner follows from what is known, in
+-- whatever order that came. `is_open`: nobody is named whom it would wait for, so that whoever verifies one of these
+-- e-mails next is the owner.
 CREATE FUNCTION owner_of(
-    p_company uuid, p_provider text, p_named text, p_objects text[],
+    p_company uuid, p_provider text, p_named text, p_reference text, p_objects text[],
     OUT owner uuid, OUT claimed_by text, OUT is_open boolean
 ) LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
 DECLARE
@@ -336,9 +344,11 @@ DECLARE
     holders uuid[];
 BEGIN
     is_open := false;
-    IF p_named IS NOT NULL THEN
-        SELECT id INTO owner FROM users WHERE company_id = p_company AND external_id = p_named;
-    ELSE
+    IF coalesce(p_named, p_reference) IS NOT NULL THEN
+        SELECT id INTO owner FROM users
+        WHERE company_id = p_company AND external_id = coalesce(p_named, p_reference);
+    END IF;
+    IF owner IS NULL AND p_named IS NULL THEN
         SELECT users.id INTO owner
         FROM identity_links AS link
         JOIN users ON users.company_id = link.company_id AND users.external_id = link.external_id
@@ -356,7 +366,8 @@ BEGIN
         claimed_by := 'key';
     ELSIF p_named IS NULL AND NOT EXISTS (
         SELECT FROM identity_links AS link
-        WHERE link.company_id = p_company AND link.provider = p_provider AND link.object_id = ANY (related))
+        WHERE link.company_id = p_company AND link.provider = p_provider AND link.object_id = ANY (related)
+            AND NOT link.by_reference)
     THEN
         holders := ARRAY(
             SELECT DISTINCT user_id FROM object_emails JOIN verified_emails USING (company_id, email_hash)
@@ -370,51 +381,33 @@ BEGIN
 END $$;
 
 -- Gives each payment and subscription of these objects to its owner, and takes it from whoever is that no more. Whoever
--- calls holds the locks of the objects, of the e-mails shown beside them, or of a person who is named, so that nothing
--- of this is told at the same time. Whoever is named anywhere and whoever gains is locked here, and then the rows: of two
--- who are told at once by different words, the second sees the first.
--- Returns the users it gave to and took from, and whose the objects are; `is_payer` where they have a payment of these.
-CREATE FUNCTION claim(p_company uuid, p_provider text, p_objects text[])
-    RETURNS TABLE (concerned uuid, is_payer boolean)
+-- calls holds the locks of the objects or of a person who is named, of the e-mails shown beside them, and of all people
+-- beside them (`lock_people`, `lock_newcomer`), so that nothing of this is told at the same time.
+-- Returns the users it gave to and took from, and whose the objects are.
+CREATE FUNCTION claim(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF uuid
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     related text[] := with_partners(p_company, p_provider, p_objects);
-    usual uuid := (owner_of(p_company, p_provider, NULL, p_objects)).owner;
-    -- what is already its usual owner's by a key stays so: customers pay for years
+    usual uuid := (owner_of(p_company, p_provider, NULL, NULL, p_objects)).owner;
+    -- what is already its usual owner's by a key stays so where nothing names anybody else: customers pay for years
+    usual_name text := (SELECT external_id FROM users WHERE company_id = p_company AND id = usual);
+    is_alone boolean := NOT EXISTS (
+        SELECT FROM identity_links
+        WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related)
+            AND external_id <> usual_name);
     paid uuid[] := ARRAY(
         SELECT id FROM payments
         WHERE company_id = p_company AND provider = p_provider AND objects && related
-            AND (claimed_by = 'key' AND user_id = usual) IS NOT TRUE);
+            AND (is_alone AND claimed_by = 'key' AND user_id = usual
+                AND coalesce(reference, usual_name) = usual_name) IS NOT TRUE);
     subscribed text[] := ARRAY(
         SELECT subscription_key FROM subscriptions
         WHERE company_id = p_company AND provider = p_provider AND objects && related
-            AND (claimed_by = 'key' AND user_id = usual) IS NOT TRUE);
+            AND (is_alone AND claimed_by = 'key' AND user_id = usual) IS NOT TRUE);
 BEGIN
-    PERFORM lock_identities(p_company, ARRAY(
-        SELECT 'user:' || external_id FROM identity_links
-        WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related)
-        UNION
-        SELECT 'user:' || external_id FROM payments
-        WHERE company_id = p_company AND id = ANY (paid) AND external_id IS NOT NULL
-        UNION
-        SELECT 'user:' || external_id FROM subscriptions
-        WHERE company_id = p_company AND provider = p_provider AND subscription_key = ANY (subscribed)
-            AND external_id IS NOT NULL
-        UNION
-        SELECT 'user:' || users.external_id FROM users
-        WHERE company_id = p_company AND id IN (
-            SELECT (owner_of(p_company, p_provider, external_id, objects)).owner FROM payments
-            WHERE company_id = p_company AND id = ANY (paid)
-            UNION
-            SELECT (owner_of(p_company, p_provider, external_id, objects)).owner FROM subscriptions
-            WHERE company_id = p_company AND provider = p_provider AND subscription_key = ANY (subscribed))));
-    usual := (owner_of(p_company, p_provider, NULL, p_objects)).owner;
     IF paid = '{}' AND subscribed = '{}' THEN
-        RETURN QUERY SELECT usual, EXISTS (
-            SELECT FROM payments
-            WHERE company_id = p_company AND provider = p_provider AND objects && p_objects AND user_id = usual)
-        WHERE usual IS NOT NULL;
+        RETURN QUERY SELECT usual WHERE usual IS NOT NULL;
         RETURN;
     END IF;
     PERFORM FROM payments WHERE company_id = p_company AND id = ANY (paid) ORDER BY id FOR NO KEY UPDATE;
@@ -424,11 +417,11 @@ BEGIN
     RETURN QUERY
         WITH of_payments AS MATERIALIZED (
             SELECT id, user_id AS former, now_of.owner, now_of.claimed_by AS word
-            FROM payments CROSS JOIN LATERAL owner_of(p_company, p_provider, external_id, objects) AS now_of
+            FROM payments CROSS JOIN LATERAL owner_of(p_company, p_provider, external_id, reference, objects) AS now_of
             WHERE company_id = p_company AND id = ANY (paid)
         ), of_subscriptions AS MATERIALIZED (
             SELECT subscription_key, user_id AS former, now_of.owner, now_of.claimed_by AS word
-            FROM subscriptions CROSS JOIN LATERAL owner_of(p_company, p_provider, external_id, objects) AS now_of
+            FROM subscriptions CROSS JOIN LATERAL owner_of(p_company, p_provider, external_id, NULL, objects) AS now_of
             WHERE company_id = p_company AND provider = p_provider AND subscription_key = ANY (subscribed)
         ), given_payments AS (
             UPDATE payments SET user_id = told.owner, claimed_by = told.word
@@ -442,44 +435,51 @@ BEGIN
                 AND subscriptions.subscription_key = told.subscription_key
                 AND (user_id, claimed_by) IS DISTINCT FROM (told.owner, told.word)
         )
-        SELECT told.user_id, bool_or(told.pays) FROM (
-            SELECT owner, true FROM of_payments
-            UNION ALL SELECT owner, false FROM of_subscriptions
-            UNION ALL SELECT former, false FROM of_payments
-            UNION ALL SELECT former, false FROM of_subscriptions
-            UNION ALL SELECT usual, EXISTS (
-                SELECT FROM payments
-                WHERE company_id = p_company AND provider = p_provider AND objects && p_objects AND user_id = usual)
-        ) AS told (user_id, pays)
-        WHERE told.user_id IS NOT NULL GROUP BY told.user_id;
+        SELECT concerned.user_id FROM (
+            SELECT owner FROM of_payments UNION SELECT former FROM of_payments
+            UNION SELECT owner FROM of_subscriptions UNION SELECT former FROM of_subscriptions
+            UNION SELECT usual
+        ) AS concerned (user_id)
+        WHERE concerned.user_id IS NOT NULL;
 END $$;
 
--- Gives a person who has signed up, or verified an e-mail, what is theirs by then: what names them, what a link says is
--- theirs, what their own ids stand on, and what their e-mail was shown beside.
-CREATE FUNCTION claim_of(p_company uuid, p_person text, p_hashes bytea[])
-    RETURNS TABLE (concerned uuid, is_payer boolean)
-    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
-DECLARE
-    theirs record;
+-- The objects that are a person's in any way, who need not have signed up: what names them, what a link says is theirs,
+-- what their own ids stand on, and what an e-mail that they have verified was shown beside.
+CREATE FUNCTION objects_of(p_company uuid, p_person text, p_stripe_customer text, p_whop_user text, p_hashes bytea[])
+    RETURNS TABLE (provider text, objects text[])
+    LANGUAGE plpgsql STABLE ROWS 2 SET search_path = goodword, pg_temp AS $$
+#variable_conflict use_column
 BEGIN
-    FOR theirs IN
-        SELECT told.provider, array_agg(DISTINCT told.object_id) AS objects FROM (
+    RETURN QUERY
+        SELECT told.provider, array_agg(DISTINCT told.object_id) FROM (
             SELECT provider, object_id FROM identity_links WHERE company_id = p_company AND external_id = p_person
             UNION ALL
             SELECT provider, unnest(objects) FROM payments WHERE company_id = p_company AND external_id = p_person
             UNION ALL
             SELECT provider, unnest(objects) FROM subscriptions WHERE company_id = p_company AND external_id = p_person
             UNION ALL
-            SELECT 'stripe', stripe_customer_id FROM users
-            WHERE company_id = p_company AND external_id = p_person AND stripe_customer_id IS NOT NULL
+            SELECT 'stripe', p_stripe_customer WHERE p_stripe_customer IS NOT NULL
             UNION ALL
-            SELECT 'whop', whop_user_id FROM users
-            WHERE company_id = p_company AND external_id = p_person AND whop_user_id IS NOT NULL
+            SELECT 'whop', p_whop_user WHERE p_whop_user IS NOT NULL
             UNION ALL
             SELECT provider, object_id FROM object_emails
             WHERE company_id = p_company AND email_hash = ANY (p_hashes)
         ) AS told (provider, object_id)
-        GROUP BY told.provider ORDER BY told.provider
+        GROUP BY told.provider;
+END $$;
+
+-- Gives a person who has signed up, or verified an e-mail, what is theirs by then.
+CREATE FUNCTION claim_of(p_company uuid, p_person text, p_hashes bytea[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    theirs record;
+BEGIN
+    FOR theirs IN
+        SELECT own.provider, own.objects
+        FROM users CROSS JOIN LATERAL
+            objects_of(p_company, p_person, users.stripe_customer_id, users.whop_user_id, p_hashes) AS own
+        WHERE users.company_id = p_company AND users.external_id = p_person
+        ORDER BY own.provider
     LOOP
         RETURN QUERY SELECT * FROM claim(p_company, theirs.provider, theirs.objects);
     END LOOP;
@@ -511,11 +511,11 @@ BEGIN
         RETURN QUERY
             SELECT seen.provider, unnest(objects) FROM payments
             WHERE company_id = p_company AND provider = seen.provider AND objects && seen.objects AND user_id IS NULL
-                AND (owner_of(p_company, seen.provider, external_id, objects)).is_open
+                AND (owner_of(p_company, seen.provider, external_id, reference, objects)).is_open
             UNION
             SELECT seen.provider, unnest(objects) FROM subscriptions
             WHERE company_id = p_company AND provider = seen.provider AND objects && seen.objects AND user_id IS NULL
-                AND (owner_of(p_company, seen.provider, external_id, objects)).is_open;
+                AND (owner_of(p_company, seen.provider, external_id, NULL, objects)).is_open;
     END LOOP;
 END $$;
 
@@ -552,7 +552,8 @@ BEGIN ATOMIC
         UNION ALL
         SELECT provider, touches.kind, touches.ref, touches.carried_at
         FROM touches JOIN related USING (provider, object_id)
-        WHERE touches.company_id = company AND touches.external_id = ''
+        WHERE touches.company_id = company AND (touches.external_id = '' OR touches.by_reference AND NOT EXISTS (
+            SELECT FROM users WHERE users.company_id = company AND users.external_id = touches.external_id))
     ) AS told
     LEFT JOIN promotion_codes AS known ON told.kind = 'promotion' AND known.company_id = company
         AND known.provider = told.provider AND known.object_id = told.ref
@@ -560,24 +561,6 @@ BEGIN ATOMIC
         OR EXISTS (SELECT 1 FROM codes WHERE codes.company_id = company AND codes.code = known.code)
     GROUP BY 1, 2;
 END;
-
--- A signup and a payment of one person may commit at the same moment without seeing each other. Everything that
--- joins a provider's object to a person takes these locks first: objects in order, e-mails, then the person.
--- There is no row to lock: the person may not exist yet. Locks end with the transaction.
-CREATE FUNCTION lock_identities(company uuid, identities text[]) RETURNS void
-    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
-BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended(company::text || identity, 0))
-    FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
-END $$;
-
--- Held together with all others who share it: nobody has it to themselves by lock_identities in the meantime.
-CREATE FUNCTION share_identities(company uuid, identities text[]) RETURNS void
-    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
-BEGIN
-    PERFORM pg_advisory_xact_lock_shared(hashtextextended(company::text || identity, 0))
-    FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
-END $$;
 
 -- These objects and all that are parts of the same sale. A sale's objects are few: an invoice, what paid it, charges.
 CREATE FUNCTION sale_objects(p_company uuid, p_provider text, p_objects text[]) RETURNS text[]
@@ -631,6 +614,207 @@ BEGIN
     END LOOP;
 END $$;
 
+-- A signup and a payment of one person may commit at the same moment without seeing each other. Everything that
+-- joins a provider's object to a person takes these locks first, in the order of docs/decisions/0017: objects with
+-- their partners, e-mails, people, promotion codes, bindings; within each kind by name.
+-- There is no row to lock: the person may not exist yet. Locks end with the transaction.
+CREATE FUNCTION lock_identities(company uuid, identities text[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(company::text || identity, 0))
+    FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
+END $$;
+
+-- Held together with all others who share it: nobody has it to themselves by lock_identities in the meantime.
+CREATE FUNCTION share_identities(company uuid, identities text[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended(company::text || identity, 0))
+    FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
+END $$;
+
+-- Objects of one sale are joined to a person through each other, so whoever touches one holds them all. Another
+-- transaction may have linked one more while the locks were waited for. To take that one after the others would be out
+-- of order, so all are given back, as a savepoint's locks are when it is rolled back, and taken anew.
+CREATE FUNCTION lock_objects(p_company uuid, p_provider text, p_objects text[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    related text[];
+BEGIN
+    LOOP
+        related := with_partners(p_company, p_provider, p_objects);
+        BEGIN
+            PERFORM lock_identities(p_company, ARRAY(
+                SELECT p_provider || ':' || object_id FROM unnest(related) AS object_id));
+            IF with_partners(p_company, p_provider, p_objects) <@ related THEN RETURN; END IF;
+            RAISE SQLSTATE 'GW001';
+        EXCEPTION WHEN SQLSTATE 'GW001' THEN NULL;
+        END;
+    END LOOP;
+END $$;
+
+-- Everybody whose payments and subscriptions may change by what is told of these objects, or who is settled by it: who
+-- is named on them or on what has them, whose own they are, who has verified an e-mail shown beside them, whose it is
+-- now.
+CREATE FUNCTION people_beside(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE ROWS 3 SET search_path = goodword, pg_temp AS $$
+DECLARE
+    related text[] := sale_objects(p_company, p_provider, p_objects);
+BEGIN
+    RETURN QUERY
+        SELECT external_id FROM identity_links
+        WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related)
+        UNION ALL
+        SELECT person FROM payments
+        LEFT JOIN users AS owner ON owner.company_id = payments.company_id AND owner.id = payments.user_id
+        CROSS JOIN LATERAL (VALUES (payments.external_id), (reference), (owner.external_id)) AS named (person)
+        WHERE payments.company_id = p_company AND provider = p_provider AND objects && related AND person IS NOT NULL
+        UNION ALL
+        SELECT person FROM subscriptions
+        LEFT JOIN users AS owner ON owner.company_id = subscriptions.company_id AND owner.id = subscriptions.user_id
+        CROSS JOIN LATERAL (VALUES (subscriptions.external_id), (owner.external_id)) AS named (person)
+        WHERE subscriptions.company_id = p_company AND provider = p_provider AND objects && related
+            AND person IS NOT NULL
+        UNION ALL
+        SELECT external_id FROM users
+        WHERE p_provider = 'stripe' AND company_id = p_company AND stripe_customer_id = ANY (related)
+        UNION ALL
+        SELECT external_id FROM users
+        WHERE p_provider = 'whop' AND company_id = p_company AND whop_user_id = ANY (related)
+        UNION ALL
+        SELECT users.external_id FROM object_emails AS shown
+        JOIN verified_emails AS verified USING (company_id, email_hash)
+        JOIN users ON users.company_id = verified.company_id AND users.id = verified.user_id
+        WHERE shown.company_id = p_company AND shown.provider = p_provider AND shown.object_id = ANY (related);
+END $$;
+
+-- The people beside what an event is about, with those whom it names itself and who have verified an e-mail it shows.
+-- Whoever calls holds the objects and the e-mails. Only whose something is now may still change: then as lock_objects.
+CREATE FUNCTION lock_people(p_company uuid, p_provider text, p_objects text[], p_names text[], p_hashes bytea[])
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    holders text[] := ARRAY(
+        SELECT users.external_id FROM verified_emails AS verified
+        JOIN users ON users.company_id = verified.company_id AND users.id = verified.user_id
+        WHERE verified.company_id = p_company AND email_hash = ANY (p_hashes));
+    people text[];
+BEGIN
+    LOOP
+        people := p_names || holders || ARRAY(SELECT people_beside(p_company, p_provider, p_objects));
+        BEGIN
+            PERFORM lock_identities(p_company, ARRAY(SELECT 'user:' || person FROM unnest(people) AS person));
+            IF ARRAY(SELECT people_beside(p_company, p_provider, p_objects)) <@ people THEN RETURN; END IF;
+            RAISE SQLSTATE 'GW001';
+        EXCEPTION WHEN SQLSTATE 'GW001' THEN NULL;
+        END;
+    END LOOP;
+END $$;
+
+-- A person who signs up, with the people beside what will be theirs: known once the person's own lock is held.
+CREATE FUNCTION lock_newcomer(
+    p_company uuid, p_person text, p_stripe_customer text, p_whop_user text, p_hashes bytea[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    people text[] := ARRAY[p_person];
+    beside text[];
+BEGIN
+    LOOP
+        BEGIN
+            PERFORM lock_identities(p_company, ARRAY(SELECT 'user:' || person FROM unnest(people) AS person));
+            beside := ARRAY(
+                SELECT people_beside(p_company, own.provider, own.objects)
+                FROM objects_of(p_company, p_person, p_stripe_customer, p_whop_user, p_hashes) AS own);
+            IF beside <@ people THEN RETURN; END IF;
+            RAISE SQLSTATE 'GW001';
+        EXCEPTION WHEN SQLSTATE 'GW001' THEN people := people || beside;
+        END;
+    END LOOP;
+END $$;
+
+-- touches_of, the other way round: who has signed up, is referred by nobody and is meant by the objects on which a
+-- promotion code was used, where its text, known or `p_code`, is a referral code. At most `p_most` of them.
+CREATE FUNCTION waiting_for_promotion(
+    p_company uuid, p_provider text, p_promotion text, p_code text, p_most integer)
+    RETURNS TABLE (id uuid, external_id text)
+    LANGUAGE plpgsql STABLE ROWS 5 SET search_path = goodword, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        WITH used AS (
+            SELECT touches.object_id, touches.external_id, touches.carried_at, codes.code,
+                touches.external_id = '' OR touches.by_reference AND NOT EXISTS (
+                    SELECT FROM users
+                    WHERE users.company_id = touches.company_id AND users.external_id = touches.external_id
+                ) AS is_anybodys
+            FROM touches
+            LEFT JOIN promotion_codes AS known ON known.company_id = touches.company_id
+                AND known.provider = touches.provider AND known.object_id = touches.ref
+            JOIN codes ON codes.company_id = touches.company_id AND codes.code = coalesce(known.code, p_code)
+            WHERE touches.company_id = p_company AND touches.provider = p_provider AND touches.kind = 'promotion'
+                AND touches.ref = p_promotion
+        ), objects AS (
+            SELECT object_id, carried_at, code FROM used WHERE is_anybodys
+            UNION
+            SELECT other_id, carried_at, code FROM object_links JOIN used USING (object_id)
+            WHERE object_links.company_id = p_company AND object_links.provider = p_provider
+                AND is_anybodys
+        ), people AS (
+            SELECT external_id, carried_at, code FROM used WHERE external_id <> ''
+            UNION
+            SELECT external_id, carried_at, code FROM identity_links JOIN objects USING (object_id)
+            WHERE identity_links.company_id = p_company AND identity_links.provider = p_provider
+        ), waiting AS (
+            SELECT id, external_id, carried_at, code FROM users JOIN people USING (external_id)
+            WHERE company_id = p_company
+            UNION
+            SELECT id, external_id, carried_at, code FROM users JOIN objects ON stripe_customer_id = object_id
+            WHERE company_id = p_company AND p_provider = 'stripe'
+            UNION
+            SELECT id, external_id, carried_at, code FROM users JOIN objects ON whop_user_id = object_id
+            WHERE company_id = p_company AND p_provider = 'whop'
+            UNION
+            SELECT users.id, users.external_id, carried_at, code FROM objects
+            JOIN payments ON payments.objects && ARRAY[objects.object_id]
+            JOIN users ON users.company_id = payments.company_id AND users.id = payments.user_id
+            WHERE payments.company_id = p_company AND payments.provider = p_provider AND claimed_by = 'email'
+            UNION
+            SELECT users.id, users.external_id, carried_at, code FROM objects
+            JOIN subscriptions ON subscriptions.objects && ARRAY[objects.object_id]
+            JOIN users ON users.company_id = subscriptions.company_id AND users.id = subscriptions.user_id
+            WHERE subscriptions.company_id = p_company AND subscriptions.provider = p_provider
+                AND claimed_by = 'email'
+        )
+        SELECT DISTINCT id, external_id FROM waiting
+        WHERE NOT EXISTS (SELECT 1 FROM referrals WHERE company_id = p_company AND referee_id = waiting.id)
+            AND NOT EXISTS (SELECT 1 FROM touch_decisions AS decided
+                WHERE decided.company_id = p_company AND decided.user_id = waiting.id AND decided.kind = 'code'
+                    AND decided.ref = waiting.code AND decided.carried_at <= waiting.carried_at)
+        ORDER BY id LIMIT p_most;
+END $$;
+
+-- A promotion code and the people who wait for its text, whose locks come first. Whoever has used it since they were
+-- looked for waits too: then as lock_objects.
+CREATE FUNCTION lock_promotion(p_company uuid, p_provider text, p_promotion text, p_code text, p_most integer)
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    people text[] := '{}';
+    waiting text[];
+BEGIN
+    LOOP
+        BEGIN
+            PERFORM lock_identities(p_company, ARRAY(SELECT 'user:' || person FROM unnest(people) AS person));
+            PERFORM lock_identities(p_company, ARRAY[p_provider || ':' || p_promotion]);
+            waiting := ARRAY(
+                SELECT external_id FROM waiting_for_promotion(p_company, p_provider, p_promotion, p_code, p_most));
+            IF waiting <@ people THEN RETURN; END IF;
+            RAISE SQLSTATE 'GW001';
+        EXCEPTION WHEN SQLSTATE 'GW001' THEN people := people || waiting;
+        END;
+    END LOOP;
+END $$;
+
 GRANT SELECT ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION takeback_state, takeback_rank, taken_part, subscription_rank, sale_objects, match_takebacks
@@ -640,13 +824,15 @@ GRANT SELECT ON referrals, signups, activations, payments, identity_links, objec
 GRANT INSERT ON signups TO :"app";
 GRANT INSERT, UPDATE ON activations TO :"app";
 GRANT INSERT, UPDATE ON referrals, payments, identity_links, object_links TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION stage_at, lock_identities, share_identities TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION stage_at, lock_identities, share_identities, lock_objects, lock_people, lock_newcomer,
+    lock_promotion, people_beside, waiting_for_promotion
+    TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, UPDATE ON touches, touch_decisions TO :"webhook", :"admin", :"jobs";
 GRANT SELECT ON touches, promotion_codes TO :"app";
 GRANT SELECT, INSERT ON promotion_codes TO :"webhook", :"admin", :"jobs";
 GRANT SELECT ON object_emails, verified_emails TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT ON object_emails TO :"webhook", :"admin", :"jobs";
 GRANT INSERT ON verified_emails TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION with_partners, owner_of, claim, claim_of, objects_by_email
+GRANT EXECUTE ON FUNCTION with_partners, owner_of, claim, claim_of, objects_by_email, objects_of
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION touches_of TO :"webhook", :"app", :"admin", :"jobs";

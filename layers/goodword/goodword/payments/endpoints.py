@@ -4,9 +4,12 @@ Secrets are written by the admin role and can be read by the webhook role alone;
 asked what was missed, by the jobs role alone. Instead of either, an endpoint may hold the ARN of one in AWS Secrets
 Manager. An endpoint that is turned off answers as if it had never been; its row stays, because the events that came in
 there name it.
+
+Whoever makes an app's endpoint chooses its secret, and so signs for every company of the deployment that the app is
+said to be installed by. So there are none unless the operator allows them (docs/decisions/0006).
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 from psycopg import Connection
@@ -17,31 +20,49 @@ from goodword.core import ids, secrets_manager
 from goodword.core.errors import NotFound, invalid_fields
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import EndpointId
+from goodword.core.settings import settings
+
+# How each kind of key begins, at Stripe, at Whop and here: one given for another would be kept, and never work.
+_SIGNING: Final = ("whsec_", "ws_")
+_SECRET_KEYS: Final = ("sk_", "rk_", "apik_")
+_NEVER: Final = ("pk_", "gw_")
 
 
-def _a_secret_or_where_it_is(text: str) -> str:
-    if secrets_manager.is_reference(text) and not secrets_manager.is_possible(text):
+def _possible(text: str) -> str:
+    # whichever way it is spelt: as a literal secret it would be kept, and never work
+    if text.lower().startswith("arn:") and not secrets_manager.is_possible(text):
         raise ValueError("must be a secret, or the ARN of a secret in AWS Secrets Manager")
     return text
 
 
-Secret = Annotated[
-    str,
-    StringConstraints(min_length=8, max_length=512, pattern=r"^[\x21-\x7e]*$"),
-    AfterValidator(_a_secret_or_where_it_is),
+def _signing(text: str) -> str:
+    if text.startswith((*_SECRET_KEYS, *_NEVER)):
+        raise ValueError("must be the signing secret that the provider shows for the webhook, not an API key")
+    return text
+
+
+def _asking(text: str) -> str:
+    if text.startswith((*_SIGNING, *_NEVER)):
+        raise ValueError("must be a secret API key of the provider, not a signing secret and no publishable key")
+    return text
+
+
+_Given = Annotated[
+    str, StringConstraints(min_length=8, max_length=512, pattern=r"^[\x21-\x7e]*$"), AfterValidator(_possible)
 ]
-Secrets = Annotated[list[Secret], Field(min_length=1, max_length=10)]
+Secrets = Annotated[list[Annotated[_Given, AfterValidator(_signing)]], Field(min_length=1, max_length=10)]
+ApiKey = Annotated[_Given, AfterValidator(_asking)]
 
 
 class NewEndpoint(RequestModel):
     """The body of POST /v1/provider-endpoints. Several secrets sign while one is being replaced by the next.
 
-    An app's endpoint (Whop) takes events of every company that installed the app.
+    An app's endpoint (Whop) takes events of every company that installed the app; the deployment must allow such.
     """
 
     provider: Literal["stripe", "whop"]
     secrets: Secrets
-    api_key: Secret | None = None
+    api_key: ApiKey | None = None
     scope: Literal["company", "app"] = "company"
 
     @model_validator(mode="after")
@@ -58,7 +79,7 @@ class EndpointChange(RequestModel):
     """
 
     secrets: Secrets = Field(default_factory=list)
-    api_key: Secret | None = None
+    api_key: ApiKey | None = None
 
     @model_validator(mode="after")
     def _something_changes(self) -> Self:
@@ -139,7 +160,9 @@ _TURN_OFF = """
 
 
 def create(connection: Connection, company_id: UUID, endpoint_id: UUID, new: NewEndpoint, base_url: str) -> Endpoint:
-    """Write a new endpoint."""
+    """Write a new endpoint. Raises Refused for an app's where the deployment does not allow them."""
+    if new.scope == "app" and not settings().allow_app_endpoints:
+        raise invalid_fields(("scope", "app endpoints are not allowed in this deployment (AllowAppEndpoints)"))
     connection.execute(_INSERT, {"company_id": company_id, "id": endpoint_id, **new.model_dump()})
     return Endpoint(id=endpoint_id, url=_url(base_url, new.provider, endpoint_id))
 

@@ -72,6 +72,7 @@ _ENDPOINT = """
     LEFT JOIN inbox_events AS event ON event.provider = endpoint.provider AND event.endpoint_id = endpoint.id
         AND event.event_id = %(event_id)s
     WHERE endpoint.id = %(endpoint_id)s AND endpoint.provider = %(provider)s AND endpoint.disabled_at IS NULL
+        AND (endpoint.scope = 'company' OR %(allows_app)s)
 """
 
 # Waits for a twin in flight. A failed event is taken up again; a handled one returns no row.
@@ -102,11 +103,13 @@ _PARK = """
 
 
 def endpoint(
-    connection: Connection, provider: str, endpoint_id: UUID, event_id: str | None, provider_company: str | None
-) -> Endpoint | None:
+    connection: Connection, provider: str, endpoint_id: UUID, event_id: str | None, provider_company: str | None,
+    *, allows_app: bool,
+) -> Endpoint | None:  # fmt: skip
     """The endpoint with its secrets, and the outcome stored for an event id; None where there is none that is on.
 
-    `provider_company` is the provider's own id of the company that the event is about, where it says so.
+    `provider_company` is the provider's own id of the company that the event is about, where it says so. An app's
+    endpoint is on where the deployment `allows_app` endpoints.
     """
     return (
         connection.cursor(row_factory=class_row(Endpoint))
@@ -117,6 +120,7 @@ def endpoint(
                 "endpoint_id": endpoint_id,
                 "event_id": event_id,
                 "provider_company": provider_company,
+                "allows_app": allows_app,
             },
         )
         .fetchone()
@@ -147,10 +151,10 @@ def apply(connection: Connection, company_id: UUID, provider: str, facts: Sequen
     concerned, parked = recording.record(connection, company_id, provider, facts)
     touches.record(connection, company_id, provider, facts)
     concerned += promotions.learn(connection, company_id, provider, facts)
-    unreferred = touches.ask_undecided(connection, company_id, concerned)
-    settlement.settle(connection, company_id, concerned)
     if concerned:
-        late_attribution.follow(connection, company_id, unreferred())
+        # whoever is bound is settled with the others: nobody binds while holding a referral or a wallet
+        late_attribution.follow(connection, company_id, touches.ask_undecided(connection, company_id, concerned)())
+    settlement.settle(connection, company_id, concerned)
     return "parked" if parked else "applied"
 
 

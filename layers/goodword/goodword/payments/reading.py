@@ -4,40 +4,70 @@ Providers move fields from version to version and show an object now as its id, 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias, cast
 
+from pydantic import TypeAdapter, ValidationError
+
+from goodword.core import ids
+from goodword.core.fields import ExternalId
 from goodword.referral.facts import EmailSeen
 
 Object: TypeAlias = Mapping[str, object]
 
 _IDENTIFIER: Final = re.compile(r"[!-~]{1,255}")
-_EXTERNAL_ID: Final = re.compile(r"[A-Za-z0-9._:@|~-]{1,128}")
+_EXTERNAL_ID: Final = TypeAdapter[str](ExternalId)
 _EMAIL: Final = re.compile(r"(?=.{3,320}\Z)[^@\s\x00\ud800-\udfff]+@[^@\s\x00\ud800-\udfff]+")
 
 
 class Person(NamedTuple):
-    """Who an event is about and who sent them, as far as it says."""
+    """Who an event is about and who sent them, as far as it says; one of `external_id` and `reference` at most."""
 
     external_id: str | None
     click_id: str | None
     code: str | None
+    reference: str | None = None
 
 
 def named(*metadata: Object, reference: object = None) -> Person:
     """Who is named, by the first source that names it.
 
-    Our own key comes before `reference`, which an app may use for something else.
+    Our own keys come before `reference`, Checkout's `client_reference_id`, which an app may use for something else.
+    A click's id there is a click and nobody's name: a Payment Link can carry nothing else.
     """
 
-    def first(key: str, fits: re.Pattern[str]) -> str | None:
-        return next((found for source in metadata if (found := text(source.get(key), fits))), None)
+    def first(key: str, read: Callable[[object], str | None]) -> str | None:
+        return next((found for source in metadata if (found := read(source.get(key)))), None)
 
+    external_id = first("goodword_user", external_id_in)
+    click_id = first("goodword_click", word)
+    referred = word(reference)
+    is_click = referred is not None and ids.parse("clk", referred) is not None
     return Person(
-        external_id=first("goodword_user", _EXTERNAL_ID) or text(reference, _EXTERNAL_ID),
-        click_id=first("goodword_click", _IDENTIFIER),
-        code=first("goodword_code", _IDENTIFIER),
+        external_id=external_id,
+        click_id=click_id or (referred if is_click else None),
+        code=first("goodword_code", word),
+        reference=None if external_id or is_click else external_id_in(reference),
     )
+
+
+def external_id_in(value: object) -> str | None:
+    """An id that a user could sign up with, as `word` reads it."""
+    try:
+        return _EXTERNAL_ID.validate_python(_written(value))
+    except ValidationError:
+        return None
+
+
+def word(value: object) -> str | None:
+    """A word of visible ASCII as people write it into metadata: as a text or a whole number, with blanks around it."""
+    return text(_written(value))
+
+
+def _written(value: object) -> object:
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def inside(source: Object, *path: str) -> Object:

@@ -13,6 +13,7 @@ from uuid import UUID
 from goodword.core import database, secrets_manager
 from goodword.core.errors import Malformed, NotFound, Unavailable
 from goodword.core.observability import logger
+from goodword.core.settings import settings
 from goodword.payments import inbox
 from goodword.payments.bodies import EventMalformed
 from goodword.payments.inbox import Delivery, Endpoint, Receipt
@@ -94,12 +95,13 @@ def _verify(incoming: Incoming, secrets: Sequence[str]) -> None:
 
 
 def _endpoint(incoming: Incoming) -> Endpoint:
-    endpoint_id = incoming.endpoint_id
+    endpoint_id, allows_app = incoming.endpoint_id, settings().allow_app_endpoints
     found = endpoint_id and database.once(
         lambda connection: inbox.endpoint(
-            connection, incoming.provider, endpoint_id, incoming.event_id, incoming.provider_company
+            connection, incoming.provider, endpoint_id, incoming.event_id, incoming.provider_company,
+            allows_app=allows_app,
         )
-    )
+    )  # fmt: skip
     if not found:
         raise NotFound("endpoint_not_found", "There is no such webhook endpoint.")
     return found

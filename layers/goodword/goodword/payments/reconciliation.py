@@ -58,7 +58,7 @@ _ACCOUNTS = """
         WHEN 'app' THEN company.livemode = own.livemode AND company.whop_company_id IS NOT NULL
         ELSE company.id = own.id END
     LEFT JOIN reconciliations AS done ON done.company_id = company.id AND done.endpoint_id = endpoint.id
-    WHERE endpoint.reconciles
+    WHERE endpoint.reconciles AND (endpoint.scope = 'company' OR %(allows_app)s)
     ORDER BY done.asked_at NULLS FIRST, endpoint.id, company.id
 """
 
@@ -83,8 +83,9 @@ _ENDED = """
 
 def steps() -> Iterator[Batch]:
     """One page of one provider after the other. Whoever does not answer is left for the next run."""
+    allowed = {"allows_app": settings().allow_app_endpoints}
     accounts = database.once(
-        lambda connection: connection.cursor(row_factory=class_row(Account)).execute(_ACCOUNTS).fetchall()
+        lambda connection: connection.cursor(row_factory=class_row(Account)).execute(_ACCOUNTS, allowed).fetchall()
     )
     for account in accounts:
         began_at = clock.real_now()

@@ -26,7 +26,6 @@ from goodword.payments.inbox import Outcome
 from goodword.referral.facts import Fact
 
 JOB = "replay_webhooks"
-EVENTS_PER_BATCH = 20
 RETENTION_JOB = "enforce_retention"
 BODIES_PER_BATCH = 1000
 BODY_DAYS = 90
@@ -98,7 +97,7 @@ _TAKE = """
 _TAKE_DUE = """
     SELECT company_id, id, provider, outcome, body FROM inbox_events
     WHERE outcome = 'failed' AND next_attempt_at <= clock_timestamp() AND body IS NOT NULL
-    ORDER BY next_attempt_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY next_attempt_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 """
 
 _HANDLED = """
@@ -171,10 +170,11 @@ def redact(connection: Connection) -> Batch:
 
 
 def batch(connection: Connection) -> Batch:
-    """Try the failed events again that are due."""
-    due = connection.cursor(row_factory=class_row(Taken)).execute(_TAKE_DUE, {"limit": EVENTS_PER_BATCH}).fetchall()
-    worked = sum(_apply_again(connection, taken) for taken in due)
-    return Batch(counts={"events": len(due), "applied": worked}, more=bool(due))
+    """Try a failed event again that is due: one, because two in a transaction take their locks in no common order."""
+    taken = connection.cursor(row_factory=class_row(Taken)).execute(_TAKE_DUE).fetchone()
+    if taken is None:
+        return Batch(counts={"events": 0, "applied": 0}, more=False)
+    return Batch(counts={"events": 1, "applied": int(_apply_again(connection, taken))}, more=True)
 
 
 def _apply_again(connection: Connection, taken: Taken) -> bool:

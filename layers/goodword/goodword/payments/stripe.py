@@ -318,5 +318,6 @@ def _payment(
             paid_at=paid_at,
             period_start=period_start,
             is_proration=is_proration,
+            reference=person.reference,
         ),
     )

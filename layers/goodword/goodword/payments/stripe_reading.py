@@ -105,7 +105,7 @@ def promotions(source: Object, person: Person, objects: tuple[str, ...], at: dat
         return ()
     used = ((identifier(discount.get("promotion_code")), discount) for discount in _discounts(source))
     return tuple(
-        PromotionUsed(objects, person.external_id, promotion, read_time(discount, "start") or at)
+        PromotionUsed(objects, person.external_id, promotion, read_time(discount, "start") or at, person.reference)
         for promotion, discount in used
         if promotion
     )
@@ -120,7 +120,7 @@ def linked(source: Object, person: Person, objects: tuple[str, ...], at: datetim
     """Worth saying where somebody is named, or where a customer may have been named elsewhere."""
     if not any(person) and not distinct(*customers(source)):
         return ()
-    return (IdentityLinked(objects, person.external_id, person.click_id, person.code, at),)
+    return (IdentityLinked(objects, person.external_id, person.click_id, person.code, at, person.reference),)
 
 
 def one_sale(*identifiers: str | None) -> tuple[Fact, ...]:

@@ -101,6 +101,8 @@ def _taken_back(
     if status is None or not objects:
         return ()
     key = identifier(source.get("id"))
+    if kind == "dispute" and source.get("id") is None:
+        key = identifier(source.get("charge"))  # before API version 2014 a charge had one dispute, without an id
     if key is None:
         raise EventUnreadable(f"the {kind} has no id")
     amount = required_amount(source, "amount")

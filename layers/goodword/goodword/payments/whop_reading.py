@@ -146,7 +146,8 @@ def about_person(event: WhopEvent, objects: tuple[str, ...], person: Person) -> 
     """Whose these objects are, and what Whop knows of them."""
     if not objects:
         return ()
-    linked = IdentityLinked(objects, *person, at=dated(event, "created_at", "paid_at"))
+    at = dated(event, "created_at", "paid_at")
+    linked = IdentityLinked(objects, person.external_id, person.click_id, person.code, at)
     source, user = event.object, inside(event.object, "user")
     emails = (user.get("email"), *(source.get(name) for name in ("customer_email", "user_email", "email")))
     told = (linked, *seen_email(objects, *emails))

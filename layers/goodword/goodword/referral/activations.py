@@ -45,7 +45,7 @@ _RECORD = """
 
 def activate(connection: Connection, company_id: UUID, activation: Activation) -> ActivationAnswer:
     """Record a use. Raises NotFound for an unknown user, Refused for a use in the future."""
-    recording.lock(connection, company_id, "", (), activation.user_id)
+    recording.lock_users(connection, company_id, [activation.user_id])
     at = clock.company_now(connection, company_id)
     user = users.find(connection, company_id, activation.user_id)
     occurred_at = activation.occurred_at or at

@@ -12,13 +12,18 @@ from typing import Literal, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class IdentityLinked:
-    """These provider ids belong to one person: who that is and who sent them, as far as the event says."""
+    """These provider ids belong to one person: who that is and who sent them, as far as the event says.
+
+    `external_id` is the app's own word for the person, and waits for them. `reference` is a checkout's, which may be
+    anything else: it counts once somebody of that external id has signed up. There is at most one of the two.
+    """
 
     objects: tuple[str, ...]
     external_id: str | None
     click_id: str | None
     code: str | None
     at: datetime
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class PaymentSucceeded:
     other_currency: str | None = None
     stands_in_for: str | None = None
     is_proration: bool = False
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,7 @@ class PromotionUsed:
     external_id: str | None
     promotion: str
     at: datetime
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,4 +157,5 @@ Fact: TypeAlias = (
 )  # fmt: skip
 
 NAMING = (IdentityLinked, PaymentSucceeded, SubscriptionChanged)
+REFERRING = (IdentityLinked, PaymentSucceeded, PromotionUsed)
 OF_A_SALE = (PaymentSucceeded, TakenBack, ObjectsLinked)

@@ -26,7 +26,7 @@ from goodword.core import ids, outbox
 from goodword.core.auth import Scope
 from goodword.core.errors import NotFound, invalid_fields
 from goodword.core.fields import CodeText, ExternalId, LongText, RequestModel
-from goodword.referral import attribution, candidates, program, referrals, settlement, signups, touches
+from goodword.referral import attribution, candidates, program, recording, referrals, settlement, signups, touches
 from goodword.referral.attribution import Candidate, Verdict
 from goodword.referral.program import Terms
 from goodword.referral.referrals import NewReferral
@@ -57,8 +57,8 @@ class _Person(Identity):
 
 
 # Two bindings at once could close a circle that neither of them sees, so a company's bindings come one after the other.
-# The user's own lock keeps signups and payments of the same person out (`recording.lock`); it comes after, by name too.
-_LOCK = "SELECT lock_identities(%(company_id)s, ARRAY['late-attribution', 'user:' || %(external_id)s::text])"
+# The last of the identities: whoever holds it waits for nobody who waits for a person.
+_LOCK_BINDINGS = "SELECT lock_identities(%(company_id)s, ARRAY['late-attribution'])"
 
 _PERSON = """
     SELECT users.id, users.external_id, users.email, users.whop_user_id, users.stripe_customer_id, users.created_at,
@@ -99,7 +99,7 @@ def attribute(
     if (wanted.referral_code is None) == (wanted.referrer_id is None):
         told = "exactly one of referral_code and referrer_id is needed"
         raise invalid_fields(("referral_code", told), ("referrer_id", told))
-    connection.execute(_LOCK, {"company_id": company_id, "external_id": external_id})
+    _lock(connection, company_id, [external_id])
     person = _person(connection, company_id, external_id)
     if person.referral_id == made.referral:  # our own first attempt, whose answer was lost
         decision = {"outcome": "attributed", "reason": None, "source": "code", "click_id": None}
@@ -121,17 +121,22 @@ def attribute(
         terms.at, trace,
     )  # fmt: skip
     _bind(connection, company_id, pair, terms, {"scope": by["scope"]})
+    settlement.settle(connection, company_id, [person.id])
     return signups.answer(connection, company_id, person.id, decision, base_url)
 
 
 def follow(connection: Connection, company_id: UUID, external_ids: Sequence[str]) -> None:
-    """Bind these users, where nobody has referred them, to whom a provider's events name; or keep why not."""
+    """Bind these users, where nobody has referred them, to whom a provider's events name; or keep why not.
+
+    Whoever calls settles them.
+    """
+    if external_ids:
+        _lock(connection, company_id, external_ids)
     for external_id in external_ids:
         _follow(connection, company_id, external_id)
 
 
 def _follow(connection: Connection, company_id: UUID, external_id: str) -> None:
-    connection.execute(_LOCK, {"company_id": company_id, "external_id": external_id})
     told = touches.ask_undecided_of(connection, company_id, external_id)
     person = _person(connection, company_id, external_id)
     touched = told()
@@ -164,17 +169,22 @@ def _follow(connection: Connection, company_id: UUID, external_id: str) -> None:
         activity.record(connection, company_id, person.id, "late_attribution_rejected", details, terms.at)
 
 
+def _lock(connection: Connection, company_id: UUID, external_ids: Sequence[str]) -> None:
+    """Whoever follows an event holds the users already."""
+    recording.lock_users(connection, company_id, external_ids)
+    connection.execute(_LOCK_BINDINGS, {"company_id": company_id})
+
+
 def _bind(
     connection: Connection, company_id: UUID, pair: NewReferral, terms: Terms, details: Mapping[str, object]
 ) -> None:
-    """Write the referral and apply what was already paid."""
+    """Write the referral, whose facts are settled next."""
     connection.execute(_HOLD_PAYMENTS, {"company_id": company_id, "user_id": pair.referee_id})
     referrals.bind(connection, company_id, pair, terms.version, terms.program)
     public = ids.public("ref", pair.id)
     about = {"referral_id": public, **details}
     activity.record(connection, company_id, pair.referee_id, "late_attributed", about, terms.at)
     outbox.announce(connection, company_id, [outbox.Event("referral.registered", {"id": public})], terms.at)
-    settlement.settle(connection, company_id, [pair.referee_id])
 
 
 def _person(connection: Connection, company_id: UUID, external_id: str) -> _Person:

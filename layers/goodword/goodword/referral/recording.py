@@ -1,20 +1,28 @@
 """Recording facts: each is stored once under its own natural key, and answers which users it concerns now.
 
 A payment whose person is not known yet is parked, and claimed when a signup or a link makes the person known; so is
-what is somebody's by e-mail (`by_email`), from them. Whoever records first takes the locks of the identities involved
-(`lock`), so that a signup and a payment in flight together cannot miss each other.
+what is somebody's by e-mail (`by_email`), from them.
+
+Whoever joins objects to people first takes the locks of all identities involved, so that a signup and a payment in
+flight together cannot miss each other. The order is one for all, and nobody takes a lock of an earlier kind after one
+of a later kind (docs/decisions/0017): the event in the inbox; of identities the objects with their partners, e-mails,
+people, promotion codes, the company's bindings; payments and subscriptions; caps, code, referrals, wallets, lots.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from psycopg import Connection
 
+from goodword.accounts.users import NewUser
 from goodword.core import ids
 from goodword.referral import by_email
+from goodword.referral.by_email import Hashed
 from goodword.referral.facts import (
     NAMING,
     OF_A_SALE,
+    REFERRING,
     Fact,
     IdentityLinked,
     ObjectsLinked,
@@ -24,23 +32,25 @@ from goodword.referral.facts import (
     TakenBack,
 )
 
+_LOCK_OBJECTS = "SELECT lock_objects(%(company_id)s, %(provider)s, %(objects)s)"
+
+_LOCK_PEOPLE = "SELECT lock_people(%(company_id)s, %(provider)s, %(objects)s, %(names)s, %(hashes)s::bytea[])"
+
 _LOCK = "SELECT lock_identities(%(company_id)s, %(identities)s)"
 
-# Objects of one sale are joined to a person through each other, so whoever touches one holds them all. These come
-# after the objects themselves and so out of order; a deadlock this makes possible is repeated like any other.
-_LOCK_PARTNERS = """
-    SELECT lock_identities(%(company_id)s, ARRAY(
-        SELECT %(provider)s || ':' || other_id FROM object_links
-        WHERE company_id = %(company_id)s AND provider = %(provider)s AND object_id = ANY (%(objects)s)))
+_LOCK_NEWCOMER = """
+    SELECT lock_newcomer(
+        %(company_id)s, %(external_id)s, %(stripe_customer_id)s, %(whop_user_id)s, %(hashes)s::bytea[])
 """
 
 _LINK_PERSON = """
-    INSERT INTO identity_links AS link (company_id, provider, object_id, external_id, linked_at)
-    SELECT %(company_id)s, %(provider)s, object_id, %(external_id)s, %(at)s
+    INSERT INTO identity_links AS link (company_id, provider, object_id, external_id, by_reference, linked_at)
+    SELECT %(company_id)s, %(provider)s, object_id, %(external_id)s, %(by_reference)s, %(at)s
     FROM unnest(%(objects)s::text[]) AS object_id
     ON CONFLICT ON CONSTRAINT identity_links_pk DO UPDATE
-        SET external_id = excluded.external_id, linked_at = excluded.linked_at
-        WHERE (excluded.linked_at, excluded.external_id) < (link.linked_at, link.external_id)
+        SET by_reference = link.by_reference AND excluded.by_reference,
+            linked_at = least(link.linked_at, excluded.linked_at)
+        WHERE excluded.linked_at < link.linked_at OR link.by_reference AND NOT excluded.by_reference
 """
 
 _LINK_OBJECTS = """
@@ -53,19 +63,21 @@ _LINK_OBJECTS = """
 # Another event of a sale that is known tells nothing new of the money, but may name more of its objects or its person.
 _RECORD_PAYMENT = """
     WITH recorded AS (
-        INSERT INTO payments AS known (company_id, id, provider, payment_key, objects, external_id, currency,
-            gross_amount, net_amount, other_amount, other_currency, paid_at, period_start, is_proration, stands_in_for,
-            recorded_at)
-        VALUES (%(company_id)s, %(id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(currency)s,
-            %(gross_amount)s, %(net_amount)s, %(other_amount)s, %(other_currency)s, %(paid_at)s, %(period_start)s,
-            %(is_proration)s, %(stands_in_for)s, company_now(%(company_id)s))
+        INSERT INTO payments AS known (company_id, id, provider, payment_key, objects, external_id, reference,
+            currency, gross_amount, net_amount, other_amount, other_currency, paid_at, period_start, is_proration,
+            stands_in_for, recorded_at)
+        VALUES (%(company_id)s, %(id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(reference)s,
+            %(currency)s, %(gross_amount)s, %(net_amount)s, %(other_amount)s, %(other_currency)s, %(paid_at)s,
+            %(period_start)s, %(is_proration)s, %(stands_in_for)s, company_now(%(company_id)s))
         ON CONFLICT ON CONSTRAINT payments_key_uq DO UPDATE
             SET objects = ARRAY(SELECT DISTINCT unnest(known.objects || excluded.objects)),
                 external_id = coalesce(known.external_id, excluded.external_id),
+                reference = coalesce(known.reference, excluded.reference),
                 other_amount = coalesce(known.other_amount, excluded.other_amount),
                 other_currency = coalesce(known.other_currency, excluded.other_currency)
             WHERE NOT known.objects @> excluded.objects
                 OR (known.external_id IS NULL AND excluded.external_id IS NOT NULL)
+                OR (known.reference IS NULL AND excluded.reference IS NOT NULL)
                 OR (known.other_amount IS NULL AND excluded.other_amount IS NOT NULL)
         RETURNING *
     )
@@ -138,30 +150,9 @@ _ANNOUNCE_SUBSCRIPTION = """
         AND known.status_at = %(at)s AND known.status = %(status)s
 """
 
-# Whose profile stands beside these objects: a link of one of them, or of one that stands on the same sale; of several
-# people the one who was linked first.
-_PERSON_OF = """
-    WITH related AS (
-        SELECT unnest(%(objects)s::text[]) AS object_id
-        UNION
-        SELECT other_id FROM object_links
-        WHERE company_id = %(company_id)s AND provider = %(provider)s AND object_id = ANY (%(objects)s)
-    )
-    SELECT external_id FROM (
-        SELECT external_id, linked_at FROM identity_links JOIN related USING (object_id)
-        WHERE company_id = %(company_id)s AND provider = %(provider)s
-        UNION ALL
-        SELECT external_id, NULL FROM users
-        WHERE company_id = %(company_id)s AND (
-            (%(provider)s = 'stripe' AND stripe_customer_id = ANY (%(objects)s))
-            OR (%(provider)s = 'whop' AND whop_user_id = ANY (%(objects)s)))
-    ) AS people
-    ORDER BY linked_at NULLS LAST, external_id LIMIT 1
-"""
+_CLAIM = "SELECT claim(%(company_id)s, %(provider)s, %(objects)s)"
 
-_CLAIM = "SELECT concerned, is_payer FROM claim(%(company_id)s, %(provider)s, %(objects)s)"
-
-_CLAIM_OF = "SELECT concerned FROM claim_of(%(company_id)s, %(external_id)s, %(hashes)s::bytea[])"
+_CLAIM_OF = "SELECT claim_of(%(company_id)s, %(external_id)s, %(hashes)s::bytea[])"
 
 # Whether anything was told of a person by name, before they sign up.
 _NAMED = """
@@ -170,63 +161,106 @@ _NAMED = """
         OR EXISTS (SELECT FROM subscriptions WHERE company_id = %(company_id)s AND external_id = %(external_id)s)
 """
 
-_ID_OF = "SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = %(external_id)s"
+_IDS_OF = "SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = ANY (%(names)s)"
 
+_IS_PARKED = """
+    SELECT EXISTS (SELECT FROM payments WHERE company_id = %(company_id)s AND provider = %(provider)s
+        AND payment_key = ANY (%(keys)s) AND user_id IS NULL)
+"""
+
+# Whose profile stands beside these objects: whom the event names; else a link of one of them, or of one that stands on
+# the same sale, of several people the one who was linked first; else whose own they are.
 # The identity is locked, so nobody else can take it between the look and the write.
 _FILL_IN = """
+    WITH related AS (
+        SELECT unnest(with_partners(%(company_id)s, %(provider)s, %(objects)s)) AS object_id
+    ), person AS (
+        SELECT external_id FROM (
+            SELECT external_id, 1 AS rank, NULL AS linked_at FROM unnest(%(names)s::text[]) AS external_id
+            UNION ALL
+            SELECT external_id, 2, linked_at FROM identity_links JOIN related USING (object_id)
+            WHERE company_id = %(company_id)s AND provider = %(provider)s
+            UNION ALL
+            SELECT external_id, 3, NULL FROM users
+            WHERE company_id = %(company_id)s AND whop_user_id IN (SELECT object_id FROM related)
+        ) AS people
+        ORDER BY rank, linked_at, external_id LIMIT 1
+    )
     UPDATE users SET username = coalesce(username, %(username)s), email = coalesce(email, %(email)s),
         avatar_url = coalesce(avatar_url, %(avatar_url)s), whop_user_id = %(whop_user_id)s
-    WHERE company_id = %(company_id)s AND external_id = %(external_id)s
+    FROM person
+    WHERE company_id = %(company_id)s AND users.external_id = person.external_id
         AND coalesce(whop_user_id, %(whop_user_id)s) = %(whop_user_id)s
         AND NOT EXISTS (SELECT 1 FROM users AS other WHERE other.company_id = %(company_id)s
-            AND other.whop_user_id = %(whop_user_id)s AND other.external_id <> %(external_id)s)
+            AND other.whop_user_id = %(whop_user_id)s AND other.id <> users.id)
 """
 
 
-def lock(connection: Connection, company_id: UUID, provider: str, objects: Iterable[str], person: str | None) -> None:
-    """Serialise with everything else about these objects, then this person. Always in this order."""
-    if identities := [f"{provider}:{object_id}" for object_id in objects]:
+def lock_users(connection: Connection, company_id: UUID, external_ids: Iterable[str]) -> None:
+    """Serialise with signups and payments of these people."""
+    people = [f"user:{external_id}" for external_id in external_ids]
+    connection.execute(_LOCK, {"company_id": company_id, "identities": people})
+
+
+def lock_newcomer(connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None) -> None:
+    """Serialise with everything else about a person who signs up, and about those beside what will be theirs."""
+    own = (("stripe", user.stripe_customer_id), ("whop", user.whop_user_id))
+    if identities := [f"{provider}:{object_id}" for provider, object_id in own if object_id]:
         connection.execute(_LOCK, {"company_id": company_id, "identities": identities})
-    if person is not None:
-        connection.execute(_LOCK, {"company_id": company_id, "identities": [f"user:{person}"]})
+    if email:
+        by_email.lock(connection, company_id, "", (), [email])
+    connection.execute(
+        _LOCK_NEWCOMER,
+        {
+            "company_id": company_id,
+            "external_id": user.external_id,
+            "stripe_customer_id": user.stripe_customer_id,
+            "whop_user_id": user.whop_user_id,
+            "hashes": email.hashes if email else [],
+        },
+    )
 
 
 def record(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> tuple[list[UUID], bool]:
-    """Store what one event told.
+    """Store what one event told, under the locks of all identities that it is about.
 
     Returns the users whose referrals may now stand differently, and whether money was left parked: a payment without
     its person, or a refund or dispute without its payment or that one's person.
     """
-    objects = {object_id for fact in facts for object_id in fact.objects}
-    named = next((fact.external_id for fact in facts if isinstance(fact, NAMING) and fact.external_id), None)
+    names = [fact.external_id for fact in facts if isinstance(fact, NAMING)]
+    names += [fact.reference for fact in facts if isinstance(fact, REFERRING)]
+    scope = {
+        "company_id": company_id,
+        "provider": provider,
+        "objects": sorted({object_id for fact in facts for object_id in fact.objects}),
+        "names": sorted({name for name in names if name}),
+        "keys": [fact.key for fact in facts if isinstance(fact, PaymentSucceeded)],
+    }
     emails = by_email.shown(connection, facts)
-    lock(connection, company_id, provider, objects, None)
-    scope = {"company_id": company_id, "provider": provider, "objects": sorted(objects)}
-    connection.execute(_LOCK_PARTNERS, scope)
-    by_email.lock(connection, company_id, provider, objects, [email for _, email in emails])
+    _lock(connection, company_id, scope, [email for _, email in emails])
     for fact in facts:
         _store(connection, company_id, provider, fact)
     for beside, email in emails:
         by_email.record(connection, company_id, provider, beside, email)
-    concerned: set[UUID] = set()
-    if any(isinstance(fact, OF_A_SALE) for fact in facts):
-        concerned.update(user_id for (user_id,) in connection.execute(_MATCH, scope))
-    has_payment = any(isinstance(fact, PaymentSucceeded) for fact in facts)
-    is_back_without_payment = not concerned and any(isinstance(fact, TakenBack) for fact in facts)
-    person, seen = named, next((fact for fact in facts if isinstance(fact, ProfileSeen)), None)
-    if person is None and seen is not None:
-        person = _person_of(connection, company_id, provider, objects)
-    if person is not None:
-        lock(connection, company_id, provider, (), person)
-        if seen is not None:
-            _fill_in(connection, company_id, person, seen)
-    owners = dict(connection.execute(_CLAIM, scope).fetchall())
+    for fact in facts:
+        if isinstance(fact, ProfileSeen):
+            _fill_in(connection, scope, fact)
+    matched = connection.execute(_MATCH, scope) if any(isinstance(fact, OF_A_SALE) for fact in facts) else None
+    claimed = connection.execute(_CLAIM, scope)
     _announce_subscriptions(connection, company_id, provider, facts)
-    if named is None:
-        return sorted(concerned.union(owners)), not any(owners.values()) if has_payment else is_back_without_payment
-    known = connection.execute(_ID_OF, {"company_id": company_id, "external_id": named}).fetchone()
-    concerned.update(owners, known or ())
-    return sorted(concerned), known is None if has_payment else is_back_without_payment
+    named = connection.execute(_IDS_OF, scope)
+    parked = connection.execute(_IS_PARKED, scope).fetchone()  # the last first: with it all are there, in one trip
+    of_a_sale = {user_id for (user_id,) in matched} if matched else set[UUID]()
+    concerned = of_a_sale.union(user_id for found in (claimed, named) for (user_id,) in found)
+    is_back_without_payment = not of_a_sale and any(isinstance(fact, TakenBack) for fact in facts)
+    return sorted(concerned), parked == (True,) if scope["keys"] else is_back_without_payment
+
+
+def _lock(connection: Connection, company_id: UUID, scope: Mapping[str, Any], emails: Sequence[Hashed]) -> None:
+    """Serialise with everything else about what an event is about."""
+    connection.execute(_LOCK_OBJECTS, scope)
+    by_email.lock(connection, company_id, scope["provider"], scope["objects"], emails)
+    connection.execute(_LOCK_PEOPLE, {**scope, "hashes": [digest for email in emails for digest in email.hashes]})
 
 
 def ask_named(connection: Connection, company_id: UUID, external_id: str) -> Callable[[], bool]:
@@ -249,8 +283,9 @@ def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) 
     match fact:
         case ObjectsLinked():
             connection.execute(_LINK_OBJECTS, scope)
-        case IdentityLinked(external_id=str() as external_id):
-            connection.execute(_LINK_PERSON, {**scope, "external_id": external_id, "at": fact.at})
+        case IdentityLinked() if name := fact.external_id or fact.reference:
+            linked = {"external_id": name, "by_reference": fact.external_id is None, "at": fact.at}
+            connection.execute(_LINK_PERSON, {**scope, **linked})
         case PaymentSucceeded():
             connection.execute(
                 _RECORD_PAYMENT,
@@ -260,6 +295,7 @@ def _store(connection: Connection, company_id: UUID, provider: str, fact: Fact) 
                     "outbox_id": ids.new_id(),
                     "key": fact.key,
                     "external_id": fact.external_id,
+                    "reference": fact.reference,
                     "currency": fact.currency,
                     "gross_amount": fact.gross_amount,
                     "net_amount": fact.net_amount,
@@ -323,22 +359,14 @@ def _announce_subscriptions(connection: Connection, company_id: UUID, provider: 
             )
 
 
-def _fill_in(connection: Connection, company_id: UUID, person: str, seen: ProfileSeen) -> None:
+def _fill_in(connection: Connection, scope: Mapping[str, object], seen: ProfileSeen) -> None:
     connection.execute(
         _FILL_IN,
         {
-            "company_id": company_id,
-            "external_id": person,
+            **scope,
             "whop_user_id": seen.whop_user_id,
             "username": seen.username,
             "email": seen.email,
             "avatar_url": seen.avatar_url,
         },
     )
-
-
-def _person_of(connection: Connection, company_id: UUID, provider: str, objects: set[str]) -> str | None:
-    row = connection.execute(
-        _PERSON_OF, {"company_id": company_id, "provider": provider, "objects": sorted(objects)}
-    ).fetchone()
-    return row[0] if row else None

@@ -37,7 +37,6 @@ from goodword.referral import (
 )
 from goodword.referral.attribution import Reason, Source
 from goodword.referral.awards import Award
-from goodword.referral.by_email import Hashed
 from goodword.referral.profiles import User
 from goodword.referral.referrals import NewReferral, Referral
 
@@ -114,7 +113,7 @@ def sign_up(
     """
     user = signup.user
     email = by_email.hashed(connection, user.verified_email)
-    _lock(connection, company_id, user, email)
+    recording.lock_newcomer(connection, company_id, user, email)
     stored = connection.cursor(row_factory=dict_row).execute(
         _STORED, {"company_id": company_id, "external_id": user.external_id}
     )
@@ -171,16 +170,6 @@ def sign_up(
         concerned.update(recording.claim_of(connection, company_id, user.external_id, hashes))
     settlement.settle(connection, company_id, sorted(concerned))
     return answer(connection, company_id, made.user, decision, base_url), True
-
-
-def _lock(connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None) -> None:
-    stripe = [user.stripe_customer_id] if user.stripe_customer_id else []
-    recording.lock(connection, company_id, "stripe", stripe, None)
-    whop = [user.whop_user_id] if user.whop_user_id else []
-    recording.lock(connection, company_id, "whop", whop, None)
-    if email:
-        by_email.lock(connection, company_id, "", (), [email])
-    recording.lock(connection, company_id, "", (), user.external_id)
 
 
 def _give_code(connection: Connection, company_id: UUID, user_id: UUID, at: datetime) -> None:

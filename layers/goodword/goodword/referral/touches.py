@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 from pydantic_core import to_jsonable_python
 
 from goodword.accounts.users import NewUser
-from goodword.referral.facts import NAMING, Fact, PaymentSucceeded, PromotionUsed
+from goodword.referral.facts import NAMING, REFERRING, Fact, PaymentSucceeded, PromotionUsed
 
 MOST = 20
 """How many touches of one person are looked at: nobody honest has as many."""
@@ -52,14 +52,16 @@ class _Undecided:
 
 
 _RECORD = """
-    INSERT INTO touches AS known (company_id, provider, object_id, external_id, kind, ref, carried_at)
-    SELECT %(company_id)s, %(provider)s, object_id, %(external_id)s, kind, ref, %(at)s
+    INSERT INTO touches AS known (company_id, provider, object_id, external_id, by_reference, kind, ref, carried_at)
+    SELECT %(company_id)s, %(provider)s, object_id, %(external_id)s, %(by_reference)s, kind, ref, %(at)s
     FROM unnest(%(objects)s::text[]) AS object_id,
         (VALUES ('click', %(click_id)s::text), ('code', %(code)s::text), ('promotion', %(promotion)s::text))
             AS carried (kind, ref)
     WHERE ref IS NOT NULL
-    ON CONFLICT ON CONSTRAINT touches_pk DO UPDATE SET carried_at = excluded.carried_at
-        WHERE excluded.carried_at < known.carried_at
+    ON CONFLICT ON CONSTRAINT touches_pk DO UPDATE
+        SET by_reference = known.by_reference AND excluded.by_reference,
+            carried_at = least(known.carried_at, excluded.carried_at)
+        WHERE excluded.carried_at < known.carried_at OR known.by_reference AND NOT excluded.by_reference
 """
 
 _OF_PERSON = """
@@ -122,13 +124,15 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
             continue
         if fact.objects and any(carried):
             click_id, code, promotion = carried
+            reference = fact.reference if isinstance(fact, REFERRING) else None
             connection.execute(
                 _RECORD,
                 {
                     "company_id": company_id,
                     "provider": provider,
                     "objects": list(fact.objects),
-                    "external_id": fact.external_id or "",
+                    "external_id": fact.external_id or reference or "",
+                    "by_reference": fact.external_id is None and reference is not None,
                     "click_id": click_id,
                     "code": code,
                     "promotion": promotion,
