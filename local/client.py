@@ -21,12 +21,16 @@ class Answer:
         return json.loads(self.raw) if self.raw else None
 
 
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+"""The user agent of a client that stands for a person: what names none is taken for a program."""
+
+
 class Client:
-    """Speaks to one server with one key; not for several threads."""
+    """Speaks to one server with one key, or, without one, as a browser; not for several threads."""
 
     def __init__(self, base_url: str, key: str | None = None) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=40)
-        self._headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._headers = {"authorization": f"Bearer {key}"} if key else {"user-agent": BROWSER}
 
     def send(
         self,

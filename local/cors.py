@@ -9,11 +9,12 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True)
 class Cors:
-    """Which origins may read answers, and what they may send."""
+    """Which origins may read answers, which headers of them, and what they may send."""
 
     origins: tuple[str, ...]
     methods: tuple[str, ...]
     headers: tuple[str, ...]
+    exposed: tuple[str, ...]
     max_age: int | None
 
     @classmethod
@@ -23,18 +24,20 @@ class Cors:
             origins=tuple(configuration.get("AllowOrigins", ())),
             methods=tuple(configuration.get("AllowMethods", ())),
             headers=tuple(configuration.get("AllowHeaders", ())),
+            exposed=tuple(configuration.get("ExposeHeaders", ())),
             max_age=configuration.get("MaxAge"),
         )
 
     def for_answer(self, origin: str) -> Headers:
         """The headers an answer gets; none for an origin that is not allowed."""
-        if "*" in self.origins:
-            return [(b"access-control-allow-origin", b"*")]
-        return [(b"access-control-allow-origin", origin.encode())] if origin in self.origins else []
+        allowed = self._allowed(origin)
+        if not allowed or not self.exposed:
+            return allowed
+        return [*allowed, (b"access-control-expose-headers", ",".join(self.exposed).encode())]
 
     def for_preflight(self, origin: str) -> Headers:
         """The headers of the answer to a preflight."""
-        allowed = self.for_answer(origin)
+        allowed = self._allowed(origin)
         if not allowed:
             return []
         allowed += [
@@ -42,6 +45,11 @@ class Cors:
             (b"access-control-allow-headers", ",".join(self.headers).encode()),
         ]
         return allowed if self.max_age is None else [*allowed, (b"access-control-max-age", str(self.max_age).encode())]
+
+    def _allowed(self, origin: str) -> Headers:
+        if "*" in self.origins:
+            return [(b"access-control-allow-origin", b"*")]
+        return [(b"access-control-allow-origin", origin.encode())] if origin in self.origins else []
 
 
 def without_cors(headers: Headers) -> Headers:

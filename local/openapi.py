@@ -19,7 +19,7 @@ from local.template import Function, load
 
 ROOT = Path(__file__).resolve().parent.parent
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
-DESCRIPTIONS = {200: "OK", 201: "Created", 204: "No content", 302: "Found"}
+DESCRIPTIONS = {200: "OK", 201: "Created", 204: "No content", 302: "Found", 503: "Ask again"}
 # A redemption, its refund and an adjustment may not go without the key; a usage and the rest may carry one.
 KEY_REQUIRED = {
     "POST /v1/users/{user_id}/redemptions", "POST /v1/redemptions/{id}/refund", "POST /v1/users/{user_id}/points",
@@ -47,7 +47,8 @@ def served_functions() -> list[Function]:
 def document() -> dict[str, Any]:
     """The whole document."""
     routes = [route for function in served_functions() for route in routes_of(function.folder).values()]
-    served = sorted((route for route in routes if route.key != "$default"), key=_order)
+    # a greedy route is what it is without the rest of the path
+    served = sorted((route for route in routes if route.key != "$default" and "+}" not in route.key), key=_order)
     bodies = {route.body for route in served if route.body}
     answers = {model for route in served for model in route.answers.values() if model}
     names, schemas = models_json_schema(
@@ -132,7 +133,7 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
 
 
 def _headers(route: Route, method: str) -> list[dict[str, Any]]:
-    if method != "POST" or route.scope is None or route.scope is Scope.PUBLISHABLE:
+    if method != "POST" or route.scope is None:
         return []
     schema = {"type": "string", "minLength": 1, "maxLength": 255}
     return [{"name": "Idempotency-Key", "in": "header", "required": route.key in KEY_REQUIRED, "schema": schema}]

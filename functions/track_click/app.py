@@ -3,19 +3,23 @@
 from goodword.accounts import companies
 from goodword.core import auth, database, idempotency, ids, privacy
 from goodword.core.auth import Scope
-from goodword.core.errors import NotFound
+from goodword.core.errors import NotFound, Refused
 from goodword.core.http import App, Request, Response, answer
-from goodword.referral import clicks, codes
+from goodword.referral import clicks, code_checks, redirects
 from goodword.referral.clicks import Click, NewClick
-from goodword.referral.codes import CodeCheck
+from goodword.referral.code_checks import Browser, CodeCheck
 
 app = App()
 
 
-@app.route("GET /r/{code}", scope=None, answers={302: None})
-@app.route("HEAD /r/{code}", scope=None, answers={302: None})
+@app.route("GET /r/{code}", scope=None, answers={302: None, 503: None})
+@app.route("GET /r/{code+}", scope=None, answers={302: None, 503: None})
+@app.route("HEAD /r/{code}", scope=None, answers={302: None, 503: None})
+@app.route("HEAD /r/{code+}", scope=None, answers={302: None, 503: None})
 def follow(request: Request) -> Response:
-    """Record the click and lead on to the code's destination."""
+    """Record the click and lead on to the code's destination. A prefetch is refused, so that the browser asks again."""
+    if clicks.is_prefetch(request.headers):
+        return Response(503)
     click_id = ids.new_id()
     visit = clicks.visit_of(
         request.path_parameters["code"], request.method, request.headers, request.cookies, request.source_ip
@@ -26,35 +30,43 @@ def follow(request: Request) -> Response:
         if named is None:
             raise NotFound("unknown_code", "There is no such referral code.")
         home = database.once(lambda c: companies.destination(c, named))
-        return Response(302, headers={"location": clicks.destination_with(home, request.raw_query, None)})
+        return Response(302, headers={"location": redirects.location(home, request.raw_query, None)})
     if found.refusal or not visit.counted:
         home = found.company_destination if found.refusal else found.destination
-        return Response(302, headers={"location": clicks.destination_with(home, request.raw_query, None)})
-    location = clicks.destination_with(found.destination, request.raw_query, click_id)
-    headers = {"location": location, "cache-control": "no-store"}
-    return Response(302, headers=headers, cookies=[clicks.cookie(click_id, found.window_days)])
+        return Response(302, headers={"location": redirects.location(home, request.raw_query, None)})
+    location = redirects.location(found.destination, request.raw_query, click_id)
+    return Response(302, headers={"location": location}, cookies=[redirects.cookie(click_id, found.window_days)])
 
 
 @app.route("POST /v1/clicks", scope=Scope.PUBLISHABLE, body=NewClick, answers={201: Click})
 def report(request: Request, click: NewClick) -> Response:
     """Record a click that a page reports itself."""
-    click_id = ids.new_id()
-    address = request.source_ip if request.caller.is_browser else None
-    visit = clicks.reported(click, address, request.headers.get("user-agent"))
-    return idempotency.once(
-        request,
-        click,
-        lambda c: answer(201, clicks.record(c, click_id, visit, privacy.current_key(c), request.company_id)),
-    )
+    click_id, browser = ids.new_id(), _browser(request)
+    visit = clicks.reported(click, browser and browser.address, request.headers.get("user-agent"))
+    try:
+        return idempotency.once(
+            request,
+            click,
+            lambda c: answer(201, clicks.record(c, click_id, visit, privacy.current_key(c), request.company_id)),
+        )
+    except Refused as refusal:
+        if browser is not None and refusal.code == "unknown_code":
+            database.once(lambda c: code_checks.count_unknown(c, request.company_id, browser, privacy.current_key(c)))
+        raise
 
 
 @app.route("GET /v1/codes/{code}", scope=Scope.PUBLISHABLE, answers={200: CodeCheck})
 def check(request: Request) -> Response:
     """Say whether a code can be used, and what it is worth."""
-    code, address = request.path_parameters["code"], request.source_ip if request.caller.is_browser else None
+    code, browser = request.path_parameters["code"], _browser(request)
     return answer(
-        200, database.once(lambda c: codes.check(c, request.company_id, code, address, privacy.current_key(c)))
+        200, database.once(lambda c: code_checks.check(c, request.company_id, code, browser, privacy.current_key(c)))
     )
+
+
+def _browser(request: Request) -> Browser | None:
+    """Who asks under a publishable key; None for a server, whose address is nobody's."""
+    return Browser(request.caller.key_id, request.source_ip) if request.caller.is_browser else None
 
 
 lambda_handler = app.handle

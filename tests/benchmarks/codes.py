@@ -5,7 +5,7 @@ The statements are sent to the database as the function sends them, by more clie
 
 from collections.abc import Mapping
 
-from goodword.referral import clicks, codes
+from goodword.referral import clicks, code_checks
 from tests.benchmarks.ground import Ground
 from tests.benchmarks.table import Line, compare
 
@@ -44,7 +44,7 @@ def measure(ground: Ground) -> list[Line]:
     ground.settle()
     return [
         _measure(ground, "clicks", clicks._RECORD, _CLICK_VALUES),  # noqa: SLF001 - the very statement
-        _measure(ground, "code checks", codes._CHECK, _CHECK_VALUES),  # noqa: SLF001 - the very statement
+        _measure(ground, "code checks", code_checks._CHECK, _CHECK_VALUES),  # noqa: SLF001 - the very statement
     ]
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from goodword.core.auth import Scope
 from goodword.core.settings import Settings
 from goodword.insight import audit
-from local import template
+from local import openapi, template
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = template.load(ROOT / "template.yaml")
@@ -201,3 +202,27 @@ def test_no_route_is_answered_by_two_functions() -> None:
 
 def test_what_no_route_matches_is_answered_in_our_own_words() -> None:
     assert FUNCTIONS["AnswerUnknownRouteFunction"].routes == (template.DEFAULT_ROUTE,)
+
+
+def test_a_page_on_another_origin_may_send_and_read_what_the_api_needs() -> None:
+    cors = TEMPLATE.cors()
+
+    assert cors is not None
+    assert set(cors.headers) == {"authorization", "content-type", "idempotency-key"}
+    assert set(cors.exposed) == {"retry-after", "idempotent-replay", "apigw-requestid"}
+    (configured,) = (each["CorsConfiguration"] for each in resources_of("AWS::Serverless::HttpApi").values())
+    # the local server reads every property that the gateway is given
+    assert configured.keys() == {"AllowOrigins", "AllowMethods", "AllowHeaders", "ExposeHeaders", "MaxAge"}
+
+
+def test_a_page_may_use_every_route_of_a_publishable_key() -> None:
+    open_routes = {
+        key.partition(" ")[0]
+        for function in FUNCTIONS.values()
+        for key, route in (openapi.routes_of(function.folder) if function.routes else {}).items()
+        if route.scope is Scope.PUBLISHABLE
+    }
+
+    cors = TEMPLATE.cors()
+    assert cors is not None
+    assert open_routes <= set(cors.methods)

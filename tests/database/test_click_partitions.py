@@ -103,8 +103,8 @@ def test_a_click_continues_the_chain_of_an_earlier_one(tenant: Tenant, code: str
     earlier = click(tenant, code, click_id=ids.new_id(month_after(datetime.now(UTC), -1)))
     later = click(tenant, code, previous_id=earlier)
     latest = click(tenant, code, previous_id=later)
-    chains = tenant.rows("SELECT id, chain_id FROM clicks WHERE company_id = %(company_id)s")
-    assert {(row["id"], row["chain_id"]) for row in chains} == {(each, earlier) for each in (earlier, later, latest)}
+    found = tenant.rows("SELECT id, previous_id FROM clicks WHERE company_id = %(company_id)s")
+    assert {row["id"]: row["previous_id"] for row in found} == {earlier: None, later: earlier, latest: later}
 
 
 def test_the_same_click_written_twice_is_one(tenant: Tenant, code: str) -> None:

@@ -27,7 +27,7 @@ CROSSING = {
 # Columns that name a row of another table without a foreign key, and why.
 UNGUARDED = {
     ("clicks", "code_id"): "both are copied from one codes row; a check would make a viral code's row hot (0002)",
-    ("clicks", "chain_id"): "the first click of a chain; nothing references clicks (RULES.md §10)",
+    ("clicks", "previous_id"): "the click before this one; nothing references clicks (RULES.md §10)",
     ("referrals", "click_id"): "nothing references clicks (RULES.md §10)",
     ("seals", "entry_id"): "evidence must outlive what it is evidence of (0010)",
     ("signups", "click_id"): "nothing references clicks (RULES.md §10)",

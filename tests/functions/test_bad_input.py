@@ -236,6 +236,14 @@ WRONG: dict[type, tuple[object, ...]] = {
 }
 
 
+# what a person types, or a browser carries along: any text will do
+TYPED = {
+    "POST /v1/clicks": {
+        ("code",), ("landing_url",), ("referrer_url",), ("device_fingerprint",), ("previous_click_id",),
+    },
+}  # fmt: skip
+
+
 def leaves(value: dict[str, Any], *, inner: bool = False) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every value of a body with the way to it; with `inner`, the objects on the way too."""
     for name, member in value.items():
@@ -261,6 +269,8 @@ def test_a_value_that_cannot_be_is_refused_by_its_field(asked: Asked, key: str) 
     body = asked.body(key)
     for path, good in leaves(body, inner=True):
         for value in (*NEVER, *WRONG[type(good)]):
+            if path in TYPED.get(key, set()) and isinstance(value, str) and value != "1e999":
+                continue
             if value == "1e999":
                 raw = json.dumps(changed(body, path, "@")).replace('"@"', "1e999").encode()
             else:
@@ -278,13 +288,8 @@ def test_a_value_that_cannot_be_is_refused_by_its_field(asked: Asked, key: str) 
     ],
 )  # fmt: skip
 def test_an_address_that_cannot_be_is_refused(asked: Asked, url: str) -> None:
-    for key, path in (
-        ("POST /v1/clicks", ("landing_url",)),
-        ("POST /v1/clicks", ("referrer_url",)),
-        ("POST /v1/signups", ("user", "avatar_url")),
-    ):
-        raw = json.dumps(changed(asked.body(key), path, url)).encode()
-        assert fields(send(asked, key, raw=raw)) == {".".join(path)}
+    raw = json.dumps(changed(asked.body("POST /v1/signups"), ("user", "avatar_url"), url)).encode()
+    assert fields(send(asked, "POST /v1/signups", raw=raw)) == {"user.avatar_url"}
     company = {"name": "x", "destination_url": url}
     assert asked.company.browser.send("POST", "/_local/companies", company).status == 400
 

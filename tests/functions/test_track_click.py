@@ -1,23 +1,17 @@
-"""Clicks: following a link, reporting a click, checking a code."""
+"""Following a link: where it leads, and what is recorded of it."""
 
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Any, LiteralString
-from urllib.parse import parse_qsl, urlsplit
 
 import psycopg
 import pytest
 
-from local.client import Answer
-from tests.support import rows
-from tests.support.answers import problem, time_of
+from goodword.core import ids
+from tests.support.answers import problem
 from tests.support.companies import DESTINATION, Company
+from tests.support.links import REFUSALS, clicks, follow, location, own_destination, refuse
 
 NOON = datetime(2100, 1, 15, 12, tzinfo=UTC)  # no machine is there yet
-REFUSALS: dict[str, LiteralString] = {
-    "inactive": "UPDATE codes SET active = false WHERE company_id = %(id)s",
-    "expired": "UPDATE codes SET expires_at = company_now(company_id) WHERE company_id = %(id)s",
-    "used_up": "UPDATE codes SET max_uses = 3, uses = 3 WHERE company_id = %(id)s",
-}
 
 
 @pytest.fixture
@@ -25,34 +19,6 @@ def code(company: Company) -> str:
     """The code that Ada shares."""
     user = {"external_id": "ada", "username": "Ada"}
     return company.ok("POST", "/v1/signups", {"user": user})["user"]["referral_code"]
-
-
-def follow(company: Company, path: str, **headers: str) -> Answer:
-    """A visitor's request; underscores in header names stand for hyphens."""
-    return company.browser.send("GET", path, headers={name.replace("_", "-"): text for name, text in headers.items()})
-
-
-def location(answer: Answer) -> tuple[str, dict[str, str]]:
-    """Where a redirect leads, and its parameters."""
-    assert answer.status == 302, answer.raw
-    parts = urlsplit(answer.headers["location"])
-    return parts._replace(query="").geturl(), dict(parse_qsl(parts.query, keep_blank_values=True))
-
-
-def clicks(superuser: psycopg.Connection, company: Company) -> list[dict[str, Any]]:
-    return rows.find(
-        superuser, "SELECT * FROM clicks WHERE company_id = %(company_id)s ORDER BY id", company_id=company.id
-    )
-
-
-def refuse(superuser: psycopg.Connection, company: Company, refusal: str) -> None:
-    superuser.execute(REFUSALS[refusal], {"id": company.id})
-
-
-def own_destination(superuser: psycopg.Connection, company: Company, url: str) -> None:
-    superuser.execute(
-        "UPDATE codes SET destination_url = %(url)s WHERE company_id = %(id)s", {"url": url, "id": company.id}
-    )
 
 
 def test_following_a_link_leads_to_the_company_and_says_which_click_it_was(
@@ -106,31 +72,106 @@ def test_codes_are_compared_without_regard_to_case(company: Company, code: str) 
 
 
 @pytest.mark.parametrize(
+    "user_agent",
+    [
+        "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+        "WhatsApp/2.25.31.76 A",
+        "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
+        "meta-externalfetcher/1.1",
+        "curl/8.5.0",
+        "",
+    ],
+)
+def test_what_no_person_did_is_redirected_and_not_counted(
+    company: Company, code: str, superuser: psycopg.Connection, user_agent: str
+) -> None:
+    answer = follow(company, f"/r/{code}?utm_source=x", user_agent=user_agent)
+    assert location(answer) == (DESTINATION, {"utm_source": "x"})
+    assert "set-cookie" not in answer.headers
+    assert clicks(superuser, company) == []
+
+
+@pytest.mark.parametrize(
+    "user_agent",
+    [
+        "Mozilla/5.0 (Linux; Android 15; Pixel 9) Chrome/143.0 Mobile Safari/537.36 Telegram-Android/11.2.1 (Google)",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/16B92 [Pinterest/iOS]",
+        "Mozilla/5.0 (Linux; Android 9; CUBOT X19) AppleWebKit/537.36 Chrome/143.0 Mobile Safari/537.36",
+        "Mozilla/5.0 (Linux; Android 7.0; M bot 60) AppleWebKit/537.36 Chrome/119.0 Mobile Safari/537.36",
+    ],
+)
+def test_whoever_follows_a_link_inside_an_app_or_on_a_strange_phone_is_counted(
+    company: Company, code: str, superuser: psycopg.Connection, user_agent: str
+) -> None:
+    click_id = location(follow(company, f"/r/{code}", user_agent=user_agent))[1]["gw_click"]
+    assert [f"clk_{click['id'].hex}" for click in clicks(superuser, company)] == [click_id]
+    assert company.sign_up("ben", click_id=click_id)["referral"]["referrer"] == "ada"
+
+
+@pytest.mark.parametrize("path", ["/r/{code}", "/r/{code}/", "/r/NO-SUCH-CODE"])
+@pytest.mark.parametrize(
     "headers",
     [
         {"sec_purpose": "prefetch"},
         {"sec_purpose": "prefetch;prerender"},
+        {"sec_purpose": "prefetch;anonymous-client-ip"},
         {"purpose": "prefetch"},
-        {"user_agent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"},
-        {"user_agent": "facebookexternalhit/1.1"},
-        {"user_agent": "WhatsApp/2.25.31.76 A"},
-        {"user_agent": "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"},
+        {"purpose": "Prerender"},
+        {"x_purpose": "preview"},
+        {"x_moz": "prefetch"},
     ],
-    ids=lambda headers: next(iter(headers.values()))[:24],
+    ids=lambda headers: " ".join(*headers.items()),
 )
-def test_what_no_person_did_is_redirected_and_not_counted(
-    company: Company, code: str, superuser: psycopg.Connection, headers: dict[str, str]
+def test_a_browser_that_asks_before_the_person_does_asks_again_when_the_person_comes(
+    company: Company, code: str, superuser: psycopg.Connection, path: str, headers: dict[str, str]
 ) -> None:
-    answer = follow(company, f"/r/{code}?utm_source=x", **headers)
-    assert location(answer) == (DESTINATION, {"utm_source": "x"})
-    assert "set-cookie" not in answer.headers
+    answer = follow(company, path.format(code=code), **headers)
+    assert (answer.status, answer.raw, answer.headers["cache-control"]) == (503, b"", "no-store")
+    assert not {"location", "set-cookie"} & answer.headers.keys()
     assert clicks(superuser, company) == []
 
 
 def test_head_is_redirected_and_not_counted(company: Company, code: str, superuser: psycopg.Connection) -> None:
     answer = company.browser.send("HEAD", f"/r/{code}")
     assert location(answer) == (DESTINATION, {})
+    assert company.browser.send("HEAD", f"/r/{code}/").headers["location"] == DESTINATION
     assert clicks(superuser, company) == []
+
+
+def test_no_answer_to_a_followed_link_is_kept_by_a_browser_or_a_proxy(
+    company: Company, code: str, superuser: psycopg.Connection
+) -> None:
+    def kept(method: str = "GET", path: str = f"/r/{code}", **headers: str) -> str | None:
+        return company.browser.send(method, path, headers=headers).headers.get("cache-control")
+
+    unknown = [kept(path="/r/NO-SUCH-CODE"), kept(path=f"/r/NO-SUCH-CODE?key={company.pub}")]
+    answers = [kept(), kept("HEAD"), kept(**{"user-agent": "curl/8.5.0"}), *unknown]
+    refuse(superuser, company, "inactive")
+    assert [*answers, kept()] == ["no-store"] * 6
+
+
+@pytest.mark.parametrize(
+    "behind", ["/", ".", ")", "...", "!)", ",", ":", ";", "%20", "/.", "%E2%80%8B", "%EF%BB%BF.", "%22"]
+)
+def test_what_is_pasted_along_with_a_link_does_not_stand_in_its_way(company: Company, code: str, behind: str) -> None:
+    assert "gw_click" in location(follow(company, f"/r/{code.lower()}{behind}?utm_source=x"))[1]
+
+
+@pytest.mark.parametrize("inside", ["%00{code}", "{first}%00{rest}", "{code}%00", "{first}/{rest}", "{first}.{rest}"])
+def test_what_no_code_holds_makes_another_code(company: Company, code: str, inside: str) -> None:
+    path = inside.format(code=code, first=code[:4], rest=code[4:])
+    problem(follow(company, f"/r/{path}"), 404, "unknown_code")
+
+
+def test_the_destinations_own_query_and_the_visitors_are_passed_on_byte_for_byte(company: Company) -> None:
+    company.sign_up("ada")
+    url = "https://münchen.example/ü?msg=hello%20world&flag"
+    stored = "https://xn--mnchen-3ya.example/%C3%BC?msg=hello%20world&flag"
+    body = {"code": f"M-{company.id.hex[:12]}", "user_id": "ada", "destination_url": url}
+    code = company.ok("POST", "/v1/codes", body, status=201)
+    assert code["destination_url"] == stored
+    led_to = follow(company, f"/r/{code['code']}?x=%E9&key={company.pub}&flag=2").headers["location"]
+    assert re.fullmatch(re.escape(f"{stored}&x=%E9&gw_click=clk_") + "[0-9a-f]{32}", led_to), led_to
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
@@ -189,8 +230,9 @@ def test_the_next_click_of_a_browser_joins_its_chain(
     first = location(follow(company, f"/r/{code}"))[1]["gw_click"]
     second = location(follow(company, f"/r/{code}", cookie=f"theme=dark; gw_click={first}"))[1]["gw_click"]
     reported = company.ok("POST", "/v1/clicks", {"code": code, "previous_click_id": second})["id"]
-    found = {f"clk_{click['id'].hex}": f"clk_{click['chain_id'].hex}" for click in clicks(superuser, company)}
-    assert found == {first: first, second: first, reported: first}
+    found = [(click["id"], click["previous_id"]) for click in clicks(superuser, company)]
+    ours = [ids.parse("clk", each) for each in (first, second, reported)]
+    assert found == list(zip(ours, [None, *ours], strict=False))
 
 
 @pytest.mark.parametrize("previous", ["", "clk_", "nonsense", "clk_" + "f" * 32, "clk_" + "0" * 32, "ref_" + "0" * 32])
@@ -199,7 +241,7 @@ def test_a_made_up_cookie_starts_a_chain_of_its_own(
 ) -> None:
     location(follow(company, f"/r/{code}", cookie=f"gw_click={previous}"))
     company.ok("POST", "/v1/clicks", {"code": code, "previous_click_id": previous})
-    assert all(click["chain_id"] == click["id"] for click in clicks(superuser, company))
+    assert [click["previous_id"] for click in clicks(superuser, company)] == [None, None]
 
 
 def test_another_companys_click_starts_no_chain(
@@ -209,110 +251,4 @@ def test_another_companys_click_starts_no_chain(
     click = location(follow(other, f"/r/{theirs}"))[1]["gw_click"]
     follow(company, f"/r/{code}", cookie=f"gw_click={click}")
     (ours,) = clicks(superuser, company)
-    assert ours["chain_id"] == ours["id"]
-
-
-def test_a_page_can_report_a_click(company: Company, code: str, superuser: psycopg.Connection) -> None:
-    company.set_clock(NOON)
-    body = {
-        "code": code.lower(), "landing_url": "https://shop.example/?a=1", "referrer_url": "https://news.example/",
-        "device_fingerprint": "fp", "app_id": "web",
-    }  # fmt: skip
-    answer = company.browser.send("POST", "/v1/clicks", body, headers={"authorization": f"Bearer {company.pub}"})
-    assert answer.status == 201
-    (click,) = clicks(superuser, company)
-    assert answer.json.keys() == {"id", "code", "expires_at"}
-    assert (answer.json["id"], answer.json["code"]) == (f"clk_{click['id'].hex}", code)
-    assert time_of(answer.json["expires_at"]) == NOON + timedelta(days=90)
-    assert (click["landing_url"], click["app_id"]) == ("https://shop.example/?a=1", "web")
-    assert click["ip_hash"] is not None
-    assert click["device_hash"] is not None
-
-
-def test_a_publishable_key_may_stand_in_the_query(company: Company, code: str) -> None:
-    assert company.browser.send("POST", f"/v1/clicks?key={company.pub}", {"code": code}).status == 201
-
-
-def test_a_click_that_a_server_reports_has_nobodys_address(
-    company: Company, code: str, superuser: psycopg.Connection
-) -> None:
-    company.ok("POST", "/v1/clicks", {"code": code}, status=201)
-    (click,) = clicks(superuser, company)
-    assert (click["ip_hash"], click["agent_hash"]) == (None, None)
-
-
-def test_an_unknown_code_cannot_be_clicked(company: Company, other: Company, code: str) -> None:
-    problem(company.api.send("POST", "/v1/clicks", {"code": "NO-SUCH-CODE"}), 422, "unknown_code")
-    problem(other.api.send("POST", "/v1/clicks", {"code": code}), 422, "unknown_code")
-
-
-@pytest.mark.parametrize(
-    ("refusal", "reason"), [("inactive", "inactive_code"), ("expired", "expired_code"), ("used_up", "code_used_up")]
-)
-def test_a_code_that_may_not_be_used_cannot_be_clicked(
-    company: Company, code: str, superuser: psycopg.Connection, refusal: str, reason: str
-) -> None:
-    refuse(superuser, company, refusal)
-    problem(company.api.send("POST", "/v1/clicks", {"code": code}), 422, reason)
-    assert clicks(superuser, company) == []
-
-
-def test_a_good_code_is_valid_and_names_who_shares_it(company: Company, code: str) -> None:
-    assert company.ok("GET", f"/v1/codes/{code.lower()}") == {
-        "code": code, "valid": True, "reason": None, "referrer": {"display_name": "Ada"}, "welcome_points": 25,
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("refusal", REFUSALS)
-def test_a_code_that_may_not_be_used_is_not_valid(
-    company: Company, code: str, superuser: psycopg.Connection, refusal: str
-) -> None:
-    refuse(superuser, company, refusal)
-    found = company.ok("GET", f"/v1/codes/{code}")
-    assert (found["valid"], found["reason"]) == (False, refusal)
-
-
-def test_a_code_is_unknown_to_every_other_company(company: Company, other: Company, code: str) -> None:
-    assert other.ok("GET", f"/v1/codes/{code}") == {
-        "code": code, "valid": False, "reason": "unknown", "referrer": None, "welcome_points": 25,
-    }  # fmt: skip
-    assert company.ok("GET", "/v1/codes/NO-SUCH-CODE")["reason"] == "unknown"
-
-
-def test_a_browser_checks_twenty_codes_a_minute_and_a_server_as_many_as_it_likes(
-    company: Company, other: Company, code: str, superuser: psycopg.Connection
-) -> None:
-    def check(of: Company) -> Answer:
-        return of.browser.send("GET", f"/v1/codes/{code}?key={of.pub}")
-
-    assert [check(company).status for _ in range(20)] == [200] * 20
-    refused = check(company)
-    problem(refused, 429, "rate_limited")
-    assert 1 <= int(refused.headers["retry-after"]) <= 60
-    assert company.api.send("GET", f"/v1/codes/{code}").status == 200
-    assert check(other).status == 200
-    superuser.execute(
-        "UPDATE rate_windows SET hits = ARRAY(SELECT h - interval '1 minute' FROM unnest(hits) AS h)"
-        " WHERE company_id = %(id)s",
-        {"id": company.id},
-    )
-    assert check(company).status == 200
-
-
-def test_a_reported_click_under_one_key_is_one_click(company: Company, superuser: psycopg.Connection) -> None:
-    code = company.sign_up("ada")["user"]["referral_code"]
-
-    def report(body: dict[str, object], authorization: str) -> Answer:
-        headers = {"authorization": f"Bearer {authorization}", "idempotency-key": "once"}
-        return company.browser.send("POST", "/v1/clicks", body, headers=headers)
-
-    first, again = report({"code": code}, company.pub), report({"code": code}, company.pub)
-    assert (first.status, again.status) == (201, 201)
-    assert again.raw == first.raw
-    assert again.headers["idempotent-replay"] == "true"
-    assert report({"code": code, "app_id": "chat"}, company.pub).json["code"] == "idempotency_key_reused"
-    # a browser's key is not a server's: whoever holds the publishable key cannot take it
-    assert report({"code": code}, company.line["secret_key"]).json["id"] != first.json["id"]
-    assert (
-        rows.find_one(superuser, "SELECT count(*) FROM clicks WHERE company_id = %(id)s", id=company.id)["count"] == 2
-    )
+    assert ours["previous_id"] is None

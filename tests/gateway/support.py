@@ -46,6 +46,9 @@ Resources:
       Events:
         One: {Type: HttpApi, Properties: {Method: GET, Path: "/things/{thing}"}}
         Literal: {Type: HttpApi, Properties: {Method: GET, Path: /things/best}}
+        Rest: {Type: HttpApi, Properties: {Method: GET, Path: "/files/{path+}"}}
+        File: {Type: HttpApi, Properties: {Method: GET, Path: "/files/{file}"}}
+        Deep: {Type: HttpApi, Properties: {Method: GET, Path: "/files/deep/{path+}"}}
         Part: {Type: HttpApi, Properties: {Method: GET, Path: "/things/{thing}/parts/{part}"}}
         Post: {Type: HttpApi, Properties: {Method: POST, Path: /things}}
         Head: {Type: HttpApi, Properties: {Method: HEAD, Path: "/heads/{thing}"}}
@@ -74,6 +77,7 @@ WITH_CORS = (
         AllowOrigins: ["https://app.example.com"]
         AllowMethods: [GET, POST]
         AllowHeaders: [authorization]
+        ExposeHeaders: [retry-after, x-more]
         MaxAge: 60
 """
 )

@@ -11,7 +11,10 @@ def cors(reply: Reply) -> dict[str, str]:
 
 
 def test_row_46_an_allowed_origin_may_read_the_answer(open_gateway: Client, gateway: Client) -> None:
-    assert cors(open_gateway.send("GET", "/x", [ALLOWED])) == {"access-control-allow-origin": ALLOWED[1]}
+    assert cors(open_gateway.send("GET", "/x", [ALLOWED])) == {
+        "access-control-allow-origin": ALLOWED[1],
+        "access-control-expose-headers": "retry-after,x-more",
+    }
     assert cors(open_gateway.send("GET", "/x", [OTHER])) == {}
     assert cors(open_gateway.send("GET", "/x")) == {}
     theirs = {"statusCode": 200, "headers": {"Access-Control-Allow-Origin": "mine"}}

@@ -13,6 +13,12 @@ def test_row_02_a_variable_takes_one_segment(gateway: Client) -> None:
     assert gateway.event("GET", "/things/a/parts/b")["pathParameters"] == {"thing": "a", "part": "b"}
     assert gateway.event("GET", "/things/a/b")["routeKey"] == "$default"
     assert gateway.event("GET", "/things/")["routeKey"] == "$default"
+    event = gateway.event("GET", "/files/a/b%20c/d")
+    assert (event["routeKey"], event["pathParameters"]) == ("GET /files/{path+}", {"path": "a/b c/d"})
+    assert gateway.event("GET", "/files/a")["routeKey"] == "GET /files/{file}"
+    assert gateway.event("GET", "/files/deep/a")["routeKey"] == "GET /files/deep/{path+}"
+    assert gateway.event("POST", "/files/a/b")["routeKey"] == "$default"
+    assert gateway.event("GET", "/files/")["routeKey"] == "$default"
 
 
 def test_row_03_the_method_must_be_the_routes(gateway: Client, strict_gateway: Client) -> None:
@@ -45,6 +51,7 @@ def test_row_06_head_and_options_need_routes_of_their_own(gateway: Client, stric
 def test_row_07_a_trailing_slash_makes_another_path(gateway: Client) -> None:
     event = gateway.event("GET", "/things/best/")
     assert (event["routeKey"], event["rawPath"]) == ("$default", "/things/best/")
+    assert gateway.event("GET", "/files/a/")["pathParameters"] == {"path": "a/"}
 
 
 def test_row_08_empty_segments_count(gateway: Client) -> None:

@@ -8,9 +8,10 @@ from goodword.access.plans import PlanChange
 from goodword.core import ids, privacy
 from goodword.payments import inbox
 from goodword.payments.inbox import Delivery
-from goodword.referral import activations, clicks, codes, signups
+from goodword.referral import activations, clicks, code_checks, signups
 from goodword.referral.activations import Activation
 from goodword.referral.clicks import Visit
+from goodword.referral.code_checks import Browser
 from goodword.referral.facts import (
     EmailSeen,
     IdentityLinked,
@@ -52,7 +53,8 @@ def fill(tenant: Tenant) -> None:
     assert code is not None
     click_id = click(tenant, code)
     key = privacy.current_key(tenant.connection("click"))
-    codes.check(tenant.connection("click"), tenant.id, code, "203.0.113.7", key)
+    browser = Browser(ids.new_id(), "203.0.113.7")
+    code_checks.check(tenant.connection("click"), tenant.id, code, browser, key)
     user = {"external_id": REFEREE, "email": EMAIL, "email_verified": True}
     sign_up(tenant, REFEREE, user=user, click_id=ids.public("clk", click_id), ip="203.0.113.7")
     with tenant.transaction("app") as connection:

@@ -250,9 +250,12 @@ TABLE: dict[str, Row] = {
     "track_click__check_code": Row(200, {"valid": True, "referrer": {"display_name": "Ada"}}, {"rate_windows": 1}),
     "track_click__follow": Row(302, leads_to="utm_source=newsletter&gw_click=clk_", stores={"clicks": 1}),
     "track_click__follow_again": Row(302, leads_to="gw_click=clk_", stores={"clicks": 1}),
+    "track_click__follow_with_slash": Row(302, leads_to="utm_source=newsletter&gw_click=clk_", stores={"clicks": 1}),
     "track_click__head": Row(302),
     "track_click__link_preview": Row(302),
+    "track_click__prefetch": Row(503),
     "track_click__report": Row(201, stores={"clicks": 1}),
+    "track_click__report_by_crawler": Row(201, {"id": None}),
     "track_click__unknown_code": Row(302, leads_to="utm_source=podcast"),
 }
 

@@ -23,7 +23,9 @@ class Good:
 
 REQUESTS: dict[str, Good] = {
     "GET /r/{code}": Good("/r/{code}"),
+    "GET /r/{code+}": Good("/r/{code}/"),
     "HEAD /r/{code}": Good("/r/{code}"),
+    "HEAD /r/{code+}": Good("/r/{code}/"),
     "POST /v1/clicks": Good(
         "/v1/clicks",
         {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from psycopg import Connection
 
-from local.client import Answer
+from local.client import BROWSER, Answer
 from tests.support import books, rows
 from tests.support.clients import Call, call, delivery
 from tests.support.companies import Company, invoice_paid
@@ -102,7 +102,7 @@ def _round(company: Company, code: str, option: str, name: str) -> list[Call]:
     event = invoice_paid(f"evt_{name}", f"in_{name}", user=name, customer=f"cus_{name}")
     event["data"]["object"]["parent"]["subscription_details"]["subscription"] = f"sub_{name}"
     return [
-        Call("GET", f"/r/{code}", {}),
+        Call("GET", f"/r/{code}", {"user-agent": BROWSER}),
         call(company, "POST", "/v1/signups", signup, key=f"sign-up-{name}"),
         call(company, "POST", "/v1/activations", {"user_id": name}),
         delivery(company, event),

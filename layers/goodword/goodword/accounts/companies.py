@@ -5,7 +5,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from goodword.core.errors import Forbidden, Refused
-from goodword.core.fields import AnswerModel, GivenInstant, Instant, RequestModel, Text, Url
+from goodword.core.fields import AnswerModel, Destination, GivenInstant, Instant, RequestModel, Text
 
 
 class NewCompany(RequestModel):
@@ -13,7 +13,7 @@ class NewCompany(RequestModel):
 
     name: Text
     livemode: bool = False
-    destination_url: Url
+    destination_url: Destination
     whop_company_id: Text | None = None
 
 

@@ -19,7 +19,7 @@ REMEMBERED_SECONDS = 30
 REMEMBERED_KEYS = 1000
 
 _FIND_KEY = """
-    SELECT api_keys.company_id, companies.livemode, api_keys.scope
+    SELECT api_keys.company_id, companies.livemode, api_keys.scope, api_keys.id
     FROM api_keys JOIN companies ON companies.id = api_keys.company_id
     WHERE key_hash = %(key_hash)s AND revoked_at IS NULL
 """
@@ -36,11 +36,12 @@ class Scope(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The company on whose behalf a request comes, and the scope of its key."""
+    """The company on whose behalf a request comes, and its key with the scope."""
 
     company_id: UUID
     livemode: bool
     scope: Scope
+    key_id: UUID
 
     @property
     def is_browser(self) -> bool:
@@ -100,4 +101,4 @@ def _bearer(authorization: str) -> str | None:
 
 def _find(connection: Connection, hashed: bytes) -> Caller | None:
     row = connection.execute(_FIND_KEY, {"key_hash": hashed}).fetchone()
-    return Caller(row[0], row[1], Scope[row[2].upper()]) if row else None
+    return Caller(row[0], row[1], Scope[row[2].upper()], row[3]) if row else None

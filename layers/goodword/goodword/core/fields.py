@@ -20,6 +20,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from goodword.core import urls
+
 EXTERNAL_ID = r"^[A-Za-z0-9._:@|~-]{1,128}$"
 BIGGEST = 2**53 - 1  # what every JSON reader holds exactly
 MOST_AT_ONCE = 10**12  # points or uses in one request: no number of requests then leaves a bigint
@@ -93,6 +95,7 @@ Url = Annotated[
     StringConstraints(max_length=2000, pattern=r"^https?://[^\s\x00-\x1f\x7f/?#]+[^\s\x00-\x1f\x7f]*$"),
     AfterValidator(_splittable),
 ]
+Destination = Annotated[Url, AfterValidator(urls.destination)]  # where people are led
 AppId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 CodeText = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 PositiveInt = Annotated[int, Field(ge=1, le=BIGGEST)]

@@ -41,6 +41,8 @@ from goodword.core.observability import log_answer, logger
 LARGEST_BODY = 256 * 1024
 LARGEST_WEBHOOK = 1024 * 1024
 REPLAY_HEADER: Mapping[str, str] = {"idempotent-replay": "true"}
+# No answer is anybody else's, now or later, and none is what its content type does not say.
+EVERY_ANSWERS_HEADERS: Mapping[str, str] = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 STATUS: Mapping[type[DomainError], int] = {
     Malformed: 400,
@@ -73,7 +75,7 @@ class Response:
 
     def as_event(self) -> dict[str, object]:
         """The form the gateway takes."""
-        headers = dict(self.headers)
+        headers = {**EVERY_ANSWERS_HEADERS, **self.headers}
         if self.body and "content-type" not in headers:
             error = self.status >= 400  # noqa: PLR2004 - where HTTP's errors begin
             headers["content-type"] = "application/problem+json" if error else "application/json"

@@ -79,6 +79,8 @@ def transact(request: Request, body: BaseModel, work: Callable[[Connection], Res
     except (TooManyRequests, Unavailable):
         raise
     except DomainError as refusal:
+        if request.caller.is_browser:
+            raise
         return _keep(request, refusal, once_per_key)
     except psycopg.IntegrityError as violation:
         refusal = BY_CONSTRAINT.get(violation.diag.constraint_name or "")

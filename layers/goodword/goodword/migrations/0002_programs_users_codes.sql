@@ -93,13 +93,14 @@ CREATE FUNCTION code_refusal(code codes, at timestamptz) RETURNS text
 
 -- Clicks live by the month of their real receive time, which the id carries too (uuid version 7), so one id finds
 -- its partition. Nothing references them by foreign key, and they reference nothing: company and code are copied
--- from one codes row by the inserting statement, and a check on a viral code's row would make it hot.
+-- from one codes row by the inserting statement, and a check on a viral code's row would make it hot. `previous_id` is
+-- the click of the same browser before this one.
 CREATE TABLE clicks (
     received_at   timestamptz NOT NULL,
     id            uuid NOT NULL,
     company_id    uuid NOT NULL,
     code_id       uuid NOT NULL,
-    chain_id      uuid NOT NULL,
+    previous_id   uuid,
     occurred_at   timestamptz NOT NULL,
     expires_at    timestamptz NOT NULL,
     app_id        text,
@@ -112,7 +113,6 @@ CREATE TABLE clicks (
     CONSTRAINT clicks_pk PRIMARY KEY (received_at, id)
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX clicks_code_ix ON clicks (company_id, code_id, received_at);
-CREATE INDEX clicks_chain_ix ON clicks (company_id, chain_id, received_at);
 
 -- A click outside every month is kept here rather than lost; none is expected.
 CREATE TABLE clicks_other PARTITION OF clicks DEFAULT;
@@ -154,7 +154,7 @@ CREATE FUNCTION record_click(
 DECLARE
     target codes;
     at timestamptz;
-    chain uuid;
+    previous uuid;
 BEGIN
     SELECT * INTO target FROM codes WHERE codes.code = p_code;
     IF target.id IS NULL OR target.company_id <> coalesce(p_company, target.company_id) THEN
@@ -171,12 +171,12 @@ BEGIN
         RETURN;
     END IF;
     IF p_previous IS NOT NULL THEN
-        SELECT clicks.chain_id INTO chain FROM clicks
+        SELECT clicks.id INTO previous FROM clicks
         WHERE clicks.received_at = p_previous_at AND clicks.id = p_previous AND clicks.company_id = target.company_id;
     END IF;
-    INSERT INTO clicks (received_at, id, company_id, code_id, chain_id, occurred_at, expires_at, app_id,
+    INSERT INTO clicks (received_at, id, company_id, code_id, previous_id, occurred_at, expires_at, app_id,
         landing_url, referrer_url, ip_hash, agent_hash, device_hash, hash_key_id)
-    VALUES (p_received_at, p_click, target.company_id, target.id, coalesce(chain, p_click), at, expires_at, p_app_id,
+    VALUES (p_received_at, p_click, target.company_id, target.id, previous, at, expires_at, p_app_id,
         p_landing_url, p_referrer_url, p_ip_hash, p_agent_hash, p_device_hash, p_hash_key)
     ON CONFLICT ON CONSTRAINT clicks_pk DO NOTHING;
 END $$;

@@ -1,4 +1,4 @@
-"""Finding what a person may have come by: a code that is named, and a click that is brought, by its chain.
+"""Finding what a person may have come by: a code that is named, and a click that is brought, with those before it.
 
 Both may also have been carried by a provider's events (`touches`): a code was then used when it was carried first.
 
@@ -14,11 +14,11 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from goodword.accounts.users import Identity, NewUser
-from goodword.core import clock, ids
+from goodword.core import ids
 from goodword.referral import touches
 from goodword.referral.attribution import Candidate, Reason, Verdict
 from goodword.referral.clicks import normal_code
-from goodword.referral.program import LONGEST_WINDOW_DAYS, Terms
+from goodword.referral.program import Terms
 from goodword.referral.touches import Touch
 
 _HOLD_CAPS = "SELECT hold_caps(%(company_id)s, false)"
@@ -42,8 +42,21 @@ _BY_CODE = """
     WHERE codes.company_id = %(company_id)s AND codes.code = %(code)s
 """
 
-# Any id of a chain stands for the whole of it. The bounds on received_at name the partitions to look into.
+# A click stands for itself and for those before it in its chain, never for one that came after: its id stands in URLs
+# that strangers see. Each id says in which partition its click lies; LIMIT has each looked up by itself.
 _BY_CLICK = """
+    WITH RECURSIVE chain AS (
+        SELECT company_id, id, previous_id, code_id, occurred_at, 1 AS place FROM clicks
+        WHERE company_id = %(company_id)s AND received_at = %(given_at)s AND id = %(click_id)s
+        UNION ALL
+        SELECT earlier.*, place + 1 FROM chain CROSS JOIN LATERAL (
+            SELECT company_id, id, previous_id, code_id, occurred_at FROM clicks
+            WHERE company_id = chain.company_id AND received_at = received_at_of(chain.previous_id)
+                AND id = chain.previous_id
+            LIMIT 1
+        ) AS earlier
+        WHERE place < %(longest)s
+    )
     SELECT touch.id AS click_id, touch.occurred_at, codes.id AS code_id, codes.code, codes.max_uses, codes.uses,
         users.id, users.external_id, users.email, users.whop_user_id, users.stripe_customer_id,
         EXISTS (
@@ -57,14 +70,13 @@ _BY_CLICK = """
                 AND (link.provider = 'stripe' AND link.object_id = users.stripe_customer_id
                     OR link.provider = 'whop' AND link.object_id = users.whop_user_id)
         ) AS is_same_payer
-    FROM clicks AS given
-    JOIN clicks AS touch ON touch.company_id = given.company_id AND touch.chain_id = given.chain_id
-        AND touch.received_at BETWEEN %(from)s AND %(to)s
+    FROM chain AS touch
     JOIN codes ON codes.company_id = touch.company_id AND codes.id = touch.code_id
     LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
-    WHERE given.company_id = %(company_id)s AND given.received_at = %(given_at)s AND given.id = %(click_id)s
-    ORDER BY touch.occurred_at, touch.received_at, touch.id
+    ORDER BY touch.place
 """
+LONGEST_CHAIN = 100
+"""How many clicks of a chain are looked at: nobody honest has as many inside a window."""
 
 
 # A capped code is used exactly as often as it allows; an uncapped one has no counter for signups to queue at.
@@ -86,7 +98,7 @@ def find(
         *([_ask_code(connection, company_id, user, code, terms)] if code is not None else []),
         *([_ask_click(connection, company_id, user, click_id, terms)] if click_id is not None else []),
     ]
-    return [candidate() for candidate in asked]
+    return [candidate for read in asked for candidate in read()]
 
 
 def carried(
@@ -106,7 +118,7 @@ def carried(
         else _ask_click(connection, company_id, user, touch.ref, terms)
         for touch in ordered
     ]
-    found = [(touch, ask()) for touch, ask in zip(ordered, asked, strict=True)]
+    found = [(touch, candidate) for touch, read in zip(ordered, asked, strict=True) for candidate in read()]
     return [(touch, candidate) for touch, candidate in found if candidate.code_id is not None]
 
 
@@ -142,73 +154,76 @@ def _who(user: NewUser | Identity) -> dict[str, object]:
 def _ask_code(
     connection: Connection, company_id: UUID, user: NewUser | Identity, text: str, terms: Terms,
     used_at: datetime | None = None,
-) -> Callable[[], Candidate]:  # fmt: skip
+) -> Callable[[], list[Candidate]]:  # fmt: skip
     code, at = normal_code(text), used_at or terms.at
     cursor = connection.cursor(row_factory=dict_row).execute(
         _BY_CODE, {"company_id": company_id, "code": code, "at": at, **_who(user)}
     )
 
-    def read() -> Candidate:
+    def read() -> list[Candidate]:
         row = cursor.fetchone()
         if row is None:
-            return Candidate("code", code, None, None, at, refusal="unknown_code")
-        return Candidate(
-            "code",
-            code,
-            row["code_id"],
-            _owner(row),
-            at,
-            refusal=_as_reason(row["refusal"]),
-            max_uses=row["max_uses"],
-            is_same_payer=row["is_same_payer"],
-        )
+            return [Candidate("code", code, None, None, at, refusal="unknown_code")]
+        return [
+            Candidate(
+                "code",
+                code,
+                row["code_id"],
+                _owner(row),
+                at,
+                refusal=_as_reason(row["refusal"]),
+                max_uses=row["max_uses"],
+                is_same_payer=row["is_same_payer"],
+            )
+        ]
 
     return read
 
 
 def _ask_click(
     connection: Connection, company_id: UUID, user: NewUser | Identity, text: str, terms: Terms
-) -> Callable[[], Candidate]:
-    click_id = ids.parse("clk", text)
+) -> Callable[[], list[Candidate]]:
+    click_id = ids.parse("clk", text.strip())
+    if click_id is None:
+        return lambda: [Candidate("click", "", None, None, terms.at, refusal="unknown_code")]
     # never made here, or beyond the clicks' retention: longer ago than any window
     unknown = Candidate("click", "", None, None, terms.at, click_id=click_id, refusal="outside_window")
-    if click_id is None or not ids.is_in_time(click_id):
-        return lambda: unknown
-    given_at = ids.time_of(click_id)
+    if not ids.is_in_time(click_id):
+        return lambda: [unknown]
     cursor = connection.cursor(row_factory=dict_row).execute(
         _BY_CLICK,
         {
             "company_id": company_id,
             "click_id": click_id,
-            "given_at": given_at,
-            "from": given_at - timedelta(days=LONGEST_WINDOW_DAYS),
-            "to": clock.real_now() + timedelta(minutes=1),
+            "given_at": ids.time_of(click_id),
+            "longest": LONGEST_CHAIN,
             **_who(user),
         },
     )
+    return lambda: [_clicked(touch) for touch in _in_order(cursor.fetchall(), terms)] or [unknown]
 
-    def read() -> Candidate:
-        touches = cursor.fetchall()
-        oldest = terms.at - timedelta(days=terms.program.attribution.window_days)
-        inside = [touch for touch in touches if touch["occurred_at"] >= oldest] or touches
-        if not inside:
-            return unknown
-        touch = inside[0] if terms.program.attribution.model == "first_touch" else inside[-1]
-        # a click made while its code was good outlives the code; only the number of uses is judged now
-        used_up = touch["max_uses"] is not None and touch["uses"] >= touch["max_uses"]
-        return Candidate(
-            "click",
-            touch["code"],
-            touch["code_id"],
-            _owner(touch),
-            touch["occurred_at"],
-            click_id=touch["click_id"],
-            refusal="code_used_up" if used_up else None,
-            max_uses=touch["max_uses"],
-            is_same_payer=touch["is_same_payer"],
-        )
 
-    return read
+def _in_order(chain: Sequence[Mapping[str, Any]], terms: Terms) -> list[Mapping[str, Any]]:
+    """The clicks of a chain, latest first, as the model wants them; those outside the window come after all others."""
+    wanted = chain if terms.program.attribution.model == "last_touch" else reversed(chain)
+    oldest = terms.at - timedelta(days=terms.program.attribution.window_days)
+    return sorted(wanted, key=lambda touch: touch["occurred_at"] < oldest)
+
+
+def _clicked(touch: Mapping[str, Any]) -> Candidate:
+    """A click made while its code was good outlives the code; only the number of uses is judged now."""
+    used_up = touch["max_uses"] is not None and touch["uses"] >= touch["max_uses"]
+    return Candidate(
+        "click",
+        touch["code"],
+        touch["code_id"],
+        _owner(touch),
+        touch["occurred_at"],
+        click_id=touch["click_id"],
+        refusal="code_used_up" if used_up else None,
+        max_uses=touch["max_uses"],
+        is_same_payer=touch["is_same_payer"],
+    )
 
 
 def _as_reason(refusal: str | None) -> Reason | None:

@@ -2,36 +2,39 @@
 
 The click's id carries its real receive time and so its partition; its `occurred_at` is the company's time, by which
 every window is judged. A click made while its code was good outlives the code's expiry for the window. Clicks of one
-browser form a chain: any id of it stands for all.
+browser form a chain, in which each knows the one before it (docs/decisions/0019).
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import Annotated
 from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import class_row
+from pydantic import AfterValidator, Field
 
 from goodword.core import ids
 from goodword.core.errors import Refused
-from goodword.core.fields import AnswerModel, AppId, CodeText, Instant, LongText, RequestModel, Url
+from goodword.core.fields import AnswerModel, AppId, Instant, RequestModel
 from goodword.core.ids import ClickId
 from goodword.core.privacy import PrivacyKey
+from goodword.referral import redirects
+from goodword.referral.bots import is_bot
 
-SECONDS_PER_DAY = 86_400
-COOKIE = "gw_click"
+LONGEST_TYPED, LONGEST_KEPT, LONGEST_CODE = 4096, 2000, 64
 
-# What fetches links without a person behind it: crawlers, and the previews of messengers and mail.
-_BOTS = re.compile(
-    r"bot\b|bot/|crawl|spider|slurp|facebookexternalhit|facebookcatalog|whatsapp/|telegram|discord|slack|skypeuripreview"
-    r"|embedly|pinterest|vkshare|mediapartners|adsbot|bingpreview|headlesschrome|lighthouse|pingdom|uptimerobot"
-    r"|googleimageproxy|yahoomailproxy|feedfetcher|linkpreview|link preview|preview/",
-    re.IGNORECASE,
-)
+# What browsers and mail programs say beside a request whose answer nobody may ever see.
+_PREFETCH_HEADERS = ("sec-purpose", "purpose", "x-purpose", "x-moz")
+_PREFETCH = re.compile(r"prefetch|prerender|preview", re.IGNORECASE)
+
+_WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x1f\x7f/?#]+[^\s\x00-\x1f\x7f]*")
+
+# What is pasted along with a code: characters without a width, the end of a path, of a sentence, of a quotation.
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufe0f\ufeff"))
+_PASTED_ALONG = " \t\r\n\u00a0/.,;:!?)]}>\"'*\u2026\u201c\u201d\u2019\u00bb"
 
 REFUSALS = {"inactive": "inactive_code", "expired": "expired_code", "used_up": "code_used_up"}
 
@@ -69,49 +72,57 @@ class Found:
     expires_at: datetime
 
 
+def _kept_url(text: str | None) -> str | None:
+    return text if text is not None and len(text) <= LONGEST_KEPT and _WEB_ADDRESS.fullmatch(text) else None
+
+
+def _kept_text(text: str | None) -> str | None:
+    return text if text and len(text) <= LONGEST_KEPT and "\x00" not in text else None
+
+
+# What a browser says is never in the way of its click: what fits is kept, and the rest is dropped (RULES.md §2).
+KeptUrl = Annotated[str | None, AfterValidator(_kept_url)]
+KeptText = Annotated[str | None, AfterValidator(_kept_text)]
+Typed = Annotated[str, Field(max_length=LONGEST_TYPED)]
+
+
 class NewClick(RequestModel):
     """The body of POST /v1/clicks."""
 
-    code: CodeText
-    landing_url: Url | None = None
-    referrer_url: Url | None = None
-    device_fingerprint: LongText | None = None
+    code: Typed
+    landing_url: KeptUrl = None
+    referrer_url: KeptUrl = None
+    device_fingerprint: KeptText = None
     app_id: AppId | None = None
-    previous_click_id: LongText | None = None
+    previous_click_id: Typed | None = None
 
 
 class Click(AnswerModel):
-    """A recorded click, and until when it counts."""
+    """A recorded click, and until when it counts. A bot's is not recorded and has no id."""
 
-    id: ClickId
+    id: ClickId | None
     code: str
     expires_at: Instant
 
 
 def normal_code(text: str) -> str:
-    """A code as it is stored: codes are compared without regard to case."""
-    return text.strip().upper()[:64].replace("\x00", "")
+    """A code as it is stored: codes are compared without regard to case, and to what is pasted along with them."""
+    code = text.translate(_INVISIBLE).strip().rstrip(_PASTED_ALONG)
+    # no code holds the replacement character, so a text with NUL, which Postgres does not take, is none
+    return code.upper()[:LONGEST_CODE].replace("\x00", "\ufffd")
 
 
-def is_counted(method: str, headers: Mapping[str, str]) -> bool:
-    """Whether a request is a person's visit: not HEAD, not a prefetch, not a known bot."""
-    purpose = f"{headers.get('sec-purpose', '')} {headers.get('purpose', '')}".lower()
-    return method != "HEAD" and "prefetch" not in purpose and not _is_bot(headers.get("user-agent", ""))
-
-
-@lru_cache(maxsize=500)
-def _is_bot(user_agent: str) -> bool:
-    """Looked up for most visits: there are many visitors and few browsers."""
-    return _BOTS.search(user_agent) is not None
+def is_prefetch(headers: Mapping[str, str]) -> bool:
+    """Whether a browser asks before the person does; it would use the answer later without asking again."""
+    return any(_PREFETCH.search(headers[name]) for name in _PREFETCH_HEADERS if name in headers)
 
 
 def visit_of(code: str, method: str, headers: Mapping[str, str], cookies: Sequence[str], source_ip: str) -> Visit:
-    """The visit that a followed link is."""
-    chained = next((each.partition("=")[2] for each in cookies if each.startswith(f"{COOKIE}=")), "")
+    """The visit that a followed link is. It counts unless it is known not to be a person's."""
     return Visit(
         code,
-        counted=is_counted(method, headers),
-        previous_id=_previous(chained),
+        counted=method != "HEAD" and not is_bot(headers.get("user-agent", "")),
+        previous_id=_previous(redirects.click_in(cookies)),
         referrer_url=_without_query(headers.get("referer")),
         ip=source_ip,
         user_agent=headers.get("user-agent"),
@@ -122,6 +133,7 @@ def reported(click: NewClick, browser_ip: str | None, user_agent: str | None) ->
     """The visit that a page reports. `browser_ip` is None when a server reports it: its address is nobody's."""
     return Visit(
         click.code,
+        counted=browser_ip is None or not is_bot(user_agent or ""),
         previous_id=_previous(click.previous_click_id or ""),
         app_id=click.app_id,
         landing_url=click.landing_url,
@@ -133,13 +145,13 @@ def reported(click: NewClick, browser_ip: str | None, user_agent: str | None) ->
 
 
 def _previous(text: str) -> UUID | None:
-    previous = ids.parse("clk", text)
+    previous = ids.parse("clk", text.strip())
     return previous if previous and ids.is_in_time(previous) else None
 
 
 def _without_query(url: str | None) -> str | None:
     """A Referer as it is stored: what follows `?` is not ours to keep."""
-    return re.split(r"[?#]", url.replace("\x00", ""), maxsplit=1)[0][:2000] if url else None
+    return re.split(r"[?#]", url.replace("\x00", ""), maxsplit=1)[0][:LONGEST_KEPT] if url else None
 
 
 def visit(
@@ -172,36 +184,11 @@ def visit(
 
 
 def record(connection: Connection, click_id: UUID, visited: Visit, key: PrivacyKey, company_id: UUID) -> Click:
-    """Record a click that a browser reports. Raises Refused with the reason a signup would be given."""
+    """Record a click that is reported, where it counts. Raises Refused with the reason a signup would be given."""
     found = visit(connection, click_id, visited, key, company_id)
     if found is None:
         raise Refused("unknown_code", "There is no such referral code.")
     if found.refusal is not None:
         raise Refused(REFUSALS[found.refusal], "This referral code cannot be used any more.")
-    return Click(id=click_id, code=normal_code(visited.code), expires_at=found.expires_at)
-
-
-def destination_with(destination: str, raw_query: str, click_id: UUID | None) -> str:
-    """The destination with the visit's own parameters, none of which may overwrite one of the destination's."""
-    base, own, taken, fragment = _taken_apart(destination)
-    passed_on = [each for each in parse_qsl(raw_query, keep_blank_values=True) if each[0] not in taken]
-    click = f"{COOKIE}={ids.public('clk', click_id)}" if click_id else ""
-    query = "&".join(part for part in (own, urlencode(passed_on), click) if part)
-    return f"{base}?{query}{fragment}" if query else base + fragment
-
-
-@lru_cache(maxsize=500)
-def _taken_apart(destination: str) -> tuple[str, str, frozenset[str], str]:
-    """What comes before the query, the query, the names that a visit may not use, and the fragment with its #."""
-    parts = urlsplit(destination)
-    own = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != COOKIE]
-    base = urlunsplit(parts._replace(query="", fragment=""))
-    taken = frozenset({name for name, _ in own} | {COOKIE, "key"})
-    return base, urlencode(own), taken, f"#{parts.fragment}" if parts.fragment else ""
-
-
-def cookie(click_id: UUID, window_days: int) -> str:
-    """The cookie by which the browser's next click joins this one's chain."""
-    return (
-        f"{COOKIE}={ids.public('clk', click_id)}; Max-Age={window_days * SECONDS_PER_DAY}; Path=/; Secure; SameSite=Lax"
-    )
+    recorded = click_id if visited.counted else None
+    return Click(id=recorded, code=normal_code(visited.code), expires_at=found.expires_at)

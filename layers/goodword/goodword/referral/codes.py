@@ -13,14 +13,13 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from goodword.accounts import activity, users
 from goodword.core import ids, outbox
 from goodword.core.errors import NotFound, TooManyRequests, invalid_fields
-from goodword.core.fields import AnswerModel, AppId, ExternalId, GivenInstant, Instant, RequestModel, Url
+from goodword.core.fields import AnswerModel, AppId, Destination, ExternalId, GivenInstant, Instant, RequestModel
 from goodword.core.ids import CodeId
-from goodword.core.privacy import PrivacyKey
 from goodword.referral import program
 from goodword.referral.clicks import normal_code
 
@@ -57,7 +56,7 @@ class NewCode(RequestModel):
     code: CustomText
     user_id: ExternalId | None = None
     app_id: AppId | None = None
-    destination_url: Url | None = None
+    destination_url: Destination | None = None
     active: bool = True
     max_uses: Uses | None = None
     expires_at: GivenInstant | None = None
@@ -73,7 +72,7 @@ class CodeChange(RequestModel):
     active: bool = _AS_IT_IS
     max_uses: Uses | None = None
     expires_at: GivenInstant | None = None
-    destination_url: Url | None = None
+    destination_url: Destination | None = None
     app_id: AppId | None = None
     metadata: Metadata = Field(default_factory=dict[str, str])
 
@@ -115,39 +114,6 @@ class CodeQuery(RequestModel):
     limit: int = Field(default=20, ge=1, le=100)
     after: str | None = Field(default=None, pattern=r"^cod_[0-9a-f]{32}$")
 
-
-class Referrer(BaseModel):
-    """What a stranger may know of the one who shares a code."""
-
-    display_name: str | None
-
-
-class CodeCheck(AnswerModel):
-    """Whether a code can be used, and what it is worth to the one who uses it."""
-
-    code: str
-    valid: bool
-    reason: Literal["unknown", "inactive", "expired", "used_up"] | None
-    referrer: Referrer | None
-    welcome_points: int
-
-
-# One trip: the hit of a browser's address on the sliding window, and what is known of the code.
-_CHECK = """
-    WITH terms AS (
-        SELECT (program #>> '{limits,code_validations_per_minute}')::integer AS per_minute,
-            coalesce((program #>> '{awards,welcome,points}')::bigint, 0) AS welcome_points
-        FROM program_versions WHERE company_id = %(company_id)s ORDER BY version DESC LIMIT 1
-    )
-    SELECT CASE WHEN %(subject)s::bytea IS NOT NULL THEN
-            take_hit(%(company_id)s, 'code_validation', %(subject)s, per_minute, interval '1 minute')
-        END AS retry_after,
-        terms.welcome_points, codes.id AS code_id, code_refusal(codes, company_now(%(company_id)s)) AS refusal,
-        codes.user_id AS owner_id, users.username AS owner_name
-    FROM terms
-    LEFT JOIN codes ON codes.company_id = %(company_id)s AND codes.code = %(code)s
-    LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
-"""
 
 # The id was made before the first attempt: an attempt repeated after a lost connection finds its own row.
 _INSERT = """
@@ -216,32 +182,6 @@ _IS_CODE = "SELECT 1 FROM codes WHERE company_id = %(company_id)s AND id = %(aft
 def random_code() -> str:
     """A code as a signup gets one: 8 characters of an unambiguous alphabet."""
     return "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
-
-
-def check(connection: Connection, company_id: UUID, code: str, browser_ip: str | None, key: PrivacyKey) -> CodeCheck:
-    """Whether a code can be used now. `browser_ip` is given where the limit per address applies.
-
-    Raises TooManyRequests past the program's limit per minute.
-    """
-    text = normal_code(code)
-    row = (
-        connection.cursor(row_factory=dict_row)
-        .execute(_CHECK, {"company_id": company_id, "code": text, "subject": key.hash("ip", browser_ip)})
-        .fetchone()
-    )
-    if row is None:
-        raise LookupError(f"company {company_id} has no program")
-    if (wait := row["retry_after"]) is not None:
-        raise TooManyRequests("rate_limited", "Too many codes were checked from this address.", retry_after=wait)
-    known = row["code_id"] is not None
-    reason = row["refusal"] if known else "unknown"
-    return CodeCheck(
-        code=text,
-        valid=reason is None,
-        reason=reason,
-        referrer=Referrer(display_name=row["owner_name"]) if row["owner_id"] else None,
-        welcome_points=row["welcome_points"],
-    )
 
 
 def create(connection: Connection, company_id: UUID, code_id: UUID, new: NewCode) -> Code:

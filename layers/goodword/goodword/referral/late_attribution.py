@@ -27,7 +27,7 @@ from goodword.core.auth import Scope
 from goodword.core.errors import NotFound, invalid_fields
 from goodword.core.fields import CodeText, ExternalId, LongText, RequestModel
 from goodword.referral import attribution, candidates, program, recording, referrals, settlement, signups, touches
-from goodword.referral.attribution import Candidate, Verdict
+from goodword.referral.attribution import Candidate, Reason, Verdict
 from goodword.referral.program import Terms
 from goodword.referral.referrals import NewReferral
 from goodword.referral.signups import SignupAnswer
@@ -151,7 +151,11 @@ def _follow(connection: Connection, company_id: UUID, external_id: str) -> None:
     winner, verdicts = candidates.choose(connection, company_id, judged, terms.at)
     decision = attribution.outcome(verdicts, winner)
     trace = attribution.trace(verdicts, winner, terms.version, terms.program, {"by": "payment"})
-    reasons = {(touch.kind, touch.ref): verdict.reason for (touch, _), verdict in zip(found, verdicts, strict=True)}
+    # a click stands for several candidates where others came before it: it is refused if all of them are
+    reasons: dict[tuple[str, str], Reason | None] = {}
+    for (touch, _), verdict in zip(found, verdicts, strict=True):
+        named = (touch.kind, touch.ref)
+        reasons[named] = verdict.reason and reasons.get(named, verdict.reason)
     won = next(((touch.kind, touch.ref) for touch, candidate in found if candidate is winner), None)
     decisions = [
         {"kind": kind, "ref": ref, "carried_at": at, "reason": reasons.get((kind, ref)), "wins": (kind, ref) == won}

@@ -1,0 +1,116 @@
+"""Checks of codes: whether one can be used, and what it is worth. Browsers may make so many a minute.
+
+Otherwise codes could be guessed. A click that a browser reports says just as well whether a code is known, so the
+unknown ones count in the same window (docs/decisions/0020).
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from typing import Literal
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+from pydantic import BaseModel
+
+from goodword.core.errors import TooManyRequests
+from goodword.core.fields import AnswerModel
+from goodword.core.privacy import PrivacyKey
+from goodword.referral.clicks import normal_code
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """Who may make only so many checks: an address under a publishable key."""
+
+    key_id: UUID
+    address: str
+
+
+class Referrer(BaseModel):
+    """What a stranger may know of the one who shares a code."""
+
+    display_name: str | None
+
+
+class CodeCheck(AnswerModel):
+    """Whether a code can be used, and what it is worth to the one who uses it."""
+
+    code: str
+    valid: bool
+    reason: Literal["unknown", "inactive", "expired", "used_up"] | None
+    referrer: Referrer | None
+    welcome_points: int
+
+
+# One trip: the hit of a browser on the sliding window, and what is known of the code.
+_CHECK = """
+    WITH terms AS (
+        SELECT (program #>> '{limits,code_validations_per_minute}')::integer AS per_minute,
+            coalesce((program #>> '{awards,welcome,points}')::bigint, 0) AS welcome_points
+        FROM program_versions WHERE company_id = %(company_id)s ORDER BY version DESC LIMIT 1
+    )
+    SELECT CASE WHEN %(subject)s::bytea IS NOT NULL THEN
+            take_hit(%(company_id)s, 'code_validation', %(subject)s, per_minute, interval '1 minute')
+        END AS retry_after,
+        terms.welcome_points, codes.id AS code_id, code_refusal(codes, company_now(%(company_id)s)) AS refusal,
+        codes.user_id AS owner_id, users.username AS owner_name
+    FROM terms
+    LEFT JOIN codes ON codes.company_id = %(company_id)s AND codes.code = %(code)s
+    LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
+"""
+
+_COUNT = """
+    SELECT take_hit(%(company_id)s, 'code_validation', %(subject)s,
+        (program #>> '{limits,code_validations_per_minute}')::integer, interval '1 minute') AS retry_after
+    FROM program_versions WHERE company_id = %(company_id)s ORDER BY version DESC LIMIT 1
+"""
+
+
+def check(connection: Connection, company_id: UUID, code: str, browser: Browser | None, key: PrivacyKey) -> CodeCheck:
+    """Whether a code can be used now. Raises TooManyRequests past the program's limit a minute for a browser."""
+    text = normal_code(code)
+    row = (
+        connection.cursor(row_factory=dict_row)
+        .execute(_CHECK, {"company_id": company_id, "code": text, "subject": _subject(browser, key)})
+        .fetchone()
+    )
+    if row is None:
+        raise LookupError(f"company {company_id} has no program")
+    _refuse_after(row["retry_after"])
+    known = row["code_id"] is not None
+    reason = row["refusal"] if known else "unknown"
+    return CodeCheck(
+        code=text,
+        valid=reason is None,
+        reason=reason,
+        referrer=Referrer(display_name=row["owner_name"]) if row["owner_id"] else None,
+        welcome_points=row["welcome_points"],
+    )
+
+
+def count_unknown(connection: Connection, company_id: UUID, browser: Browser, key: PrivacyKey) -> None:
+    """Count a reported click of an unknown code as the check that it is. Raises TooManyRequests as `check` does."""
+    counted = {"company_id": company_id, "subject": _subject(browser, key)}
+    row = connection.execute(_COUNT, counted).fetchone()
+    _refuse_after(row[0] if row else None)
+
+
+def _refuse_after(seconds: int | None) -> None:
+    if seconds is not None:
+        raise TooManyRequests("rate_limited", "Too many codes were checked from this address.", retry_after=seconds)
+
+
+def _subject(browser: Browser | None, key: PrivacyKey) -> bytes | None:
+    return key.hash("browser", f"{browser.key_id}:{_counted_as(browser.address)}") if browser else None
+
+
+def _counted_as(address: str) -> str:
+    """Whoever has one address of IPv6 mostly has all of its /64. IPv4 in the dress of IPv6 is IPv4 (rules/trust.md)."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return str(IPv6Network((parsed.packed, 64), strict=False))
+    return str(parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else parsed)
