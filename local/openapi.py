@@ -134,7 +134,7 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
 
 
 def _headers(route: Route, method: str) -> list[dict[str, Any]]:
-    if method != "POST" or route.scope is None or route.scope is Scope.PUBLISHABLE:
+    if method != "POST" or route.scope is None:
         return []
     schema = {"type": "string", "minLength": 1, "maxLength": 255}
     return [{"name": "Idempotency-Key", "in": "header", "required": route.key in KEY_REQUIRED, "schema": schema}]

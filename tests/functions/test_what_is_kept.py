@@ -63,6 +63,16 @@ def test_what_was_sent_before_the_user_had_signed_up_is_done_when_they_have(
     assert again.headers["idempotent-replay"] == "true"
 
 
+@pytest.mark.parametrize("path", [
+    "/v1/redemptions/red_{0}/refund", "/v1/inbox/inb_{0}/replay", "/v1/inbox/inb_{0}/discard",
+])  # fmt: skip
+def test_of_what_nobody_knows_nothing_is_kept(company: Company, superuser: psycopg.Connection, path: str) -> None:
+    answer = company.api.send("POST", path.format("0" * 32), headers={"idempotency-key": "k"})
+    assert answer.status == 404
+    assert kept(superuser, company) == 0
+    company.ok("POST", "/v1/signups", {"user": {"external_id": "ada"}}, key="k", status=201)
+
+
 def test_another_request_under_a_key_that_decided_nothing_is_done(company: Company) -> None:
     company.sign_up("ada")
     nobody = company.api.send("POST", "/v1/activations", {"user_id": "eve"}, headers={"idempotency-key": "k"})

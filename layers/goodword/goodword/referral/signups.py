@@ -4,7 +4,7 @@ One signup per person, for ever: a second one is answered with the stored outcom
 came before the person was known are claimed in the same transaction, and so is who sent the person by their word.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -41,6 +41,7 @@ from goodword.referral.by_email import Hashed
 from goodword.referral.profiles import User
 from goodword.referral.program import Terms
 from goodword.referral.referrals import NewReferral, Referral
+from goodword.referral.touches import Touch
 from goodword.referral.typed import Typed
 
 
@@ -135,9 +136,7 @@ def sign_up(
     if user.created_at is not None:
         user = user.model_copy(update={"created_at": clock.past("created_at", user.created_at, at)})
 
-    found = _named(connection, company_id, signup, terms)
-    found += [candidate for _, candidate in candidates.carried(connection, company_id, user, touched(), terms)]
-    found += _of_coupon(signup, terms)
+    found = _came_by(connection, company_id, signup, touched, terms)
     users.insert(connection, company_id, made.user, user, at)
     _give_code(connection, company_id, made.user, at)
     too_old = attribution.is_too_old(user.created_at, terms.program, at)
@@ -180,19 +179,21 @@ def sign_up(
     return answer(connection, company_id, made.user, decision, base_url), True
 
 
-def _named(connection: Connection, company_id: UUID, signup: Signup, terms: Terms) -> list[Candidate]:
-    """What the signup itself names, best first; of what cannot be one, that it is unknown."""
-    code, click_id = typed.code(signup.referral_code), typed.click_id(signup.click_id)
+def _came_by(
+    connection: Connection, company_id: UUID, signup: Signup, touched: Callable[[], list[Touch]], terms: Terms
+) -> list[Candidate]:
+    """What may have brought a person, best first. What is typed and can be no code or click is an unknown one."""
+    code, click_id, coupon = (
+        typed.code(signup.referral_code), typed.click_id(signup.click_id), typed.code(signup.coupon_code)
+    )  # fmt: skip
     found = candidates.find(connection, company_id, signup.user, code, click_id or None, terms)
     if click_id == typed.UNKNOWN:
         found.append(Candidate("click", "", None, None, terms.at, refusal="unknown_code"))
+    carried = candidates.carried(connection, company_id, signup.user, touched(), terms)
+    found += [candidate for _, candidate in carried]
+    if coupon is not None:  # there are none yet
+        found.append(Candidate("coupon", coupon, None, None, terms.at, refusal="unknown_code"))
     return found
-
-
-def _of_coupon(signup: Signup, terms: Terms) -> list[Candidate]:
-    """Whom a coupon names; there are no coupons yet."""
-    coupon = typed.code(signup.coupon_code)
-    return [] if coupon is None else [Candidate("coupon", coupon, None, None, terms.at, refusal="unknown_code")]
 
 
 def _lock(connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None) -> None:
