@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from goodword.core.auth import Scope
+from goodword.core.fields import EXTERNAL_ID
 from goodword.core.http import App, Route
 from local.template import Function, load
 
@@ -116,8 +117,9 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
+    patterns = {"user_id": {"pattern": EXTERNAL_ID}}
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", **patterns.get(name, {})}}
         for name in re.findall(r"\{(\w+)\}", path)
     ]
 

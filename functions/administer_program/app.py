@@ -36,8 +36,8 @@ def list_versions(request: Request) -> Response:
 
 @app.route("POST /v1/codes", scope=Scope.WRITE, body=NewCode, answers={201: Code})
 def create_code(request: Request, new: NewCode) -> Response:
-    """Make a custom code for a user or, with a key of scope admin, one of a campaign."""
-    if new.type == "campaign":
+    """Make a custom code for a user; one of a campaign or with its own destination by a key of scope admin alone."""
+    if new.type == "campaign" or new.destination_url is not None:
         request.authenticate(Scope.ADMIN)
     code_id = ids.new_id()
     return idempotency.transact(request, new, lambda c: answer(201, codes.create(c, request.company_id, code_id, new)))

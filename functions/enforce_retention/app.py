@@ -1,11 +1,11 @@
-"""Removes what is past its retention, every night: the bodies of handled provider events."""
+"""Removes what is past its retention, every night: the bodies of handled provider events, the keys of browsers."""
 
 from collections.abc import Mapping
 
-from goodword.core import jobs
+from goodword.core import idempotency, jobs
 from goodword.payments import replays
 
 
 def lambda_handler(event: Mapping[str, object], context: jobs.Context) -> dict[str, object]:
     """Run the job to its end or to its deadline."""
-    return jobs.run(replays.RETENTION_JOB, context, replays.redact)
+    return jobs.run(replays.RETENTION_JOB, context, jobs.together(replays.redact, idempotency.forget_expired_keys))

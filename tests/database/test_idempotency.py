@@ -9,6 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from goodword.core.idempotency import is_decision
 from tests.support.tenants import Answer, AsRole, Tenant
 from tests.support.waiting import wait_until_blocked
 
@@ -23,8 +24,8 @@ def claim(connection: psycopg.Connection, company_id: UUID, key: str, hashed: by
     return row
 
 
-def store(connection: psycopg.Connection, company_id: UUID, key: str, body: bytes) -> None:
-    connection.execute("SELECT keep_idempotent_answer(%s, %s, 201::smallint, %s)", (company_id, key, body))
+def store(connection: psycopg.Connection, company_id: UUID, key: str, body: bytes, status: int = 201) -> None:
+    connection.execute("SELECT keep_idempotent_answer(%s, %s, %s::smallint, %s)", (company_id, key, status, body))
 
 
 @contextmanager
@@ -47,6 +48,32 @@ def test_another_request_under_the_key_is_told_so(tenant: Tenant) -> None:
     claim(connection, tenant.id, "k", FIRST)
     store(connection, tenant.id, "k", b"answer")
     assert claim(connection, tenant.id, "k", OTHER) == ("reused", None, None)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_decided_nothing_leaves_the_key_free(tenant: Tenant, *, kept: bool) -> None:
+    connection = tenant.connection("app")
+    statuses = [status for status in range(100, 600) if is_decision(status) is kept]
+    for status in statuses:
+        key = f"k{status}"
+        assert claim(connection, tenant.id, key, FIRST)[0] == "claimed"
+        store(connection, tenant.id, key, b"answer", status)
+        assert claim(connection, tenant.id, key, FIRST)[0] == ("replayed" if kept else "claimed")
+    assert {200, 201, 204, 409, 422} <= set(statuses) if kept else {400, 401, 403, 404, 413, 429, 503} <= set(statuses)
+
+
+def test_a_key_that_is_kept_for_a_time_is_free_again_after_it(tenant: Tenant) -> None:
+    connection = tenant.connection("click")
+    kept_for_a_day = "SELECT outcome, status, body FROM claim_idempotency_key(%s, 'k', %s, interval '1 day')"
+    connection.execute(kept_for_a_day, (tenant.id, FIRST))
+    store(connection, tenant.id, "k", b"answer")
+    replayed = connection.execute(kept_for_a_day, (tenant.id, FIRST)).fetchone()
+    assert replayed == ("replayed", 201, b"answer")
+    tenant.superuser.execute("UPDATE idempotent_answers SET kept_until = clock_timestamp() WHERE key = 'k'")
+    assert connection.execute(kept_for_a_day, (tenant.id, OTHER)).fetchone() == ("claimed", None, None)
+    store(connection, tenant.id, "k", b"another answer")
+    replayed = connection.execute(kept_for_a_day, (tenant.id, OTHER)).fetchone()
+    assert replayed == ("replayed", 201, b"another answer")
 
 
 def test_an_answer_past_its_retention_is_not_done_again(tenant: Tenant) -> None:
@@ -77,6 +104,17 @@ def test_a_twin_in_flight_waits_for_the_answer(
         store(first, tenant.id, "k", b"answer")
         first.execute("COMMIT")
         assert answer.result() == expected
+
+
+def test_a_twin_takes_over_when_the_first_decided_nothing(tenant: Tenant, as_role: AsRole) -> None:
+    first, twin = tenant.connection("app"), as_role("app")
+    first.execute("BEGIN")
+    assert claim(first, tenant.id, "k", FIRST)[0] == "claimed"
+    with meanwhile(lambda: claim(twin, tenant.id, "k", OTHER)) as answer:
+        wait_until_blocked(tenant.superuser)
+        store(first, tenant.id, "k", b"nobody known", 404)
+        first.execute("COMMIT")
+        assert answer.result() == ("claimed", None, None)
 
 
 def test_a_twin_takes_over_when_the_first_fails(tenant: Tenant, as_role: AsRole) -> None:

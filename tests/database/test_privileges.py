@@ -79,7 +79,8 @@ TABLES = {
             " subscriptions usage_counters usages"
         ),
         "I": "activity outbox_events",
-        "SI": "allocations entries entry_notes idempotent_answers quota_grants redemptions seals",
+        "SI": "allocations entries entry_notes quota_grants redemptions seals",
+        "SID": "idempotent_answers",
         "SU": "sealing",
         "SIU": "chain_heads lots wallets",
     },
@@ -106,7 +107,7 @@ COLUMNS = {
         ("codes", "UPDATE", "updated_at uses"),
     },
     "ledger": {
-        ("idempotent_answers", "UPDATE", "body status"),
+        ("idempotent_answers", "UPDATE", "body kept_until request_hash status"),
         ("quota_grants", "UPDATE", "ended_at"),
         ("redemptions", "UPDATE", "refunded_at status"),
         ("redemption_options", "UPDATE", "stock"),
@@ -133,13 +134,13 @@ FUNCTIONS = {
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption day_start"
         " next_inbox_attempt take_hit entry_digest"
     ),
-    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots is_set_aside next_inbox_attempt"
-    " entry_digest seal_entries",
+    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots forget_expired_keys is_set_aside"
+    " next_inbox_attempt entry_digest seal_entries",
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} redeem refund_redemption adjust_points"
         " append_entry"
         " book_due_expiry book_posting book_reversal burn_lots lock_wallet repay_debt reversible save_wallet wallet_at"
-        " expire_due_lots is_set_aside"
+        " expire_due_lots forget_expired_keys is_decision is_set_aside"
         " chain_hash chain_link entry_digest rebuild_wallets seal_entries"
     ),
 }

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from goodword.accounts import users
 from goodword.accounts.users import Identity, NewUser
 from goodword.referral import attribution
 from goodword.referral.attribution import Candidate
@@ -33,12 +34,24 @@ def test_a_good_code_is_valid() -> None:
         {"external_id": "ada"},
         {"email": "ada@example.com"},
         {"email": "ADA@EXAMPLE.COM"},
+        {"email": "ada+shop@example.com"},
+        {"email": "Ada+a+b@Example.Com"},
         {"whop_user_id": "user_ada"},
         {"stripe_customer_id": "cus_ada"},
     ],
 )
 def test_nobody_refers_themselves(user: dict[str, object]) -> None:
     assert reason(CODE, **user) == "self_referral"
+
+
+@pytest.mark.parametrize(("one", "other", "same"), [
+    ("me@gmail.com", "m.e@gmail.com", True), ("me@gmail.com", "M.E+x@googlemail.com", True),
+    ("m.e@x.com", "me@x.com", False), ("me@x.com", "you@x.com", False), ("me@x.com", "me@y.com", False),
+    ("+a@x.com", "+b@x.com", False), ("me@gmail.com.example", "m.e@gmail.com.example", False),
+    ("me@Straße.example", "me@strasse.example", True),
+])  # fmt: skip
+def test_addresses_of_one_mailbox_are_one(one: str, other: str, *, same: bool) -> None:
+    assert (users.mailbox(one) == users.mailbox(other)) is same
 
 
 def test_two_people_without_an_email_are_not_one() -> None:

@@ -200,9 +200,22 @@ def test_a_user_older_than_the_grace_is_nobodys_referee(company: Company) -> Non
         assert outcome(company.ok("POST", "/v1/signups", body)) == expected
 
 
+def test_an_account_of_an_app_whose_clock_is_ahead_counts_as_of_now(
+    company: Company, superuser: psycopg.Connection
+) -> None:
+    company.set_clock(NOON)
+    for name, ahead in (("ada", timedelta(milliseconds=500)), ("bob", timedelta(minutes=5))):
+        body = {"user": {"external_id": name, "created_at": (NOON + ahead).isoformat()}}
+        company.ok("POST", "/v1/signups", body, key=name, status=201)
+        company.ok("POST", "/v1/signups", body, status=200)
+    stored = rows.find(superuser, "SELECT app_created_at FROM users WHERE company_id = %(id)s", id=company.id)
+    assert stored == [{"app_created_at": NOON}] * 2
+
+
 def test_an_account_cannot_come_from_the_future(company: Company, superuser: psycopg.Connection) -> None:
     company.set_clock(NOON)
-    body = {"user": {"external_id": "ada", "created_at": (NOON + timedelta(seconds=1)).isoformat()}}
+    ahead = timedelta(minutes=5, microseconds=1)
+    body = {"user": {"external_id": "ada", "created_at": (NOON + ahead).isoformat()}}
     problem(company.api.send("POST", "/v1/signups", body), 422, "created_at_in_the_future")
     assert not rows.count(superuser, company.id)["users"]
 

@@ -72,8 +72,14 @@ def test_only_the_first_of_all_uses_activates(referred: Company) -> None:
     assert referred.balance("ada") == 15
 
 
+def test_a_use_by_a_clock_that_is_ahead_counts_as_of_now(referred: Company) -> None:
+    referred.set_clock(NOON + EARLIEST)
+    ahead = NOON + EARLIEST + timedelta(minutes=5)
+    assert stage(activate(referred, occurred_at=ahead.isoformat())) == ("activated", NOON + EARLIEST)
+
+
 def test_a_use_in_the_future_is_refused(referred: Company, superuser: psycopg.Connection) -> None:
-    body = {"user_id": "ben", "occurred_at": (NOON + timedelta(microseconds=1)).isoformat()}
+    body = {"user_id": "ben", "occurred_at": (NOON + timedelta(minutes=5, microseconds=1)).isoformat()}
     problem(referred.api.send("POST", "/v1/activations", body), 422, "occurred_at_in_the_future")
     assert not rows.count(superuser, referred.id)["activations"]
 

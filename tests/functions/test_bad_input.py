@@ -7,7 +7,6 @@ import copy
 import itertools
 import json
 import math
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -105,8 +104,11 @@ def test_a_revoked_key_is_unknown(company: Company, superuser: psycopg.Connectio
 
 @pytest.mark.parametrize("key", GUARDED)
 def test_a_secret_key_never_belongs_into_an_address(asked: Asked, key: str) -> None:
-    path = asked.path(key, {"key": asked.company.line["secret_key"]})
-    problem(send(asked, key, path=path, client=asked.company.browser), 401, "key_misplaced")
+    secret, publishable = asked.company.line["secret_key"], asked.company.pub
+    for sent in (secret, f"%20{secret}", f"{publishable}&key={secret}", "gw_live_of_another_company"):
+        path = asked.path(key, {"key": sent})
+        problem(send(asked, key, path=path, client=asked.company.browser), 401, "key_misplaced")
+        problem(send(asked, key, path=path), 401, "key_misplaced")  # beside a good header, too
 
 
 @pytest.mark.parametrize("key", [key for key in GUARDED if ROUTES[key].scope is not Scope.PUBLISHABLE])
@@ -131,13 +133,15 @@ def test_another_companys_user_is_not_found(
     other.sign_up("eve")
     before = rows.count(superuser, company.id)
     problem(send(ours, key, path=ours.path(key, user_id="eve")), 404, "user_not_found")
-    # a refusal is an answer, and is kept under its key like one
-    assert rows.count(superuser, company.id) - before <= Counter(idempotent_answers=1)
+    assert rows.count(superuser, company.id) == before
 
 
 @pytest.mark.parametrize("key", OF_A_USER)
 def test_a_user_id_that_cannot_be_is_refused(asked: Asked, key: str) -> None:
-    for user_id in ("a%20b", "%00", "ada%00", "ada%0A", "%FF", "%F0%9F%A6%86", "a%25b", "a'b", "a,b", "x" * 129):
+    for user_id in (
+        "a%20b", "%00", "ada%00", "ada%0A", "%FF", "%F0%9F%A6%86", "a%25b", "a%23b", "a%22b", "a%5Cb", "a%3Cb", "a%60b",
+        "x" * 129, ".", "..", "%2E", "%2e.", "clk_" + "0" * 32, f"clk_{'a' * 32}%40x.com",
+    ):  # fmt: skip
         problem(send(asked, key, path=asked.path(key, user_id=user_id)), 422, "user_id_invalid")
 
 
@@ -151,7 +155,7 @@ BAD_QUERIES: dict[str, tuple[str, ...]] = {
     "flagged": ("", "maybe", "2", "null", "%00"),
     "type": ("", "lower", "A" * 41, "%00", "A%0A"),
     "provider": ("", "paypal", "STRIPE", "whop%00", "%FF"),
-    "user_id": ("", "a%20b", "%00", "ada%0A", "x" * 129),
+    "user_id": ("", "a%20b", "%00", "ada%0A", "x" * 129, ".", "..", "clk_" + "0" * 32),
     "active": ("", "maybe", "2", "null", "%00"),
     "from": (
         "", "today", "1800000000", "2027-01", "2027-1-15", "20270115", "2027-02-29", "1969-12-31",
@@ -179,7 +183,7 @@ MALFORMED = (
     b"", b" ", b"{", b"nope", b"[]", b"null", b"1", b"true", b'"text"', b"{'a': 1}", b"{}{}", b'{"a": 1,}',
     b'{"a": 01}', b"\x00", b'{"a": "\x00"}', b'{"a": "\n"}', b'{"a": "\\x00"}',
     b"\xff\xfe", b'{"a": "\xff"}', b'{"\xc3\x28": 1}', b'{"a": "\xed\xa0\x80"}', b"\xef\xbb\xbf{}",
-    "{}".encode("utf-16"), b'{"a": "\\ud800"}', b'{"a": "\\udc00\\ud800"}',
+    "{}".encode("utf-16"), b'{"a": "\\ud8"}', b'{"a": "\\ud83d\\u"}',
     b'{"a": ' + b"[" * 1000 + b"]" * 1000 + b"}", b"[" * 100_000, b'{"a":' * 20_000, b'{"a": ' + b"1" * 5000 + b"}",
 )  # fmt: skip
 
@@ -238,6 +242,7 @@ WRONG: dict[type, tuple[object, ...]] = {
 
 # what a person types, or a browser carries along: any text will do
 TYPED = {
+    "POST /v1/signups": {("referral_code",), ("click_id",), ("coupon_code",), ("invite_code",)},
     "POST /v1/clicks": {
         ("code",), ("landing_url",), ("referrer_url",), ("device_fingerprint",), ("previous_click_id",),
     },

@@ -183,6 +183,8 @@ def test_whoever_may_write_makes_custom_codes_and_no_others(company: Company, su
     for method, path, body in (
         ("POST", "/v1/codes", {"type": "campaign", "code": unique()}),
         ("POST", "/v1/codes", {"type": "campaign", "code": unique(), "user_id": "ada"}),
+        # where visitors are sent is not for every server of the company to say
+        ("POST", "/v1/codes", {"code": unique(), "user_id": "ada", "destination_url": SHOP}),
         ("PATCH", f"/v1/codes/{text}", {"active": False}),
         ("GET", "/v1/codes", None),
     ):

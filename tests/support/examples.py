@@ -107,6 +107,11 @@ TABLE: dict[str, Row] = {
     "attribute_signup__of_a_known_user": Row(
         200, {"user": {"external_id": "ben", "username": None}, "attribution": {"outcome": "attributed"}}
     ),
+    "attribute_signup__with_a_pasted_link": Row(
+        201,
+        {"attribution": {"outcome": "attributed", "source": "code"}, "referral": {"referrer": "ada"}},
+        together(SIGNED_UP, REFERRED),
+    ),
     "attribute_signup__with_click": Row(
         201,
         {"attribution": {"outcome": "attributed", "source": "click"}, "referral": {"referrer": "ada"}},

@@ -29,6 +29,9 @@ class NewUser(RequestModel):
         return normal_email(self.email) if self.email_verified else None
 
 
+_GMAIL = ("gmail.com", "googlemail.com")
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """By what two accounts are seen to be one person."""
@@ -40,18 +43,34 @@ class Identity:
     stripe_customer_id: str | None
 
     def is_same_person(self, user: "NewUser | Identity") -> bool:
-        """RULES.md §2, self-referral: the same user, e-mail, Whop user or Stripe customer."""
+        """RULES.md §2, self-referral: the same user, mailbox, Whop user or Stripe customer."""
         return (
             self.external_id == user.external_id
-            or _both_equal(normal_email(self.email), normal_email(user.email))
+            or _both_equal(mailbox(self.email), mailbox(user.email))
             or _both_equal(self.whop_user_id, user.whop_user_id)
             or _both_equal(self.stripe_customer_id, user.stripe_customer_id)
         )
 
 
 def normal_email(email: str | None) -> str | None:
-    """The form in which e-mails are compared, everywhere."""
+    """The form in which e-mails are compared wherever a person is known by one."""
     return email.strip().casefold() if email else None
+
+
+def mailbox(email: str | None) -> str | None:
+    """The mailbox behind an e-mail, of which one person may write any number.
+
+    Without a `+tag` and, at Gmail under both its names, without dots. Only a suspicion may rest on it (self-referral):
+    elsewhere two such addresses may be two people's.
+    """
+    normal = normal_email(email)
+    if normal is None:
+        return None
+    name, _, domain = normal.rpartition("@")
+    name = name.partition("+")[0] or name
+    if domain in _GMAIL:
+        name, domain = name.replace(".", "") or name, _GMAIL[0]
+    return f"{name}@{domain}"
 
 
 def _both_equal(one: str | None, other: str | None) -> bool:

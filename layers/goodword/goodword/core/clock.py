@@ -4,10 +4,15 @@ Real time rules machinery: signatures, leases, caches, partitions. Company time 
 can be set, and then stands still. `company_now` is the SQL function of the same name, for use cases in Python.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from psycopg import Connection
+
+from goodword.core.errors import Refused
+
+TOLERANCE = timedelta(minutes=5)
+"""How far the clock of an app may be ahead of ours."""
 
 
 def real_now() -> datetime:
@@ -21,3 +26,13 @@ def company_now(connection: Connection, company_id: UUID) -> datetime:
     if row is None or row[0] is None:
         raise LookupError(f"no company {company_id}")
     return row[0]
+
+
+def past(field: str, given: datetime, now: datetime) -> datetime:
+    """A time at which something has happened, by the clock of an app: one that is a little ahead of ours says now.
+
+    Raises Refused for `field` when it is ahead by more than that (RULES.md §2).
+    """
+    if given > now + TOLERANCE:
+        raise Refused(f"{field}_in_the_future", f"{field} must not lie in the future.")
+    return min(given, now)

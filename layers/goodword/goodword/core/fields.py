@@ -12,6 +12,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -20,9 +21,14 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from goodword.core import urls
+from goodword.core import addresses, urls
 
-EXTERNAL_ID = r"^[A-Za-z0-9._:@|~-]{1,128}$"
+# Neither what clients fold in a path, nor what would be taken for a click.
+EXTERNAL_ID = r"^(?!\.{1,2}$)(?!clk_[0-9A-Fa-f]{32})[!$&'()*+,.0-9:;=@A-Z\[\]_a-z|~-]{1,128}$"
+EXTERNAL_ID_RULE = (
+    'must be 1 to 128 visible ASCII characters without / \\ ? # % " < > { } ^ and `, neither . nor .., and not begin'
+    " like the id of a click"
+)
 BIGGEST = 2**53 - 1  # what every JSON reader holds exactly
 MOST_AT_ONCE = 10**12  # points or uses in one request: no number of requests then leaves a bigint
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
@@ -31,6 +37,7 @@ _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})", re.IGNORECASE
 )
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_EXTERNAL_ID = re.compile(EXTERNAL_ID)
 
 
 def rfc3339(at: datetime) -> str:
@@ -40,6 +47,25 @@ def rfc3339(at: datetime) -> str:
 
 def _utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
+
+
+def _external_id(text: str) -> str:
+    """By Python's own engine: the one that pydantic uses by default cannot look ahead."""
+    if not _EXTERNAL_ID.fullmatch(text):
+        raise ValueError(EXTERNAL_ID_RULE)
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        return addresses.canonical(text)
+    except ValueError:
+        raise ValueError("must be an IPv4 or IPv6 address without a zone id") from None
+
+
+def _unless_empty(value: object) -> object:
+    """A value as it is; None for a text in which nothing is said."""
+    return None if isinstance(value, str) and not value.strip() else value
 
 
 def _splittable(url: str) -> str:
@@ -86,7 +112,11 @@ GivenMoment = Annotated[
     PlainValidator(_given_moment),
     WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}),
 ]
-ExternalId = Annotated[str, StringConstraints(pattern=EXTERNAL_ID)]
+ExternalId = Annotated[str, AfterValidator(_external_id), WithJsonSchema({"type": "string", "pattern": EXTERNAL_ID})]
+IpAddress = Annotated[
+    Annotated[str, StringConstraints(strip_whitespace=True, max_length=45), AfterValidator(_address)] | None,
+    BeforeValidator(_unless_empty),
+]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 LongText = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
 Email = Annotated[str, StringConstraints(max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]

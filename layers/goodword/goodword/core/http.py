@@ -20,7 +20,7 @@ import psycopg
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from goodword.core import auth
+from goodword.core import auth, json_bodies
 from goodword.core.errors import (
     BY_CONSTRAINT,
     Conflict,
@@ -35,7 +35,7 @@ from goodword.core.errors import (
     Unavailable,
     invalid_fields,
 )
-from goodword.core.fields import EXTERNAL_ID, NoFields
+from goodword.core.fields import EXTERNAL_ID, EXTERNAL_ID_RULE, NoFields
 from goodword.core.observability import log_answer, logger
 
 LARGEST_BODY = 256 * 1024
@@ -56,8 +56,6 @@ STATUS: Mapping[type[DomainError], int] = {
     Unavailable: 503,
 }
 
-# What the gateway puts in the place of bytes that were no UTF-8, before we can see them.
-_REPLACEMENT = "\ufffd".encode()
 _EXTERNAL_ID = re.compile(EXTERNAL_ID)
 _IDEMPOTENCY_KEY = re.compile(r"^[\x21-\x7e]{1,255}$")
 
@@ -146,7 +144,7 @@ class Request:
         """The external id in the path. Raises Refused when it cannot be one."""
         external_id = self.path_parameters["user_id"]
         if not _EXTERNAL_ID.fullmatch(external_id):
-            raise Refused("user_id_invalid", "A user id has 1 to 128 characters of A-Z a-z 0-9 . _ : @ | ~ -")
+            raise Refused("user_id_invalid", f"A user id {EXTERNAL_ID_RULE}.")
         return external_id
 
     @property
@@ -171,10 +169,10 @@ class Request:
 
     def parse(self, model: type[M]) -> M:
         """The body as a model. Raises Malformed when it is no JSON object, Refused naming every wrong field."""
-        if _REPLACEMENT in self.body:
+        if json_bodies.is_altered(self.body, self.headers.get("content-length")):
             raise Malformed("malformed_body", "The body is not UTF-8.")
         try:
-            return model.model_validate_json(self.body)
+            return model.model_validate_json(json_bodies.with_marks(self.body))
         except ValidationError as invalid:
             raise _refusal(invalid) from None
 

@@ -1,25 +1,40 @@
 """One request, one effect: the Idempotency-Key lives in the transaction of what it protects.
 
-The same key with the same request gives the first answer, byte for byte; with another request it is a conflict. A
-refusal is an answer too and is kept, while everything else that its transaction did is rolled back. Only what says of
-itself that it may be asked again later is no answer.
+The same key with the same request gives the first answer, byte for byte; with another request it is a conflict. What is
+kept is a decision: a refusal by a rule is one too, while everything else that its transaction did is rolled back. An
+answer that decided nothing (an unknown user, a rate limit) is not kept: the same key may be tried again when the user
+has signed up (docs/decisions/0021).
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
+from datetime import timedelta
+from http import HTTPStatus
 from typing import LiteralString
-from uuid import UUID
 
 import psycopg
 from psycopg import Connection
 from pydantic import BaseModel
 
 from goodword.core import database, http, ids
-from goodword.core.errors import BY_CONSTRAINT, Conflict, DomainError, TooManyRequests, Unavailable
-from goodword.core.http import REPLAY_HEADER, Request, Response
+from goodword.core.errors import BY_CONSTRAINT, Conflict, DomainError
+from goodword.core.http import REPLAY_HEADER, STATUS, Request, Response
+from goodword.core.jobs import Batch
 
-_CLAIM = "SELECT outcome, status, body FROM claim_idempotency_key(%(company_id)s, %(key)s, %(hash)s)"
-_STORE = "SELECT keep_idempotent_answer(%(company_id)s, %(key)s, %(status)s::smallint, %(body)s)"
+BROWSERS_KEYS_KEPT = timedelta(days=1)
+"""How long a key sent with a publishable API key is known: anybody may send any number of them."""
+
+KEYS_PER_BATCH = 5000
+
+_CLAIM = "SELECT outcome, status, body FROM claim_idempotency_key(%(company_id)s, %(key)s, %(hash)s, %(kept)s)"
+_KEEP = "SELECT keep_idempotent_answer(%(company_id)s, %(key)s, %(status)s::smallint, %(body)s)"
+_FORGET = "SELECT forget_expired_keys(%(most)s)"
+
+
+def is_decision(status: int) -> bool:
+    """Whether an answer decided its request and is kept under its key. The SQL function of this name says the same."""
+    is_success = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+    return is_success or status in {HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY}
 
 
 def request_hash(request: Request, body: BaseModel) -> bytes:
@@ -59,54 +74,53 @@ def transact(request: Request, body: BaseModel, work: Callable[[Connection], Res
     key = request.idempotency_key
     if key is None:
         return database.transact(work)
-    if request.caller.is_browser:
-        key = f"browser {key}"  # whoever holds the publishable key cannot take a server's keys
-    hashed = request_hash(request, body)
+    claim = {
+        "company_id": request.company_id,
+        # whoever holds the publishable key cannot take a server's keys
+        "key": f"browser {key}" if request.caller.is_browser else key,
+        "hash": request_hash(request, body),
+        "kept": BROWSERS_KEYS_KEPT if request.caller.is_browser else None,
+    }
 
     def once_per_key(connection: Connection, do: Callable[[Connection], Response]) -> Response:
-        replay = _claim(connection, request.company_id, key, hashed)
-        if replay is not None:
-            return replay
+        known = _claim(connection, claim, request.request_id)
+        if known is not None:
+            return known
         response = do(connection)
-        connection.execute(
-            _STORE,
-            {"company_id": request.company_id, "key": key, "status": response.status, "body": response.body},
-        )
+        connection.execute(_KEEP, {**claim, "status": response.status, "body": response.body})
         return response
 
     try:
         return database.transact(lambda connection: once_per_key(connection, work))
-    except (TooManyRequests, Unavailable):
-        raise
-    except DomainError as refusal:
-        if request.caller.is_browser:
-            raise
-        return _keep(request, refusal, once_per_key)
-    except psycopg.IntegrityError as violation:
-        refusal = BY_CONSTRAINT.get(violation.diag.constraint_name or "")
-        if refusal is None:
-            raise
-        return _keep(request, refusal, once_per_key)
-
-
-def _keep(
-    request: Request,
-    refusal: DomainError,
-    once_per_key: Callable[[Connection, Callable[[Connection], Response]], Response],
-) -> Response:
-    response = http.problem(refusal, request.request_id)
+    except (DomainError, psycopg.IntegrityError) as fault:
+        refusal = _refusal(fault)
+        if refusal is None or request.caller.is_browser or not is_decision(STATUS[type(refusal)]):
+            raise  # the claim was rolled back with everything else
+        response = http.problem(refusal, request.request_id)
     return database.transact(lambda connection: once_per_key(connection, lambda _: response))
 
 
-def _claim(connection: Connection, company_id: UUID, key: str, hashed: bytes) -> Response | None:
-    row = connection.execute(_CLAIM, {"company_id": company_id, "key": key, "hash": hashed}).fetchone()
+def forget_expired_keys(connection: Connection) -> Batch:
+    """Remove the keys of browsers that are known no longer."""
+    row = connection.execute(_FORGET, {"most": KEYS_PER_BATCH}).fetchone()
+    forgotten = row[0] if row else 0
+    return Batch(counts={"keys": forgotten}, more=forgotten == KEYS_PER_BATCH)
+
+
+def _refusal(fault: DomainError | psycopg.IntegrityError) -> DomainError | None:
+    return fault if isinstance(fault, DomainError) else BY_CONSTRAINT.get(fault.diag.constraint_name or "")
+
+
+def _claim(connection: Connection, claim: Mapping[str, object], request_id: str) -> Response | None:
+    """The answer that is known for the key, or that it cannot be used; None where the key is now ours."""
+    row = connection.execute(_CLAIM, claim).fetchone()
     if row is None:
         raise LookupError("claim_idempotency_key answers always")
     outcome, status, stored = row
     if outcome == "reused":
-        raise Conflict("idempotency_key_reused", "This Idempotency-Key was used before with another request.")
+        detail = "This Idempotency-Key was used before with another request."
+        return http.problem(Conflict("idempotency_key_reused", detail), request_id)
     if outcome == "expired":
-        raise Conflict(
-            "idempotency_answer_expired", "This request was done before; its stored answer is past its retention."
-        )
+        detail = "This request was done before; its stored answer is past its retention."
+        return http.problem(Conflict("idempotency_answer_expired", detail), request_id)
     return Response(status, stored, REPLAY_HEADER) if outcome == "replayed" else None

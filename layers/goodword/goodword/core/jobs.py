@@ -115,6 +115,18 @@ def run(job: str, context: Context, batch: Callable[[Connection], Batch]) -> dic
     return _run(job, context, MARGIN_SECONDS, lambda lease: database.transact(lambda c: _one(c, job, batch, lease)))
 
 
+def together(*batches: Callable[[Connection], Batch]) -> Callable[[Connection], Batch]:
+    """One batch of each, in one transaction, until none of them has more."""
+
+    def all_of_them(connection: Connection) -> Batch:
+        done = [batch(connection) for batch in batches]
+        counts = {name: count for each in done for name, count in each.counts.items()}
+        setbacks = [setback for each in done for setback in each.setbacks]
+        return Batch(counts, any(each.more for each in done), setbacks)
+
+    return all_of_them
+
+
 def run_steps(job: str, context: Context, steps: Iterator[Batch]) -> dict[str, object]:
     """The same for a job that goes in steps."""
 

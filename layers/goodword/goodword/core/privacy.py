@@ -6,9 +6,12 @@ what was hashed under it anonymous. The keys are kept in the process for a few m
 
 import hmac
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from psycopg import Connection
+
+from goodword.core import addresses
 
 KEPT_SECONDS = 300
 
@@ -22,9 +25,12 @@ class PrivacyKey:
 
     def hash(self, kind: str, value: str | None) -> bytes | None:
         """The 32-byte keyed hash of a value of one kind (`ip`, `agent`, `device`, `email`); None stays None."""
-        return (
-            None if not value else hmac.digest(self.key, f"{kind}:{value}".encode("utf-8", "surrogatepass"), "sha256")
-        )
+        if not value:
+            return None
+        if kind == "ip":
+            with suppress(ValueError):
+                value = addresses.canonical(value)
+        return hmac.digest(self.key, f"{kind}:{value}".encode("utf-8", "surrogatepass"), "sha256")
 
 
 _kept: tuple[float, tuple[PrivacyKey, ...]] | None = None

@@ -82,7 +82,8 @@ CREATE TABLE privacy_keys (
 -- 244 random bits from the server's own strong generator; pgcrypto is not everywhere.
 INSERT INTO privacy_keys (key) VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
 
--- One row per Idempotency-Key, for ever. The answer itself may be removed after its retention.
+-- One row per Idempotency-Key, for ever; the answer itself may be removed after its retention. A row that has
+-- `kept_until` is of a key that anybody may hold, and goes whole.
 CREATE TABLE idempotent_answers (
     company_id    uuid NOT NULL,
     key           text NOT NULL,
@@ -90,21 +91,28 @@ CREATE TABLE idempotent_answers (
     status        smallint,
     body          bytea,
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    kept_until    timestamptz,
     CONSTRAINT idempotent_answers_pk PRIMARY KEY (company_id, key),
     CONSTRAINT idempotent_answers_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
 );
+CREATE INDEX idempotent_answers_kept_until_ix ON idempotent_answers (kept_until) WHERE kept_until IS NOT NULL;
 
 -- Answers hold personal data, so no role reads the table: whoever has the key and the request gets the answer.
 -- outcome: claimed (go on), replayed (give status and body), reused (same key, other request), expired.
 -- The insert waits for a twin in flight; the next statement then sees the twin's committed answer.
+-- `p_kept` is how long the key is known; NULL: for ever.
 CREATE FUNCTION claim_idempotency_key(
-    p_company uuid, p_key text, p_hash bytea, OUT outcome text, OUT status smallint, OUT body bytea
+    p_company uuid, p_key text, p_hash bytea, p_kept interval DEFAULT NULL,
+    OUT outcome text, OUT status smallint, OUT body bytea
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
 DECLARE
     stored idempotent_answers;
 BEGIN
-    INSERT INTO idempotent_answers (company_id, key, request_hash) VALUES (p_company, p_key, p_hash)
-    ON CONFLICT ON CONSTRAINT idempotent_answers_pk DO NOTHING;
+    INSERT INTO idempotent_answers AS known (company_id, key, request_hash, kept_until)
+    VALUES (p_company, p_key, p_hash, clock_timestamp() + p_kept)
+    ON CONFLICT ON CONSTRAINT idempotent_answers_pk DO UPDATE
+        SET request_hash = excluded.request_hash, status = NULL, body = NULL, kept_until = excluded.kept_until
+        WHERE known.kept_until <= clock_timestamp();
     IF FOUND THEN
         outcome := 'claimed';
         RETURN;
@@ -121,12 +129,38 @@ BEGIN
     END IF;
 END $$;
 
--- The first answer under a claimed key; a later one is not taken.
+-- Whether an answer decided the request: the same one would then be answered so for ever. What decided nothing (unknown
+-- user, too little scope, too many requests) may turn out otherwise tomorrow. The Python function of this name agrees.
+CREATE FUNCTION is_decision(status integer) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN status BETWEEN 200 AND 299 OR status IN (409, 422);
+
+-- What becomes of a claimed key: the first answer under it is kept if it is a decision, and a later one is not taken;
+-- without one the key is free again.
 CREATE FUNCTION keep_idempotent_answer(p_company uuid, p_key text, p_status smallint, p_body bytea) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
 BEGIN
-    UPDATE idempotent_answers SET status = p_status, body = p_body
-    WHERE company_id = p_company AND key = p_key AND body IS NULL;
+    IF is_decision(p_status) THEN
+        UPDATE idempotent_answers SET status = p_status, body = p_body
+        WHERE company_id = p_company AND key = p_key AND body IS NULL;
+    ELSE
+        DELETE FROM idempotent_answers WHERE company_id = p_company AND key = p_key AND status IS NULL;
+    END IF;
+END $$;
+
+-- Removes at most `p_most` keys that are known no longer; the number of them.
+CREATE FUNCTION forget_expired_keys(p_most integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+DECLARE
+    forgotten integer;
+BEGIN
+    DELETE FROM idempotent_answers AS answer USING (
+        SELECT company_id, key FROM idempotent_answers WHERE kept_until <= clock_timestamp()
+        ORDER BY kept_until LIMIT p_most FOR UPDATE SKIP LOCKED
+    ) AS due
+    WHERE answer.company_id = due.company_id AND answer.key = due.key;
+    GET DIAGNOSTICS forgotten = ROW_COUNT;
+    RETURN forgotten;
 END $$;
 
 -- The problem+json of a refusal that is answered by the statement itself (API.md, Conventions).
@@ -191,14 +225,17 @@ GRANT EXECUTE ON FUNCTION public_id, rfc3339, company_now, months_later
     TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION day_start TO :"app", :"admin";
 GRANT EXECUTE ON FUNCTION claim_idempotency_key, keep_idempotent_answer TO :"click", :"app", :"admin", :"ledger";
+GRANT EXECUTE ON FUNCTION is_decision TO :"ledger";
+GRANT EXECUTE ON FUNCTION forget_expired_keys TO :"jobs";
 GRANT EXECUTE ON FUNCTION problem, answer_of_key TO :"app", :"admin", :"ledger";
 
 GRANT SELECT ON companies TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT UPDATE (test_now, test_now_used, time_zone) ON companies TO :"admin";
 GRANT SELECT ON api_keys TO :"click", :"app", :"admin";
 GRANT SELECT ON privacy_keys TO :"click", :"webhook", :"app", :"admin", :"jobs";
-GRANT SELECT, INSERT ON idempotent_answers TO :"ledger";
-GRANT UPDATE (status, body) ON idempotent_answers TO :"ledger";
+GRANT SELECT, INSERT, DELETE ON idempotent_answers TO :"ledger";
+GRANT UPDATE (request_hash, status, body, kept_until) ON idempotent_answers TO :"ledger";
 ALTER FUNCTION claim_idempotency_key OWNER TO :"ledger";
 ALTER FUNCTION keep_idempotent_answer OWNER TO :"ledger";
+ALTER FUNCTION forget_expired_keys OWNER TO :"ledger";
 GRANT INSERT ON outbox_events, activity TO :"webhook", :"app", :"admin", :"jobs", :"ledger";

@@ -6,7 +6,6 @@ from psycopg import Connection
 
 from goodword.accounts import users
 from goodword.core import clock, ids
-from goodword.core.errors import Refused
 from goodword.core.fields import AnswerModel, AppId, ExternalId, GivenInstant, RequestModel
 from goodword.referral import awards, recording, referrals, settlement
 from goodword.referral.awards import Award
@@ -44,13 +43,11 @@ _RECORD = """
 
 
 def activate(connection: Connection, company_id: UUID, activation: Activation) -> ActivationAnswer:
-    """Record a use. Raises NotFound for an unknown user, Refused for a use in the future."""
+    """Record a use. Raises NotFound for an unknown user, Refused for a use well in the future."""
     recording.lock_users(connection, company_id, [activation.user_id])
     at = clock.company_now(connection, company_id)
     user = users.find(connection, company_id, activation.user_id)
-    occurred_at = activation.occurred_at or at
-    if occurred_at > at:
-        raise Refused("occurred_at_in_the_future", "occurred_at must not lie in the future.")
+    occurred_at = clock.past("occurred_at", activation.occurred_at or at, at)
     connection.execute(
         _RECORD,
         {

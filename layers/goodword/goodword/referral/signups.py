@@ -4,7 +4,7 @@ One signup per person, for ever: a second one is answered with the stored outcom
 came before the person was known are claimed in the same transaction, and so is who sent the person by their word.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -17,9 +17,8 @@ from pydantic_core import to_jsonable_python
 
 from goodword.accounts import activity, users
 from goodword.accounts.users import NewUser
-from goodword.core import ids, outbox
-from goodword.core.errors import Refused
-from goodword.core.fields import AnswerModel, AppId, CodeText, LongText, RequestModel, Text
+from goodword.core import clock, ids, outbox
+from goodword.core.fields import AnswerModel, AppId, IpAddress, LongText, RequestModel
 from goodword.core.ids import ClickId
 from goodword.core.privacy import PrivacyKey
 from goodword.referral import (
@@ -34,23 +33,31 @@ from goodword.referral import (
     referrals,
     settlement,
     touches,
+    typed,
 )
-from goodword.referral.attribution import Reason, Source
+from goodword.referral.attribution import Candidate, Reason, Source
 from goodword.referral.awards import Award
 from goodword.referral.profiles import User
+from goodword.referral.program import Terms
 from goodword.referral.referrals import NewReferral, Referral
+from goodword.referral.touches import Touch
+from goodword.referral.typed import Typed
 
 
 class Signup(RequestModel):
-    """The body of POST /v1/signups."""
+    """The body of POST /v1/signups.
+
+    `referral_code` is a code that the person has typed. It beats the click, so a code that an app remembers is sent
+    only where there is no click. What is typed never blocks a signup.
+    """
 
     user: NewUser
-    referral_code: CodeText | None = None
-    click_id: CodeText | None = None
-    coupon_code: CodeText | None = None
-    invite_code: CodeText | None = None
+    referral_code: Typed | None = None
+    click_id: Typed | None = None
+    coupon_code: Typed | None = None
+    invite_code: Typed | None = None
     app_id: AppId | None = None
-    ip: Text | None = None
+    ip: IpAddress = None
     user_agent: LongText | None = None
     device_fingerprint: LongText | None = None
 
@@ -117,7 +124,7 @@ def sign_up(
     stored = connection.cursor(row_factory=dict_row).execute(
         _STORED, {"company_id": company_id, "external_id": user.external_id}
     )
-    told = touches.ask(connection, company_id, user, email.hashes if email else ())
+    touched = touches.ask(connection, company_id, user, email.hashes if email else ())
     named = recording.ask_named(connection, company_id, user.external_id)
     terms = program.current(connection, company_id)
     at = terms.at
@@ -125,11 +132,10 @@ def sign_up(
     if existing is not None:
         is_new = existing["id"] == made.user  # our own first attempt, whose answer was lost
         return answer(connection, company_id, existing["id"], existing, base_url), is_new
-    if user.created_at is not None and user.created_at > at:
-        raise Refused("created_at_in_the_future", "user.created_at must not lie in the future.")
+    if user.created_at is not None:
+        user = user.model_copy(update={"created_at": clock.past("created_at", user.created_at, at)})
 
-    found = candidates.find(connection, company_id, user, signup.referral_code, signup.click_id, terms)
-    found += [candidate for _, candidate in candidates.carried(connection, company_id, user, told(), terms)]
+    found = _came_by(connection, company_id, signup, touched, terms)
     users.insert(connection, company_id, made.user, user, at)
     _give_code(connection, company_id, made.user, at)
     too_old = attribution.is_too_old(user.created_at, terms.program, at)
@@ -170,6 +176,23 @@ def sign_up(
         concerned.update(recording.claim_of(connection, company_id, user.external_id, hashes))
     settlement.settle(connection, company_id, sorted(concerned))
     return answer(connection, company_id, made.user, decision, base_url), True
+
+
+def _came_by(
+    connection: Connection, company_id: UUID, signup: Signup, touched: Callable[[], list[Touch]], terms: Terms
+) -> list[Candidate]:
+    """What may have brought a person, best first. What is typed and can be no code or click is an unknown one."""
+    code, click_id, coupon = (
+        typed.code(signup.referral_code), typed.click_id(signup.click_id), typed.code(signup.coupon_code)
+    )  # fmt: skip
+    found = candidates.find(connection, company_id, signup.user, code, click_id or None, terms)
+    if click_id == typed.UNKNOWN:
+        found.append(Candidate("click", "", None, None, terms.at, refusal="unknown_code"))
+    carried = candidates.carried(connection, company_id, signup.user, touched(), terms)
+    found += [candidate for _, candidate in carried]
+    if coupon is not None:  # there are none yet
+        found.append(Candidate("coupon", coupon, None, None, terms.at, refusal="unknown_code"))
+    return found
 
 
 def _give_code(connection: Connection, company_id: UUID, user_id: UUID, at: datetime) -> None:
