@@ -95,6 +95,8 @@ setup-sam: .venv-sam/.ready ## install what building for AWS needs into .venv-sa
 
 ENVIRONMENT = default
 BUILD = .aws-sam/build
+# SAM looks for it beside the template, and a deployed template is a built one
+CONFIG = --config-file "$(CURDIR)/samconfig.toml" --config-env $(ENVIRONMENT)
 SPACE = $() $()
 
 validate: setup-sam ## check template.yaml as SAM and as CloudFormation
@@ -102,14 +104,14 @@ validate: setup-sam ## check template.yaml as SAM and as CloudFormation
 
 build: setup-sam ## sam build (ENVIRONMENT=dev or prod as in samconfig.toml; ARCHITECTURE=x86_64 and BUILD=folder for a variant)
 	PIP_NO_INDEX=1 PIP_FIND_LINKS="file://$(subst $(SPACE),%20,$(CURDIR))/.venv-sam/wheels" $(SAM) build \
-	    --config-env $(ENVIRONMENT) --build-dir $(BUILD) $(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTURE))
+	    $(CONFIG) --build-dir $(BUILD) $(if $(ARCHITECTURE),--parameter-overrides Architecture=$(ARCHITECTURE))
 
 # The functions are published first, because the migrations come with one of them: new code meets the old schema for
 # some seconds. A migration can be invoked again at any time, hence one attempt and no guess about its outcome.
 deploy: layers/goodword/certs/rds-ca.pem build ## build, deploy and migrate (ENVIRONMENT=dev or prod as in samconfig.toml)
 	@test -z "$(ARCHITECTURE)" || { echo "Architecture is set in samconfig.toml for a deploy." >&2; exit 1; }
-	$(SAM) deploy --config-env $(ENVIRONMENT) --template-file $(BUILD)/template.yaml
-	@answer=$$(AWS_MAX_ATTEMPTS=1 $(SAM) remote invoke MigrateDatabaseFunction --config-env $(ENVIRONMENT) --output json) || exit 1; \
+	$(SAM) deploy $(CONFIG) --template-file $(BUILD)/template.yaml
+	@answer=$$(AWS_MAX_ATTEMPTS=1 $(SAM) remote invoke MigrateDatabaseFunction $(CONFIG) --output json) || exit 1; \
 	    echo "$$answer"; \
 	    case $$answer in *'"FunctionError"'*) exit 1 ;; esac
 

@@ -49,6 +49,10 @@ class Response:
     body: bytes
 
 
+class ClientGoneError(Exception):
+    """The client has gone before its request was whole; nobody waits for an answer."""
+
+
 class _RefusalError(Exception):
     """The gateway answers by itself, in its own words."""
 
@@ -185,19 +189,26 @@ def check_head(scope: Scope) -> None:
 
 
 async def read_body(receive: Receive, limit: int) -> bytes | None:
-    """The whole body of a request; None if it is larger than the limit."""
-    message = await receive()
+    """The whole body of a request; None if it is larger than the limit. Raises ClientGoneError."""
+    message = await _received(receive)
     if not message.get("more_body"):
         body = cast("bytes", message.get("body", b""))
         return body if len(body) <= limit else None
     chunks, size = [cast("bytes", message["body"])], len(message["body"])
     # it is read to its end in any case: a client that is still sending does not read our answer
     while message.get("more_body"):
-        message = await receive()
+        message = await _received(receive)
         size += len(message.get("body", b""))
         if size <= limit:
             chunks.append(message.get("body", b""))
     return b"".join(chunks) if size <= limit else None
+
+
+async def _received(receive: Receive) -> MutableMapping[str, Any]:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    return message
 
 
 async def respond(send: Send, response: Response) -> None:

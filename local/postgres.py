@@ -70,15 +70,21 @@ def identity() -> Identity:
     if os.geteuid() != 0:
         return Identity()
     # The user keeps root's way through folders that are closed to others, such as root's own home, and nothing else.
+    # Without no_setuid_fixup access(), by which initdb looks for the server, takes that way for closed all the same.
     user = ("setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups")
     capability = ("--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override")
     candidates = (
         Identity(("unshare", "--user", "--map-user=1000", "--map-group=1000")),
+        Identity((*user, *capability, "--securebits=+no_setuid_fixup"), owner=UNPRIVILEGED),
         Identity((*user, *capability), owner=UNPRIVILEGED),
     )
+    # what has to be found is where this file is, and the server, which may be closed to others
+    finds = "import os, sys; sys.exit(not all(os.access(path, os.R_OK) for path in sys.argv[1:]))"
+    sought = [__file__, *(str(binaries / "initdb") for binaries in installations().values())]
     for candidate in candidates:
+        look = [*candidate.prefix, sys.executable, "-I", "-S", "-c", finds, *sought]
         try:
-            subprocess.run([*candidate.prefix, sys.executable, "-I", "-S", "-c", ""], check=True, capture_output=True)
+            subprocess.run(look, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
             continue
         return candidate

@@ -1,7 +1,8 @@
 """A server: the gateway and the two routes of the local server, listening on this machine only.
 
 `POST /_local/functions/{LogicalId}/invocations` runs a function once with the posted event, as `sam local invoke`
-does; it is how scheduled functions are run here. `POST /_local/companies` opens a fresh company. Neither exists in AWS.
+does; it is how scheduled functions are run here. `POST /_local/companies` opens a fresh company. Neither exists in AWS,
+and neither asks for a key: they answer programs of this machine, and no page that its browser shows.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import uvicorn
 
 from local.gateway import (
     INTEGRATION_TIMEOUT_SECONDS,
+    ClientGoneError,
     Gateway,
     Headers,
     Receive,
@@ -26,6 +28,7 @@ from local.gateway import (
     read_body,
     respond,
 )
+from local.protocol import REQUEST_SECONDS, Protocol
 from local.workers import LARGEST_PAYLOAD, FunctionError, FunctionPools, PayloadTooLargeError, UnknownFunctionError
 
 ADDRESS = "127.0.0.1"
@@ -34,6 +37,7 @@ GRACE_SECONDS = 5
 """How long running requests may go on when the server is asked to stop."""
 JSON: Headers = [(b"content-type", b"application/json")]
 INVOCATIONS = re.compile(r"/_local/functions/(\w+)/invocations")
+OWN_HOST = re.compile(rb"(127\.0\.0\.1|localhost)(:\d+)?", re.IGNORECASE)
 
 OpenCompany = Callable[[str, bool, str], dict[str, str]]
 """Opens a company, given its name, its livemode and its destination URL. Raises ValueError where they cannot be."""
@@ -41,6 +45,10 @@ OpenCompany = Callable[[str, bool, str], dict[str, str]]
 
 class ServerError(Exception):
     """The server cannot listen; the message is one line that says why."""
+
+
+class ForeignPageError(Exception):
+    """A browser sent the request for a page, or for a name that somebody has made to mean this machine."""
 
 
 class BadRequestError(Exception):
@@ -80,13 +88,20 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        if not path.startswith("/_local/"):
-            await self._gateway(scope, receive, send)
-            return
+        with contextlib.suppress(ClientGoneError):
+            if path.startswith("/_local/"):
+                await respond(send, await self._answer_local(scope, path, receive))
+            else:
+                await self._gateway(scope, receive, send)
+
+    async def _answer_local(self, scope: Scope, path: str, receive: Receive) -> Response:
         try:
-            await respond(send, await self._local(scope["method"], path, receive))
+            refuse_pages(scope["headers"])
+            return await self._local(scope["method"], path, receive)
+        except ForeignPageError as error:
+            return _json(403, {"message": str(error)})
         except BadRequestError as error:
-            await respond(send, _json(400, {"message": str(error)}))
+            return _json(400, {"message": str(error)})
 
     async def _local(self, method: str, path: str, receive: Receive) -> Response:
         invocation = INVOCATIONS.fullmatch(path)
@@ -109,6 +124,16 @@ class Application:
             return await asyncio.to_thread(self._open_company, name, livemode, destination_url)
         except ValueError as error:
             raise BadRequestError(str(error)) from error
+
+
+def refuse_pages(headers: Headers) -> None:
+    """Let in what no browser sends for a page. Raises ForeignPageError."""
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) != 1 or not OWN_HOST.fullmatch(hosts[0]):
+        raise ForeignPageError("/_local/ answers to the host 127.0.0.1 or localhost alone")
+    for name, value in headers:
+        if name == b"origin" or (name == b"sec-fetch-site" and value != b"none"):
+            raise ForeignPageError("/_local/ answers no page in a browser")
 
 
 def _json(status: int, content: object) -> Response:
@@ -141,11 +166,11 @@ def _company_of(posted: object) -> tuple[str, bool, str]:
 class Server(uvicorn.Server):
     """uvicorn without its signal handlers: whoever runs the server decides when it stops."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, *, request_seconds: float = REQUEST_SECONDS) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                http="httptools",
+                http=type("Protocol", (Protocol,), {"limit_seconds": request_seconds}),
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

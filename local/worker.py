@@ -69,16 +69,15 @@ def log_everything() -> None:
 
 
 def report(error: BaseException, error_type: str | None = None, message: str | None = None) -> bytes:
-    """An error as Lambda's Python runtime reports it."""
-    return json.dumps(
-        {
-            "error": {
-                "errorMessage": message or str(error),
-                "errorType": error_type or type(error).__name__,
-                "stackTrace": traceback.format_tb(error.__traceback__),
-            }
-        }
-    ).encode()
+    """An error as Lambda's Python runtime reports it, which also writes it to the log."""
+    said = {
+        "errorMessage": message or str(error),
+        "errorType": error_type or type(error).__name__,
+        "stackTrace": traceback.format_tb(error.__traceback__),
+    }
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    sys.stderr.write(json.dumps({"timestamp": now, "log_level": "ERROR", **said}) + "\n")
+    return json.dumps({"error": said}).encode()
 
 
 def load(handler: str) -> Handler:
@@ -92,7 +91,6 @@ def invoke(handler: Handler, request: dict[str, Any]) -> bytes:
     try:
         result = handler(request["event"], Context(request["request_id"], request["deadline"]))
     except Exception as error:  # noqa: BLE001 - whatever a handler raises is its answer, as in Lambda
-        traceback.print_exc()
         return report(error)
     try:
         return json.dumps({"result": result}).encode()
@@ -106,7 +104,6 @@ def serve(name: str, requests: int) -> None:
     try:
         handler = load(name)
     except Exception as error:  # noqa: BLE001 - whatever an import raises fails the first invocation, as in Lambda
-        traceback.print_exc()
         failure = report(error, "Runtime.ImportModuleError", f"Unable to import module '{name}': {error}")
     # only the end of this process closes the descriptor, so that the server never sees the one before the other
     incoming = open(requests, "rb", closefd=False)  # noqa: SIM115

@@ -18,6 +18,7 @@ from hypothesis import settings
 from local import setup
 from local.postgres import Cluster, installations
 from local.setup import Prepared
+from tests.support import log_lines
 from tests.support.companies import Company
 from tests.support.providers import Providers
 
@@ -92,22 +93,35 @@ def providers() -> Iterator[Providers]:
 
 
 @pytest.fixture(scope="session")
-def server(
+def bundle(
     cluster: Cluster, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory, providers: Providers
-) -> Iterator[str]:
-    """The bundle, served as `make serve` serves it; the base URL."""
+) -> "Iterator[serve]":
+    """The bundle, served as `make serve` serves it."""
     database_url = cluster.superuser_url(prepared.parameters["DatabaseName"])
     variables = {**providers.variables, "ALLOW_APP_ENDPOINTS": "true"}
-    with serve(database_url, tmp_path_factory.mktemp("served"), variables=variables) as url:
-        yield url
+    with (running := serve(database_url, tmp_path_factory.mktemp("served"), variables=variables)):
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server(bundle: "serve") -> str:
+    """The base URL of the served bundle."""
+    return bundle.url
 
 
 class serve:  # noqa: N801 - used as a function in `with`
-    """`make serve` on a database, for as long as the block lasts; gives the base URL."""
+    """`make serve` on a database, for as long as the block lasts; gives the base URL, which is `url` too.
+
+    What its functions write is in `log`, and must be lines that Lambda can read.
+    """
+
+    url: str
 
     def __init__(
         self, database_url: str, home: Path, *, prepares: bool = True, variables: Mapping[str, str] | None = None
     ) -> None:
+        home.mkdir(exist_ok=True)
+        self.log = home / "serve.log"
         self._environment = {
             **os.environ,
             **(variables or {}),
@@ -115,24 +129,32 @@ class serve:  # noqa: N801 - used as a function in `with`
             "DATABASE_URL": database_url,
             "GOODWORD_HOME": str(home),
             "PORT": "0",
-            "LOG_LEVEL": "ERROR",
+            "LOG_LEVEL": "INFO",
             "DATABASE_PREPARED_STATEMENTS": str(prepares).lower(),
         }
 
     def __enter__(self) -> str:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "local", "serve"], cwd=ROOT, env=self._environment, stdout=subprocess.PIPE
-        )
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "local", "serve"],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], START_SECONDS)
-        assert ready, "the server did not print its line"
-        return json.loads(self._process.stdout.readline())["url"]
+        line = self._process.stdout.readline() if ready else b""
+        assert line, f"the server did not print its line: {self.log.read_text()}"
+        self.url = json.loads(line)["url"]
+        return self.url
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait(timeout=START_SECONDS)
         assert self._process.stdout is not None
         self._process.stdout.close()
+        log_lines.assert_readable(self.log)
 
 
 @pytest.fixture

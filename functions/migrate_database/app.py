@@ -6,22 +6,25 @@ Answers {"applied": [names]} and, for a new company, its id and its keys, which 
 from collections.abc import Mapping
 
 from goodword.accounts.companies import NewCompany
-from goodword.core import database, ids
+from goodword.core import database, faults, ids
 from goodword.core.settings import settings
 from goodword.migrations import migrate
 from goodword.referral import onboarding
 
 
 def lambda_handler(event: Mapping[str, object], context: object) -> dict[str, object]:
-    """Apply what is missing."""
-    role_prefix = settings().database_user.removesuffix("_migrator")
-    applied = database.once(lambda connection: migrate(connection, role_prefix))
-    if "open_company" not in event:
-        return {"applied": applied}
-    company = NewCompany.model_validate(event["open_company"])
+    """Apply what is missing, and open a company if asked to."""
+    with faults.without_values(job="migrate_database"):
+        asked = event.get("open_company")
+        company = None if asked is None else NewCompany.model_validate(asked)
+        role_prefix = settings().database_user.removesuffix("_migrator")
+        applied = database.once(lambda connection: migrate(connection, role_prefix))
+        return {"applied": applied} | ({} if company is None else _opened(company))
+
+
+def _opened(company: NewCompany) -> dict[str, object]:
     opened = database.transact(lambda connection: onboarding.open_company(connection, company))
     return {
-        "applied": applied,
         "company": ids.public("cmp", opened.id),
         "secret_key": opened.secret_key,
         "publishable_key": opened.publishable_key,

@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from goodword.core.errors import NotFound
 from goodword.core.jobs import Batch
 from goodword.insight import audit, checks, integrity
 from goodword.insight.checks import Check
@@ -97,7 +98,7 @@ def test_an_audit_can_be_asked_for(tenant: Tenant) -> None:
 
 def test_no_company_no_audit(tenant: Tenant) -> None:
     connection = tenant.connection("jobs")
-    with pytest.raises(LookupError):
+    with pytest.raises(NotFound):
         audit.ask_for(connection, None)
 
 

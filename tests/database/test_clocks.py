@@ -120,13 +120,70 @@ def test_no_months_are_no_instant(tenant: Tenant) -> None:
         ("monthly", "Europe/Berlin", "2026-03-31T22:30:00Z", "2026-03-31T22:00:00Z", "2026-04-30T22:00:00Z"),
         ("monthly", "Europe/Berlin", "2026-03-31T21:30:00Z", "2026-02-28T23:00:00Z", "2026-03-31T22:00:00Z"),
         ("monthly", "America/New_York", "2026-11-15T00:00:00Z", "2026-11-01T04:00:00Z", "2026-12-01T05:00:00Z"),
+        # a day that begins at 01:00, and the day after it
+        ("daily", "America/Santiago", "2026-09-05T12:00:00Z", "2026-09-05T04:00:00Z", "2026-09-06T04:00:00Z"),
+        ("daily", "America/Santiago", "2026-09-06T04:00:00Z", "2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z"),
+        # midnight comes twice: the day, and the month, begin with the first
+        ("daily", "America/Havana", "2026-10-31T12:00:00Z", "2026-10-31T04:00:00Z", "2026-11-01T04:00:00Z"),
+        ("daily", "America/Havana", "2026-11-01T04:00:00Z", "2026-11-01T04:00:00Z", "2026-11-02T05:00:00Z"),
+        ("daily", "America/Havana", "2026-11-01T05:30:00Z", "2026-11-01T04:00:00Z", "2026-11-02T05:00:00Z"),
+        ("monthly", "America/Havana", "2026-11-01T04:30:00Z", "2026-11-01T04:00:00Z", "2026-12-01T05:00:00Z"),
     ],
 )
 def test_periods_of_usage(tenant: Tenant, reset: str, zone: str, now: str, start: str | None, end: str | None) -> None:
     connection = tenant.connection("app")
-    found_start = value(connection, "SELECT nullif(period_start(%s, %s, %s), '-infinity')", reset, instant(now), zone)
-    found_end = value(connection, "SELECT period_end(%s, %s, %s)", reset, instant(now), zone)
-    assert (found_start, found_end) == (start and instant(start), end and instant(end))
+    found = connection.execute(
+        "SELECT nullif(starts, '-infinity'), ends FROM usage_period(%s, %s, %s)", (reset, instant(now), zone)
+    ).fetchone()
+    assert found == (start and instant(start), end and instant(end))
+
+
+# Every date that has to do with a change of clocks: the two days before it, its own and the next.
+NOT_THE_FIRST = """
+    WITH days AS MATERIALIZED (
+        SELECT names.name AS zone, day, (day AT TIME ZONE 'UTC' AT TIME ZONE names.name) - day AS offset_
+        FROM pg_timezone_names AS names,
+            generate_series(timestamp '2021-06-01', timestamp '2031-06-01', interval '1 day') AS day
+    ), changes AS (
+        SELECT zone, day, offset_ <> lag(offset_) OVER (PARTITION BY zone ORDER BY day) AS changed FROM days
+    ), asked AS (
+        SELECT DISTINCT zone, day::date + apart AS day FROM changes, generate_series(-2, 1) AS apart WHERE changed
+    ), instants AS (
+        SELECT zone, day, (
+            SELECT min(at) FROM generate_series(
+                (day::timestamp AT TIME ZONE 'UTC') - interval '16 hours',
+                (day::timestamp AT TIME ZONE 'UTC') + interval '14 hours', interval '15 minutes') AS at
+            WHERE (at AT TIME ZONE zone)::date = day
+        ) AS first
+        FROM asked
+    )
+    SELECT count(*), array_agg(zone || ' ' || day) FILTER (WHERE first_instant(day, zone) IS DISTINCT FROM first)
+    FROM instants
+"""
+
+
+def test_a_local_date_begins_with_its_first_instant_in_every_zone_of_the_world(tenant: Tenant) -> None:
+    """Clocks change at a quarter of an hour, so the quarters around a date are all the instants it may begin with."""
+    count, wrong = tenant.superuser.execute(NOT_THE_FIRST).fetchone() or (0, None)
+    assert count > 1000
+    assert wrong is None
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "first"),
+    [
+        ("America/Santiago", "2026-09-06", "2026-09-06T04:00:00Z"),  # there is no midnight
+        ("America/Santiago", "2026-04-05", "2026-04-05T04:00:00Z"),  # the hour before midnight comes twice
+        ("America/Havana", "2026-11-01", "2026-11-01T04:00:00Z"),  # midnight comes twice
+        ("America/Havana", "2026-03-08", "2026-03-08T05:00:00Z"),
+        ("Atlantic/Azores", "2026-10-25", "2026-10-25T00:00:00Z"),
+        ("Australia/Lord_Howe", "2026-04-05", "2026-04-04T13:00:00Z"),
+        ("Pacific/Apia", "2011-12-30", "2011-12-30T10:00:00Z"),  # a date left out begins with the next
+        ("UTC", "2026-02-28", "2026-02-28T00:00:00Z"),
+    ],
+)
+def test_the_first_instant_of_a_local_date(tenant: Tenant, zone: str, day: str, first: str) -> None:
+    assert value(tenant.connection("app"), "SELECT first_instant(%s, %s)", day, zone) == instant(first)
 
 
 @one_connection

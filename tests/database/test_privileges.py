@@ -116,7 +116,7 @@ COLUMNS = {
 }
 
 _EVERYBODY = "company_now months_later public_id rfc3339"
-_READING = "entitlement_json entitlements entry_json entry_total period_end period_start spendable subscribed_plans"
+_READING = "entitlement_json entitlements entry_json entry_total first_instant spendable subscribed_plans usage_period"
 _REFERRING = (
     "code_refusal received_at_of lock_identities stage_at takeback_rank takeback_state subscription_rank"
     " match_takebacks sale_objects share_identities taken_part touches_of hold_caps"
@@ -129,9 +129,9 @@ _ANSWERING = f"{_KEEPING} answer_of_key problem"
 FUNCTIONS = {
     "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit",
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt",
-    "app": (f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage day_start take_hit"),
+    "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage take_hit",
     "admin": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption day_start"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption"
         " next_inbox_attempt take_hit entry_digest"
     ),
     "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots forget_expired_keys is_set_aside"

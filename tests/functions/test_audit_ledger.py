@@ -87,7 +87,7 @@ def test_a_company_can_be_audited_out_of_turn(shop: Company, other: Company, sup
 
 @pytest.mark.parametrize("company", ["cmp_" + "0" * 32, "somebody", 7])
 def test_a_company_that_does_not_exist_is_an_error(server: str, company: object) -> None:
-    with pytest.raises(AssertionError, match="LookupError"):
+    with pytest.raises(AssertionError, match="NotFound company_not_found"):
         run_job(server, AUDIT, {"company": company})
 
 

@@ -193,6 +193,38 @@ def test_months_are_the_companys_own(ada: Company, superuser: psycopg.Connection
     assert entitled(ada, "ai_calls")["resets_at"] == "2027-02-01T05:00:00.000000Z"
 
 
+@pytest.mark.parametrize(
+    ("zone", "begins", "resets"),
+    [
+        # the day begins at 01:00; the next one at midnight, 23 hours later
+        ("America/Santiago", "2027-09-05T04:00:00+00:00", "2027-09-06T03:00:00+00:00"),
+        # the day before the one whose midnight comes twice, and that day, of 25 hours
+        ("America/Havana", "2027-11-06T04:00:00+00:00", "2027-11-07T04:00:00+00:00"),
+        ("America/Havana", "2027-11-07T04:00:00+00:00", "2027-11-08T05:00:00+00:00"),
+    ],
+)
+def test_a_daily_feature_resets_when_it_said_it_would(
+    company: Company, superuser: psycopg.Connection, zone: str, begins: str, resets: str
+) -> None:
+    superuser.execute("UPDATE companies SET time_zone = %(zone)s WHERE id = %(id)s", {"zone": zone, "id": company.id})
+    superuser.execute(
+        "UPDATE features SET reset = 'daily' WHERE company_id = %(id)s AND key = 'photos'", {"id": company.id}
+    )
+    first, last = datetime.fromisoformat(begins), datetime.fromisoformat(resets)
+    company.set_clock(first - timedelta(microseconds=1))
+    company.sign_up("ada")
+    assert use(company, "photos", 5).status == 200
+    company.set_clock(first)
+    assert entitled(company, "photos")["used"] == 0
+    assert time_of(use(company, "photos", 5).json["resets_at"]) == last
+    company.set_clock(last - timedelta(microseconds=1))
+    assert time_of(entitled(company, "photos")["resets_at"]) == last
+    problem(use(company, "photos"), 422, "limit_reached")
+    company.set_clock(last)
+    assert entitled(company, "photos")["used"] == 0
+    assert use(company, "photos").json["used"] == 1
+
+
 @pytest.mark.parametrize("feature", ["no_such", "AI_CALLS", "ai-calls", "%00", "ai_calls%00", "ai_calls%0A", "x" * 500])
 def test_an_unknown_feature_is_not_allowed_but_no_error(ada: Company, feature: str) -> None:
     found = entitled(ada, feature)

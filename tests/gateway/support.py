@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from local.gateway import INTEGRATION_TIMEOUT_SECONDS
+from local.protocol import REQUEST_SECONDS
 from local.server import ADDRESS, Application, Server, listen
 from local.template import load
 from local.workers import FunctionPools
@@ -152,7 +153,11 @@ class Client:
 
 @contextmanager
 def serving(
-    folder: Path, template: str, *, integration_timeout: float = INTEGRATION_TIMEOUT_SECONDS
+    folder: Path,
+    template: str,
+    *,
+    integration_timeout: float = INTEGRATION_TIMEOUT_SECONDS,
+    request_seconds: float = REQUEST_SECONDS,
 ) -> Generator[Client]:
     """A server over a template, running in a thread of this process."""
     (folder / "echo").mkdir(parents=True)
@@ -168,7 +173,8 @@ def serving(
 
     async def serve() -> None:
         pools = FunctionPools(load(folder / "template.yaml"), {}, {})
-        server = Server(Application(pools, open_company, integration_timeout=integration_timeout))
+        application = Application(pools, open_company, integration_timeout=integration_timeout)
+        server = Server(application, request_seconds=request_seconds)
         servers.put(server)
         await server.serve(sockets=[listener])
         await pools.close()

@@ -250,8 +250,10 @@ def test_a_caller_may_give_up_and_the_function_goes_on(play: Play, tmp_path: Pat
     marks = tmp_path / "marks"
 
     async def scene(pools: FunctionPools) -> None:
-        event = {"sleep": 0.3, "touch": str(marks)}
-        calls = (pools.invoke("PatientFunction", event, patience=0.15) for _ in range(2))
+        # both processes are started before anybody's patience counts
+        await asyncio.gather(*(pools.invoke("PatientFunction", {"sleep": 0.1}) for _ in range(2)))
+        event = {"sleep": 0.8, "touch": str(marks)}
+        calls = (pools.invoke("PatientFunction", event, patience=0.4) for _ in range(2))
         assert [type(result) for result in await asyncio.gather(*calls, return_exceptions=True)] == [PatienceError] * 2
         assert marks.read_text().split() == ["begin", "begin"]
         await pools.invoke("PatientFunction", {})  # which must wait, since both processes are busy

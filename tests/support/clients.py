@@ -67,12 +67,19 @@ class Clients:
         for process in self._processes:
             process.communicate()  # the end of its input is the end of a client
 
-    def fire(self, base_url: str, plans: Sequence[Sequence[Call]]) -> list[list[Answer]]:
-        """Let one client fire each plan, all beginning at once; what each heard, in the order of its plan."""
+    def fire(self, base_url: str, plans: Sequence[Sequence[Call]], *, pause_seconds: float = 0.0) -> list[list[Answer]]:
+        """Let one client fire each plan, all beginning at once; what each heard, in the order of its plan.
+
+        Each waits so long after it was told to come back later.
+        """
         assert len(plans) <= len(self._processes), "there are not that many clients"
         clients = self._processes[: len(plans)]
         for client, plan in zip(clients, plans, strict=True):
-            job = {"host": urlsplit(base_url).netloc, "calls": [each._asdict() for each in plan]}
+            job = {
+                "host": urlsplit(base_url).netloc,
+                "calls": [each._asdict() for each in plan],
+                "pause": pause_seconds,
+            }
             _tell(client, json.dumps(job))
         assert [_listen(client) for client in clients] == ["ready\n"] * len(clients)
         for client in clients:

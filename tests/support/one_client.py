@@ -1,12 +1,14 @@
 """One client: a process that fires prepared requests when it is told to. Run as a script by `tests.support.clients`.
 
 Each line of standard input is a job. The client connects, says so, waits for one more line, fires the job's requests
-one after the other over its one connection, and writes what it heard as one line.
+one after the other over its one connection, and writes what it heard as one line. After a 503 it waits for the job's
+`pause`, as whoever is told to come back later.
 """
 
 import http.client
 import json
 import sys
+import threading
 from typing import Any
 
 
@@ -16,6 +18,15 @@ def hear(connection: http.client.HTTPConnection, call: dict[str, Any]) -> tuple[
     response = connection.getresponse()
     headers = {name.lower(): value for name, value in response.getheaders()}
     return response.status, headers, response.read().decode("latin-1")
+
+
+def hear_all(connection: http.client.HTTPConnection, job: dict[str, Any]) -> list[tuple[int, dict[str, str], str]]:
+    heard: list[tuple[int, dict[str, str], str]] = []
+    for call in job["calls"]:
+        if heard and heard[-1][0] == 503:
+            threading.Event().wait(job["pause"])
+        heard.append(hear(connection, call))
+    return heard
 
 
 def say(line: str) -> None:
@@ -30,7 +41,7 @@ def main() -> None:
         connection.connect()
         say("ready")
         sys.stdin.readline()
-        say(json.dumps([hear(connection, call) for call in asked["calls"]]))
+        say(json.dumps(hear_all(connection, asked)))
         connection.close()
 
 

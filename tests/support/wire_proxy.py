@@ -9,6 +9,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +65,7 @@ class WireProxy:
         self._statements = 0
         self._still_passing: int | None = None
         self._wires = 0
+        self._refused: int | None = None
         self._lost_request: bytes | None = None
         self._lost_answer: bytes | None = None
         self._lock = threading.Lock()
@@ -99,6 +101,22 @@ class WireProxy:
         """Whether nothing is passed on any more."""
         with self._lock:
             return self._still_passing == 0
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Hang up on every client that comes while the block lasts; who is connected stays."""
+        with self._lock:
+            self._refused = 0
+        yield
+        with self._lock:
+            self._refused = None
+
+    @property
+    def refused(self) -> int:
+        """How many connections have been refused since nobody is let in."""
+        with self._lock:
+            assert self._refused is not None
+            return self._refused
 
     def lose_request(self, containing: bytes) -> None:
         """Cut the wire before the next such message reaches the server: it never hears of it."""
@@ -144,6 +162,11 @@ class WireProxy:
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
+        with self._lock:
+            if self._refused is not None:
+                self._refused += 1
+                client.close()
+                return
         server = socket.socket(socket.AF_UNIX)
         server.connect(str(self._target / ".s.PGSQL.5432"))
         wire = Wire(client, server)

@@ -1,17 +1,15 @@
-"""The one kept connection of this process, and the two ways to use it.
+"""The two ways to use the database.
 
-A Lambda environment serves one request at a time, so one connection is all it needs; a pool would freeze with it.
-`once` runs a single statement in one trip; `transact` runs a use case in one transaction. Both try again on a fresh
-connection after a transient fault, for at most BUDGET_SECONDS: every input has a natural key and every id is made
-before the first attempt, so a write repeated after a lost answer is the same write.
+`once` runs a single statement in one trip; `transact` runs a use case in one transaction. Both try again after a
+transient fault, for at most BUDGET_SECONDS: every input has a natural key and every id is made before the first
+attempt, so a write repeated after a lost answer is the same write. The connection outlives what is only about a
+statement, as a deadlock is; a dead one is replaced (`connection`).
 
 `transact` works in libpq's pipeline mode: statements travel together until somebody reads a result, so BEGIN rides
 with the first of them and COMMIT with the last. A read (`fetchone`) is one wait; a statement whose result nobody reads
 costs none.
 """
 
-import random
-import select
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,30 +17,30 @@ from typing import TypeVar
 import psycopg
 from psycopg import Connection
 
-from goodword.core import iam_token
+from goodword.core import connection as connections
+from goodword.core.connection import Budget, NotConnectedError
 from goodword.core.errors import Unavailable
-from goodword.core.settings import settings
 
 T = TypeVar("T")
 
 BUDGET_SECONDS = 5.0
-CONNECT_TIMEOUT_SECONDS = 3
-PREPARED_AT = 0
-"""At which use a statement is prepared: at the first, so that no later one waits for it."""
+FIRST_PAUSE_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 0.5
 RETRY_AFTER_SECONDS = 2
 
-# The server went away, moved or refused the connection, or asks for a repetition; nothing of these is about the
-# statement itself. A connection that could not be made has no SQLSTATE at all.
-TRANSIENT = frozenset({
-    "08000", "08001", "08003", "08004", "08006", "08007", "08P01",
-    "57P01", "57P02", "57P03", "57P05",
-    "25006", "25P03", "40001", "40P01", "40003", "53300", "55P03",
-    "0A000", "26000",  # a statement prepared before a migration does not fit any more; a fresh connection has none
+# The server went away, or will not serve this connection any more.
+DEAD = frozenset({
+    "08000", "08001", "08003", "08004", "08006", "08007", "08P01", "57P01", "57P02", "57P03", "57P05",
+    "25006", "25P03", "40003", "53300",
 })  # fmt: skip
+# Two were in each other's way; the connection is as good as before.
+CONTENDED = frozenset({"40001", "40P01", "55P03"})
+# A statement prepared before a migration does not fit any more; a fresh connection has none, or it is another fault.
+OUTDATED = frozenset({"0A000", "26000"})
+# Nothing of these is about the statement itself.
+TRANSIENT = DEAD | CONTENDED | OUTDATED
 # The server gave up on a statement that took too long; a repetition would only add to its load.
 TIMED_OUT = "57014"
-
-_kept: Connection | None = None
 
 
 def once(work: Callable[[Connection], T]) -> T:
@@ -68,6 +66,11 @@ def transact(work: Callable[[Connection], T]) -> T:
     return _attempt(attempt)
 
 
+def forget_connection() -> None:
+    """Close the kept connection; the next use makes a new one."""
+    connections.forget()
+
+
 def _roll_back(connection: Connection) -> None:
     """End a failed transaction; a connection that cannot even do that is of no more use."""
     try:
@@ -78,21 +81,33 @@ def _roll_back(connection: Connection) -> None:
 
 
 def _attempt(work: Callable[[Connection], T]) -> T:
-    deadline = time.monotonic() + BUDGET_SECONDS
-    pause = 0.02
+    budget = Budget(time.monotonic() + BUDGET_SECONDS)
+    pause, renewed = FIRST_PAUSE_SECONDS, False
     while True:
         try:
-            return work(_connection())
-        except (psycopg.OperationalError, psycopg.InternalError) as fault:
+            return work(connections.kept(budget))
+        except NotConnectedError as none:
+            raise _unavailable() from none.__cause__
+        except psycopg.Error as fault:
             if fault.sqlstate == TIMED_OUT:
                 raise _unavailable() from fault
-            if fault.sqlstate is not None and fault.sqlstate not in TRANSIENT:
+            outdated = not renewed and fault.sqlstate in OUTDATED
+            renewed = renewed or outdated
+            if outdated or _is_dead(fault):
+                forget_connection()
+            elif fault.sqlstate not in CONTENDED:
                 raise
-            forget_connection()
-            if time.monotonic() + pause > deadline:
+            if not budget.allows(pause) or (not budget.connects and fault.sqlstate not in CONTENDED):
                 raise _unavailable() from fault
-        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter keeps repetitions apart, no secret
-        pause = min(pause * 2, 0.5)
+        connections.wait(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _is_dead(fault: psycopg.Error) -> bool:
+    """Whether the connection is of no more use; one that is lost in the middle of its work has no SQLSTATE."""
+    if fault.sqlstate is None:
+        return isinstance(fault, psycopg.OperationalError)
+    return fault.sqlstate in DEAD
 
 
 def _unavailable() -> Unavailable:
@@ -101,49 +116,3 @@ def _unavailable() -> Unavailable:
         "The database cannot be reached at the moment; the same request may be sent again.",
         retry_after=RETRY_AFTER_SECONDS,
     )
-
-
-def _connection() -> Connection:
-    global _kept  # noqa: PLW0603 - the one kept connection of the process; nobody else touches it
-    if _kept is not None and _hung_up(_kept):
-        forget_connection()
-    if _kept is None:
-        _kept = _connect()
-    return _kept
-
-
-def _hung_up(connection: Connection) -> bool:
-    """Whether the server closed an idle connection: its socket then has something to read. psycopg cannot tell."""
-    if connection.closed:
-        return True
-    poll = select.poll()
-    poll.register(connection.pgconn.socket, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _connect() -> Connection:
-    configured = settings()
-    return psycopg.connect(
-        host=configured.database_host,
-        port=configured.database_port,
-        dbname=configured.database_name,
-        user=configured.database_user,
-        password=iam_token.for_database(configured) if configured.database_iam_authentication else None,
-        sslmode="verify-full" if configured.database_ca_file else None,
-        sslrootcert=configured.database_ca_file or None,
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        keepalives_idle=30,
-        tcp_user_timeout=5000,
-        target_session_attrs="read-write",
-        gssencmode="disable",
-        prepare_threshold=PREPARED_AT if configured.database_prepared_statements else None,
-        autocommit=True,
-    )
-
-
-def forget_connection() -> None:
-    """Close the kept connection; the next use makes a new one."""
-    global _kept  # noqa: PLW0603 - see _connection
-    if _kept is not None:
-        _kept.close()
-    _kept = None

@@ -9,7 +9,6 @@ import base64
 import binascii
 import re
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +19,7 @@ import psycopg
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from goodword.core import auth, json_bodies
+from goodword.core import auth, faults, json_bodies
 from goodword.core.errors import (
     BY_CONSTRAINT,
     Conflict,
@@ -36,7 +35,7 @@ from goodword.core.errors import (
     invalid_fields,
 )
 from goodword.core.fields import EXTERNAL_ID, EXTERNAL_ID_RULE, NoFields
-from goodword.core.observability import log_answer, logger
+from goodword.core.observability import log_answer
 
 LARGEST_BODY = 256 * 1024
 LARGEST_WEBHOOK = 1024 * 1024
@@ -298,29 +297,12 @@ class App:
         try:
             return self.routes[request.route].handler(request)
         except DomainError as refusal:
+            if isinstance(refusal, Unavailable):
+                faults.log_outage(refusal, route=request.route, request_id=request.request_id)
             return problem(refusal, request.request_id)
         except Exception as fault:  # noqa: BLE001 - whatever it is, it is logged without its message and raised again
             refusal = BY_CONSTRAINT.get(fault.diag.constraint_name or "") if isinstance(fault, psycopg.Error) else None
             if refusal is None:
                 # not an answer but a fault: logged with its request, then Lambda's to count
-                raise self._logged(fault, request) from None
+                raise faults.logged(fault, route=request.route, request_id=request.request_id) from None
             return problem(refusal, request.request_id)
-
-    @staticmethod
-    def _logged(fault: Exception, request: Request) -> "Fault":
-        """Log a fault without its message: Postgres puts the values of a row into it."""
-        logger.error(
-            "fault",
-            extra={
-                "route": request.route,
-                "request_id": request.request_id,
-                "fault": type(fault).__name__,
-                "sqlstate": getattr(fault, "sqlstate", None),
-                "frames": [line.strip() for line in traceback.format_tb(fault.__traceback__)],
-            },
-        )
-        return Fault(type(fault).__name__)
-
-
-class Fault(Exception):
-    """Something that should not happen; its name is known, its message stays out of the logs."""

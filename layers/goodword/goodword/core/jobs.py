@@ -10,6 +10,7 @@ A job that waits for others on the network must not do so inside a transaction: 
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -18,7 +19,8 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
-from goodword.core import clock, database, ids
+from goodword.core import clock, database, faults, ids
+from goodword.core.errors import Unavailable
 from goodword.core.observability import logger
 
 MARGIN_SECONDS = 15
@@ -111,7 +113,7 @@ _SET_ASIDE = """
 
 
 def run(job: str, context: Context, batch: Callable[[Connection], Batch]) -> dict[str, object]:
-    """Run a job to its end or to its deadline; the function's result. Raises Unavailable when the database is away."""
+    """Run a job to its end or to its deadline; the function's result. Raises Fault, which has been logged."""
     return _run(job, context, MARGIN_SECONDS, lambda lease: database.transact(lambda c: _one(c, job, batch, lease)))
 
 
@@ -138,6 +140,13 @@ def run_steps(job: str, context: Context, steps: Iterator[Batch]) -> dict[str, o
 
 
 def _run(job: str, context: Context, margin: int, once: Callable[[Mapping[str, object]], Batch]) -> dict[str, object]:
+    with faults.without_values(job=job):
+        return _run_under_lease(job, context, margin, once)
+
+
+def _run_under_lease(
+    job: str, context: Context, margin: int, once: Callable[[Mapping[str, object]], Batch]
+) -> dict[str, object]:
     run_id, started_at = ids.new_id(), clock.real_now()
     summary = Summary(job)
     lease = {"job": job, "holder": run_id, "length": timedelta(seconds=LEASE_SECONDS)}
@@ -147,7 +156,8 @@ def _run(job: str, context: Context, margin: int, once: Callable[[Mapping[str, o
     try:
         _work(summary, context, margin, lambda: once(lease))
     finally:
-        database.once(lambda c: c.execute(_GIVE_LEASE_BACK, lease))
+        with suppress(Unavailable):  # it ends by itself, and must not hide why the run has failed
+            database.once(lambda c: c.execute(_GIVE_LEASE_BACK, lease))
     database.once(lambda c: _record(c, run_id, started_at, summary))
     logger.info("job finished", extra=summary.as_answer())
     return summary.as_answer()

@@ -21,6 +21,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from goodword.core import database, ids
+from goodword.core.errors import NotFound
 from goodword.core.jobs import Batch
 from goodword.core.observability import logger
 from goodword.insight import checks, integrity
@@ -136,9 +137,9 @@ def batch(connection: Connection) -> Batch:
 
 
 def ask_for(connection: Connection, company_id: UUID | None) -> None:
-    """Have a company audited by the next run, from the start, whether or not it was today. Raises LookupError."""
+    """Have a company audited by the next run, from the start, whether or not it was today. Raises NotFound."""
     if connection.execute(_ASK, {"company_id": company_id}).rowcount == 0:
-        raise LookupError("no such company")
+        raise NotFound("company_not_found", "There is no such company.")
 
 
 def _sealed(connection: Connection) -> tuple[int, bool]:

@@ -50,8 +50,8 @@ class Statement(AnswerModel):
 _STATEMENT = """
     WITH asked AS (
         SELECT users.id,
-            coalesce(%(from)s::timestamptz, day_start(%(from_day)s::date, time_zone)) AS since,
-            least(coalesce(%(to)s::timestamptz, day_start(%(to_day)s::date, time_zone), 'infinity'),
+            coalesce(%(from)s::timestamptz, first_instant(%(from_day)s::date, time_zone)) AS since,
+            least(coalesce(%(to)s::timestamptz, first_instant(%(to_day)s::date, time_zone), 'infinity'),
                 clock.now + interval '1 microsecond') AS until
         FROM users JOIN companies ON companies.id = users.company_id
         CROSS JOIN LATERAL (SELECT company_now(companies.id) AS now OFFSET 0) AS clock

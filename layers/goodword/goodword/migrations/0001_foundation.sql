@@ -44,15 +44,22 @@ CREATE FUNCTION months_later(at timestamptz, months integer, zone text) RETURNS 
     LANGUAGE sql STABLE STRICT
     RETURN ((at AT TIME ZONE zone) + make_interval(months => months)) AT TIME ZONE zone;
 
--- The first instant of a day on the company's own calendar. Where clocks are put back at midnight a day begins twice:
--- Postgres alone would take the second time.
-CREATE FUNCTION day_start(day date, zone text) RETURNS timestamptz
-    LANGUAGE sql STABLE STRICT
-    RETURN CASE
-        WHEN ((day::timestamp AT TIME ZONE zone) - interval '1 hour') AT TIME ZONE zone < day::timestamp
-            THEN day::timestamp AT TIME ZONE zone
-        ELSE (day::timestamp AT TIME ZONE zone) - interval '1 hour'
-    END;
+-- The first instant of a local date. Midnight may not come, where clocks go forward over it: Postgres then takes the
+-- instant they do. Or it comes twice, where they go back over it: Postgres takes the second one, and the first is found
+-- by the clock of the day before. Every local date that becomes an instant does so here.
+CREATE FUNCTION first_instant(day date, zone text) RETURNS timestamptz
+    LANGUAGE plpgsql STABLE STRICT AS $$
+DECLARE
+    midnight timestamp := day;
+    latest timestamptz := midnight AT TIME ZONE zone;
+    by_the_clock_before timestamptz := latest + (midnight - interval '24 hours'
+        - ((latest - interval '24 hours') AT TIME ZONE zone));
+BEGIN
+    IF by_the_clock_before < latest AND by_the_clock_before AT TIME ZONE zone = midnight THEN
+        RETURN by_the_clock_before;
+    END IF;
+    RETURN latest;
+END $$;
 
 CREATE TABLE api_keys (
     company_id  uuid NOT NULL,
@@ -223,7 +230,7 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA goodword FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public_id, rfc3339, company_now, months_later
     TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
-GRANT EXECUTE ON FUNCTION day_start TO :"app", :"admin";
+GRANT EXECUTE ON FUNCTION first_instant TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION claim_idempotency_key, keep_idempotent_answer TO :"click", :"app", :"admin", :"ledger";
 GRANT EXECUTE ON FUNCTION is_decision TO :"ledger";
 GRANT EXECUTE ON FUNCTION forget_expired_keys TO :"jobs";

@@ -126,21 +126,18 @@ CREATE TABLE usages (
     CONSTRAINT usages_quantity_ck CHECK (quantity > 0 AND quantity = from_allowance + from_quota)
 );
 
--- When the running period of a feature began, and when the next one does; on the company's calendar.
-CREATE FUNCTION period_start(reset text, at timestamptz, zone text) RETURNS timestamptz
-    LANGUAGE sql STABLE
-    RETURN CASE reset
-        WHEN 'daily' THEN date_trunc('day', at, zone)
-        WHEN 'monthly' THEN date_trunc('month', at, zone)
-        ELSE '-infinity'::timestamptz
-    END;
-
-CREATE FUNCTION period_end(reset text, at timestamptz, zone text) RETURNS timestamptz
-    LANGUAGE sql STABLE
-    RETURN CASE reset
-        WHEN 'daily' THEN ((date_trunc('day', at, zone) AT TIME ZONE zone) + interval '1 day') AT TIME ZONE zone
-        WHEN 'monthly' THEN ((date_trunc('month', at, zone) AT TIME ZONE zone) + interval '1 month') AT TIME ZONE zone
-    END;
+-- When the running period of a feature began, and when the next one does: local dates on the company's calendar. What is
+-- never reset has one period, without an end.
+CREATE FUNCTION usage_period(reset text, at timestamptz, zone text, OUT starts timestamptz, OUT ends timestamptz)
+    LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    length interval := CASE reset WHEN 'daily' THEN interval '1 day' WHEN 'monthly' THEN interval '1 month' END;
+    first_day date := CASE reset WHEN 'daily' THEN at AT TIME ZONE zone
+        WHEN 'monthly' THEN date_trunc('month', at AT TIME ZONE zone) END;
+BEGIN
+    starts := coalesce(goodword.first_instant(first_day, zone), '-infinity');
+    ends := goodword.first_instant((first_day + length)::date, zone);
+END $$;
 
 -- The precedence of limits lives here alone; the read and the consumption both ask it. Of several plans the most
 -- generous counts, feature by feature. One row per feature of the company (or the one named). `used` is 0 once the counter's period is over, booked or not.
@@ -151,7 +148,7 @@ CREATE FUNCTION entitlements(p_company uuid, p_user uuid, p_feature text, p_at t
     LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
 BEGIN
     RETURN QUERY SELECT f.key, f.limit_type, f.active, running.source, running.limit_value, coalesce(u.used, 0), coalesce(q.left_over, 0)::bigint, q.left_over IS NOT NULL,
-        period_start(f.reset, p_at, c.time_zone), period_end(f.reset, p_at, c.time_zone)
+        running_period.starts, running_period.ends
     FROM companies c
     CROSS JOIN LATERAL (SELECT ARRAY(SELECT plan_id FROM subscribed_plans(c.id, p_user, p_at)) AS plans) AS subscribed
     JOIN features f ON f.company_id = c.id AND (p_feature IS NULL OR f.key = p_feature)
@@ -166,8 +163,9 @@ BEGIN
         LEFT JOIN plan_limits l ON l.company_id = c.id AND l.plan_id = plan.plan_id AND l.feature = f.key
         ORDER BY 2 DESC NULLS FIRST, l.feature LIMIT 1
     ) AS running
+    CROSS JOIN LATERAL usage_period(f.reset, p_at, c.time_zone) AS running_period
     LEFT JOIN usage_counters u ON u.company_id = c.id AND u.user_id = p_user AND u.feature = f.key
-        AND u.period_start >= period_start(f.reset, p_at, c.time_zone)
+        AND u.period_start >= running_period.starts
     LEFT JOIN LATERAL (
         SELECT sum(quantity - g.used) AS left_over FROM quota_grants g
         WHERE g.company_id = c.id AND g.user_id = p_user AND g.feature = f.key AND g.ended_at IS NULL
@@ -305,6 +303,6 @@ GRANT INSERT, UPDATE ON usage_counters TO :"app";
 GRANT INSERT ON usages TO :"app";
 GRANT UPDATE (used) ON quota_grants TO :"app";
 GRANT INSERT ON quota_grants TO :"ledger";
-GRANT EXECUTE ON FUNCTION subscribed_plans, period_start, period_end, entitlements, entitlement_json
+GRANT EXECUTE ON FUNCTION subscribed_plans, usage_period, entitlements, entitlement_json
     TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION consume_usage TO :"app";

@@ -12,6 +12,8 @@ from importlib import resources
 
 from psycopg import Connection, sql
 
+from goodword.core.faults import Fault
+
 FILE_NAME = re.compile(r"^\d{4}_[a-z0-9_]+\.sql$")
 ROLE = re.compile(r':"([a-z]+)"')
 
@@ -24,7 +26,7 @@ CREATE_HISTORY = """
 """
 
 
-class MigrationError(RuntimeError):
+class MigrationError(Fault):
     """The schema and the migrations at hand do not belong together."""
 
 

@@ -169,8 +169,8 @@ _BALANCE = """
 
 _ENTRIES = """
     WITH period AS (
-        SELECT coalesce(%(from)s::timestamptz, day_start(%(from_day)s::date, time_zone), '-infinity') AS since,
-            coalesce(%(to)s::timestamptz, day_start(%(to_day)s::date, time_zone), 'infinity') AS until
+        SELECT coalesce(%(from)s::timestamptz, first_instant(%(from_day)s::date, time_zone), '-infinity') AS since,
+            coalesce(%(to)s::timestamptz, first_instant(%(to_day)s::date, time_zone), 'infinity') AS until
         FROM companies WHERE id = %(company_id)s
     )
     SELECT 'txn_' || id AS id, type, delta, debt_delta, balance_after, debt_after, version, reference AS ref, note,
