@@ -92,7 +92,7 @@ class Template:
         self.resources: dict[str, Node] = document.get("Resources", {})
         self.parameters: dict[str, Node] = document.get("Parameters", {})
         self.conditions: dict[str, Any] = document.get("Conditions", {})
-        self._globals: Node = document.get("Globals", {}).get("Function", {})
+        self.globals: Node = document.get("Globals", {}).get("Function", {})
 
     def cors(self) -> Cors | None:
         """The CORS configuration of the HTTP API; None where it has none."""
@@ -116,8 +116,8 @@ class Template:
 
     def _function(self, logical_id: str, own: Node, resolver: "_Resolver") -> Function:
         # SAM merges Globals by kind: scalars replace, maps merge, lists append
-        properties = {**self._globals, **own}
-        variables = {**_variables(self._globals), **_variables(own)}
+        properties = {**self.globals, **own}
+        variables = {**_variables(self.globals), **_variables(own)}
         environment = {
             name: value
             for name, node in variables.items()
@@ -130,7 +130,7 @@ class Template:
             timeout=resolver.number(properties.get("Timeout", DEFAULT_TIMEOUT_SECONDS), f"{logical_id}: Timeout"),
             memory=resolver.number(properties.get("MemorySize", DEFAULT_MEMORY_MB), f"{logical_id}: MemorySize"),
             environment=environment,
-            layers=tuple(self._layer(node) for node in [*self._globals.get("Layers", []), *own.get("Layers", [])]),
+            layers=tuple(self._layer(node) for node in [*self.globals.get("Layers", []), *own.get("Layers", [])]),
             routes=tuple(_routes(logical_id, own)),
             schedules=tuple(
                 resolver.text(event["Properties"][SCHEDULES[event["Type"]]], f"{logical_id}: schedule") or ""

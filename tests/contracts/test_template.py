@@ -2,19 +2,13 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from goodword.core.auth import Scope
 from goodword.core.settings import Settings
-from goodword.insight import audit
-from local import openapi, template
-
-ROOT = Path(__file__).parents[2]
-TEMPLATE = template.load(ROOT / "template.yaml")
-PARAMETERS = {"DatabaseHost": "database.example", "DatabaseRolePrefix": "acme", "DatabaseResourceId": "cluster-EXAMPLE"}
-FUNCTIONS = TEMPLATE.functions(PARAMETERS)
+from local import template
+from tests.contracts.support import FUNCTIONS, PARAMETERS, ROOT, TEMPLATE, properties, resources_of, schedules_of
 
 # Who connects as whom. None: it never meets the database.
 ROLES = {
@@ -47,29 +41,14 @@ ONLY_FOR = {
     "whop_sandbox_api_url": {"ReconcilePaymentsFunction"},
     "allow_app_endpoints": {"AdministerAccountFunction", "ReceiveWhopWebhookFunction", "ReconcilePaymentsFunction"},
 }
-READS_SECRETS = {"ReceiveStripeWebhookFunction", "ReceiveWhopWebhookFunction", "ReconcilePaymentsFunction"}
-# Where the operator says nothing else, of this account's secrets only those that are named for it.
-MAY_READ_SECRETS = {
-    "Effect": "Allow",
-    "Action": "secretsmanager:GetSecretValue",
-    "Resource": {
-        "Fn::If": [
-            "HasSigningSecretsArn",
-            {"Ref": "SigningSecretsArn"},
-            {"Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:goodword/*"},
-        ]
-    },
-}
+
+# What the template may be long: this for all that it has with so many functions and routes, and so much for each more.
+LINES, AT_FUNCTIONS, AT_ROUTES = 800, 20, 49
+LINES_OF_A_JOB = 16
+LINES_OF_A_ROUTE = 1
 
 each_function = pytest.mark.parametrize("logical_id", FUNCTIONS)
-
-
-def properties(logical_id: str) -> template.Node:
-    return TEMPLATE.resources[logical_id]["Properties"]
-
-
-def resources_of(kind: str) -> dict[str, template.Node]:
-    return {name: resource["Properties"] for name, resource in TEMPLATE.resources.items() if resource["Type"] == kind}
+each_job = pytest.mark.parametrize("logical_id", [name for name, function in FUNCTIONS.items() if function.schedules])
 
 
 def camel_case(folder: str) -> str:
@@ -85,9 +64,25 @@ def test_every_folder_is_a_function_and_every_function_a_folder() -> None:
     }
 
 
+def test_the_template_says_a_thing_once() -> None:
+    """What is the same for all stands in Globals or has a name, so that what differs can be seen."""
+    routes = sum(len(function.routes) for function in FUNCTIONS.values())
+    lines = (ROOT / "template.yaml").read_text().splitlines()
+    more = LINES_OF_A_JOB * (len(FUNCTIONS) - AT_FUNCTIONS) + LINES_OF_A_ROUTE * (routes - AT_ROUTES)
+
+    assert len(lines) <= LINES + more
+    assert sum("Type: HttpApi," in line for line in lines) == routes
+
+
+def test_sam_alone_reads_the_template() -> None:
+    """Another transform would have to be switched on for every `sam build`, `sam validate` and `sam local`."""
+    assert "Transform: AWS::Serverless-2016-10-31\n" in (ROOT / "template.yaml").read_text()
+
+
 @each_function
-def test_a_function_has_limits_of_its_own(logical_id: str) -> None:
-    assert {"Timeout", "MemorySize"} <= properties(logical_id).keys()
+def test_a_function_has_a_limit_of_its_own(logical_id: str) -> None:
+    assert "Timeout" in properties(logical_id)
+    assert FUNCTIONS[logical_id].memory > template.DEFAULT_MEMORY_MB
 
 
 @each_function
@@ -99,7 +94,8 @@ def test_a_function_behind_the_api_ends_before_the_api_gives_up(logical_id: str)
 
 @each_function
 def test_a_changed_layer_reaches_every_alias(logical_id: str) -> None:
-    assert properties(logical_id)["AutoPublishAlias"] == "live"
+    assert TEMPLATE.globals["AutoPublishAlias"] == "live"
+    assert "AutoPublishAlias" not in properties(logical_id)
     assert properties(logical_id)["AutoPublishAliasAllProperties"] is True
     assert FUNCTIONS[logical_id].layers == (ROOT / "layers" / "goodword",)
 
@@ -110,35 +106,36 @@ def test_the_layer_publishes_the_functions_that_use_it() -> None:
     assert layer["PublishLambdaVersion"] is True
 
 
-@each_function
-def test_a_function_logs_to_a_group_of_its_own_that_forgets(logical_id: str) -> None:
-    group = properties(logical_id)["LoggingConfig"]["LogGroup"]["Ref"]
+def test_every_log_forgets() -> None:
+    groups = resources_of("AWS::Logs::LogGroup")
 
-    assert group == f"{logical_id.removesuffix('Function')}Logs"
-    assert resources_of("AWS::Logs::LogGroup")[group]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
-
-
-@each_function
-def test_a_function_raises_an_alarm_when_it_fails_and_when_it_is_throttled(logical_id: str) -> None:
-    watched = Counter(
-        alarm["MetricName"]
-        for alarm in resources_of("AWS::CloudWatch::Alarm").values()
-        if alarm.get("Dimensions") == [{"Name": "FunctionName", "Value": {"Ref": logical_id}}]
-    )
-
-    assert watched == {"Errors": 1, "Throttles": 1}
+    assert groups.keys() == {"ApiLogs", "FunctionLogs", "AuditLedgerLogs"}
+    for group in groups.values():
+        assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+        # two stacks of one account do not meet in a log
+        assert "/${AWS::StackName}/" in group["LogGroupName"]["Fn::Sub"]
 
 
-def test_books_that_do_not_agree_raise_an_alarm_of_their_own() -> None:
-    (filtered,) = resources_of("AWS::Logs::MetricFilter").values()
-    (metric,) = filtered["MetricTransformations"]
-    (alarm,) = (each for each in resources_of("AWS::CloudWatch::Alarm").values() if "Dimensions" not in each)
+@each_job
+def test_a_run_that_fails_is_repeated_once_and_then_kept(logical_id: str) -> None:
+    assert properties(logical_id)["EventInvokeConfig"] == {
+        "MaximumRetryAttempts": 1,
+        "MaximumEventAgeInSeconds": 3600,
+        "DestinationConfig": {"OnFailure": {"Type": "SQS", "Destination": {"Fn::GetAtt": ["JobFailures", "Arn"]}}},
+    }
 
-    assert filtered["LogGroupName"] == {"Ref": "AuditLedgerLogs"}
-    assert filtered["FilterPattern"] == f'{{ $.level = "ERROR" && $.message = "{audit.FAULTS_MESSAGE}" }}'
-    assert (alarm["Namespace"], alarm["MetricName"]) == (metric["MetricNamespace"], metric["MetricName"])
-    # a deployment hears of its own books only
-    assert "${AWS::StackName}" in metric["MetricNamespace"]["Fn::Sub"]
+
+@each_job
+def test_a_run_that_cannot_be_handed_over_is_tried_again_and_then_kept(logical_id: str) -> None:
+    (schedule,) = schedules_of(logical_id)
+
+    assert schedule == {
+        "ScheduleExpression": schedule["ScheduleExpression"],
+        "OmitName": True,
+        "RoleArn": {"Fn::GetAtt": ["SchedulerRole", "Arn"]},
+        "RetryPolicy": {"MaximumRetryAttempts": 3, "MaximumEventAgeInSeconds": 3600},
+        "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["JobFailures", "Arn"]}},
+    }
 
 
 @each_function
@@ -146,28 +143,6 @@ def test_a_function_connects_as_the_role_of_its_trust(logical_id: str) -> None:
     role = ROLES[logical_id]
 
     assert FUNCTIONS[logical_id].environment.get("DATABASE_USER") == (role and f"acme_{role}")
-
-
-@each_function
-def test_a_function_may_connect_as_its_role_and_do_nothing_else(logical_id: str) -> None:
-    role = ROLES[logical_id]
-    statements = [
-        statement for policy in properties(logical_id).get("Policies", []) for statement in policy["Statement"]
-    ]
-
-    assert "Role" not in properties(logical_id)
-    assert statements == [
-        {
-            "Effect": "Allow",
-            "Action": "rds-db:connect",
-            "Resource": {
-                "Fn::Sub": "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}"
-                f":dbuser:${{DatabaseResourceId}}/${{DatabaseRolePrefix}}_{user}"
-            },
-        }
-        for user in [role]
-        if user
-    ] + [MAY_READ_SECRETS] * (logical_id in READS_SECRETS)
 
 
 @each_function

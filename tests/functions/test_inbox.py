@@ -1,12 +1,18 @@
 """What came in and failed: seen by an operator, tried again by hand or by the job, or given up."""
 
 import json
+import time
 from typing import Any
 
 import psycopg
 import pytest
 
+from goodword.core import ids
+from goodword.core.observability import logger
+from goodword.payments import reception, signatures, stripe_webhooks
 from local.client import Client
+from local.setup import Prepared
+from tests.functions.conftest import as_role
 from tests.support.companies import Company, invoice_paid, whop_payment
 
 
@@ -50,6 +56,24 @@ def test_a_failed_event_is_listed_with_its_error_and_without_its_body(spoilt: Co
     assert event["next_attempt_at"] > event["received_at"]
     assert "body" not in event
     assert spoilt.ok("GET", "/v1/inbox?status=applied")["data"] == []
+
+
+def test_a_failed_event_is_an_error_line_without_anything_of_its_body(
+    company: Company, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The line that the metric filter of template.yaml looks for (tests/contracts/test_alarms.py)."""
+    event = invoice_paid("evt_1", "in_1", user="ben")
+    event["data"]["object"]["amount_paid"] = "a lot"
+    body, now = json.dumps(event).encode(), time.time()
+    signature = signatures.sign(body, company.line["stripe_secret"], int(now))
+    endpoint_id = ids.parse("whe", company.line["stripe_endpoint"].rsplit("/", 1)[1])
+    with as_role("webhook", prepared, monkeypatch):
+        reception.receive(stripe_webhooks.incoming(body, {"stripe-signature": signature}, endpoint_id, now))
+    (record,) = caplog.records
+    line = json.loads(logger.registered_formatter.format(record))
+    assert (line["level"], line["message"]) == ("ERROR", reception.KEPT_AS_FAILED)
+    assert (line["provider"], line["type"], line["fault"]) == ("stripe", "invoice.paid", "EventUnreadable")
+    assert "a lot" not in json.dumps(line)
 
 
 def test_an_operator_applies_it_again_and_twice_is_once(spoilt: Company) -> None:

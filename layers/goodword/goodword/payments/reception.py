@@ -20,6 +20,9 @@ from goodword.payments.inbox import Delivery, Endpoint, Receipt
 from goodword.payments.signatures import SignatureRejected
 from goodword.referral.facts import Fact
 
+KEPT_AS_FAILED = "event kept as failed"
+"""The message of the error line for an event that could not be applied; it raises an alarm (template.yaml)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
@@ -65,7 +68,7 @@ def keep(incoming: Incoming, endpoint: Endpoint) -> Receipt:
     except Exception as fault:  # noqa: BLE001 - whatever is wrong with applying it, an authentic event is kept
         # without the fault's message: Postgres puts the values of a row into it
         logger.error(
-            "event kept as failed",
+            KEPT_AS_FAILED,
             extra={
                 "provider": delivery.provider,
                 "type": delivery.type,
