@@ -316,8 +316,8 @@ def test_a_dispute_that_has_no_id_is_lost_and_won_by_its_charge(
     outcome(referred, link())
     for number, (status, balance) in enumerate([("needs_response", 30), ("lost", 5), ("lost", 5), ("won", 30)]):
         nameless = {name: value for name, value in dispute(status).items() if name != "id"}
-        told = stripe(f"evt_{number}", "charge.dispute.updated", nameless, NOON + number * DAY)
-        assert (outcome(referred, told), referred.balance("ada")) == ("applied", balance)
+        event = stripe(f"evt_{number}", "charge.dispute.updated", nameless, NOON + number * DAY)
+        assert (outcome(referred, event), referred.balance("ada")) == ("applied", balance)
     assert rows.count(superuser, referred.id)["takebacks"] == 1
 
 

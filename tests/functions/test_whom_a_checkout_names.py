@@ -94,7 +94,7 @@ def test_a_cart_is_a_payer_once_somebody_of_that_name_signs_up(company: Company,
 
 def test_the_apps_own_word_waits_for_its_person(company: Company, superuser: psycopg.Connection) -> None:
     sign_up(company, "ben", stripe_customer_id="cus_1")
-    named = {"client_reference_id": None, "metadata": {"goodword_user": "cleo"}}
+    named: dict[str, Any] = {"client_reference_id": None, "metadata": {"goodword_user": "cleo"}}
     assert outcome(company, purchase(**named)) == "parked"
     assert owners(superuser, company) == {"cs_1": None}
     sign_up(company, "cleo", code=None)
@@ -210,7 +210,7 @@ def test_a_user_named_by_a_number_or_with_blanks_at_whop(company: Company, writt
 @pytest.mark.parametrize("place", ["metadata", "reference"])
 def test_blanks_around_a_name_at_stripe(company: Company, written: str, place: str) -> None:
     sign_up(company, "ben")
-    named = {"client_reference_id": written}
+    named: dict[str, Any] = {"client_reference_id": written}
     if place == "metadata":
         named = {"client_reference_id": None, "metadata": {"goodword_user": written}}
     assert outcome(company, purchase(**named)) == "applied"
