@@ -7,7 +7,7 @@ import pytest
 
 from goodword.core.auth import Scope
 from goodword.core.settings import Settings
-from local import template
+from local import openapi, template
 from tests.contracts.support import FUNCTIONS, PARAMETERS, ROOT, TEMPLATE, properties, resources_of, schedules_of
 
 # Who connects as whom. None: it never meets the database.

@@ -67,9 +67,8 @@ def run(function: str) -> Call:
     return Call("POST", f"/_local/functions/{function}Function/invocations", {}, "{}")
 
 
-def told(company: Company, *events: object) -> None:
-    for event in events:
-        assert company.deliver(event).status == 200
+def deliver(company: Company, event: object) -> None:
+    assert company.deliver(event).status == 200
 
 
 def payments_with_a_code_and_bindings_of_their_payers(company: Company) -> Scene:
@@ -94,7 +93,7 @@ def payments_and_bindings_of_two_people_on_two_customers(company: Company) -> Sc
             session = session_completed(
                 f"evt_{customer}", f"cs_{customer}", customer=customer, subscription=f"sub_{customer}", user=person
             )
-            told(company, session)
+            deliver(company, session)
         for person, customer in zip(people, reversed(customers), strict=True):
             named = invoice(number, name=f"{customer}_", user=person, customer=customer, code=code)
             scene += [delivery(company, named), bind(company, person, referral_code=code)]
@@ -110,7 +109,7 @@ def signups_of_people_on_one_customer_and_its_payments(company: Company) -> Scen
             session = session_completed(
                 f"evt_{name}", f"cs_{name}", customer=customer, subscription=f"sub_{name}", user=guest
             )
-            told(company, session)
+            deliver(company, session)
             scene.append(signup(company, code, {"external_id": guest}))
         scene += [
             signup(company, code, {"external_id": f"payer_{number}", "stripe_customer_id": customer}),
@@ -167,7 +166,7 @@ def points_spent_while_what_earned_them_is_taken_back(company: Company) -> Scene
     scene: Scene = [run("AdvanceReferrals"), run("ReleaseAwards"), run("ExpirePoints"), run("ReplayWebhooks")]
     for number in NUMBERS[::2]:
         company.ok("POST", "/v1/signups", {"user": {"external_id": f"user_{number}"}, "referral_code": code})
-        told(company, invoice(number, user=f"user_{number}"))
+        deliver(company, invoice(number, user=f"user_{number}"))
         spent = company.ok("POST", redemptions, bought, key=f"before_{number}")["id"]
         scene += [
             call(company, "POST", redemptions, bought, key=f"after_{number}"),

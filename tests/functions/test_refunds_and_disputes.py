@@ -309,6 +309,18 @@ def test_a_paid_award_stays_while_a_dispute_is_open_and_goes_and_comes_back_with
     ]  # fmt: skip
 
 
+def test_a_dispute_that_has_no_id_is_lost_and_won_by_its_charge(
+    referred: Company, superuser: psycopg.Connection
+) -> None:
+    outcome(referred, invoice())
+    outcome(referred, link())
+    for number, (status, balance) in enumerate([("needs_response", 30), ("lost", 5), ("lost", 5), ("won", 30)]):
+        nameless = {name: value for name, value in dispute(status).items() if name != "id"}
+        event = stripe(f"evt_{number}", "charge.dispute.updated", nameless, NOON + number * DAY)
+        assert (outcome(referred, event), referred.balance("ada")) == ("applied", balance)
+    assert rows.count(superuser, referred.id)["takebacks"] == 1
+
+
 @pytest.mark.parametrize("end", ["won", "lost", "prevented", "charge_refunded"])
 def test_a_waiting_award_is_held_while_a_dispute_is_open(
     company: Company, superuser: psycopg.Connection, end: str

@@ -33,7 +33,7 @@ def company(company: Company) -> Company:
 def purchase(number: int = 1, **fields: object) -> dict[str, Any]:
     """A one-time purchase of the customer cus_1, with the cart's id for a reference."""
     given = {"id": f"cs_{number}", "client_reference_id": "cart_77", "customer": "cus_1", "currency": "usd", **fields}
-    return session(f"evt_{number}", **given)
+    return session(f"evt_{number}", **given)  # type: ignore[arg-type]
 
 
 def customer(user: str) -> dict[str, Any]:
@@ -94,8 +94,8 @@ def test_a_cart_is_a_payer_once_somebody_of_that_name_signs_up(company: Company,
 
 def test_the_apps_own_word_waits_for_its_person(company: Company, superuser: psycopg.Connection) -> None:
     sign_up(company, "ben", stripe_customer_id="cus_1")
-    named = {"client_reference_id": None, "metadata": {"goodword_user": "cleo"}}
-    assert outcome(company, purchase(1, **named)) == "parked"
+    named: dict[str, Any] = {"client_reference_id": None, "metadata": {"goodword_user": "cleo"}}
+    assert outcome(company, purchase(**named)) == "parked"
     assert owners(superuser, company) == {"cs_1": None}
     sign_up(company, "cleo", code=None)
     assert owners(superuser, company) == {"cs_1": "cleo"}
@@ -154,7 +154,7 @@ def test_a_code_beside_a_cart_is_the_customers(company: Company, order: tuple[st
 
 
 def payment_link(click: str, **fields: object) -> dict[str, Any]:
-    return purchase(1, client_reference_id=click, **fields)
+    return purchase(client_reference_id=click, **fields)
 
 
 def clicked(company: Company) -> str:
@@ -210,10 +210,10 @@ def test_a_user_named_by_a_number_or_with_blanks_at_whop(company: Company, writt
 @pytest.mark.parametrize("place", ["metadata", "reference"])
 def test_blanks_around_a_name_at_stripe(company: Company, written: str, place: str) -> None:
     sign_up(company, "ben")
-    named: dict[str, object] = {"client_reference_id": written}
+    named: dict[str, Any] = {"client_reference_id": written}
     if place == "metadata":
         named = {"client_reference_id": None, "metadata": {"goodword_user": written}}
-    assert outcome(company, purchase(1, **named)) == "applied"
+    assert outcome(company, purchase(**named)) == "applied"
     assert company.balance("ada") == PAID
 
 
