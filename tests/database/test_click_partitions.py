@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from goodword.core import ids
+from goodword.referral import candidates
 from tests.support.everything import click, sign_up
 from tests.support.tenants import Tenant
 
@@ -107,6 +108,18 @@ def test_a_click_continues_the_chain_of_an_earlier_one(tenant: Tenant, code: str
     assert {row["id"]: row["previous_id"] for row in found} == {earlier: None, later: earlier, latest: later}
 
 
+def test_the_clicks_before_one_are_looked_up_in_their_own_months(tenant: Tenant, code: str) -> None:
+    earlier = click(tenant, code, click_id=ids.new_id(month_after(datetime.now(UTC), -1)))
+    later = click(tenant, code, previous_id=earlier)
+    found = {"company_id": tenant.id, "click_id": later, "given_at": ids.time_of(later), "longest": 9}
+    whose = dict.fromkeys(("external_id", "stripe_customer_id", "whop_user_id"), "")
+    statement = candidates._BY_CLICK  # noqa: SLF001 - the very statement
+    tables = scanned(tenant.connection("app"), statement, {**found, **whose}, options="ANALYZE,")
+    assert {table for table in tables if table.startswith("clicks_")} == {
+        partition_of(tenant, each) for each in (earlier, later)
+    }
+
+
 def test_the_same_click_written_twice_is_one(tenant: Tenant, code: str) -> None:
     """As when the answer to the first attempt was lost."""
     click_id = ids.new_id()
@@ -115,14 +128,17 @@ def test_the_same_click_written_twice_is_one(tenant: Tenant, code: str) -> None:
     assert len(tenant.rows("SELECT id FROM clicks WHERE company_id = %(company_id)s")) == 1
 
 
-def scanned(connection: psycopg.Connection, query: LiteralString, parameters: dict[str, object]) -> set[str]:
-    """The tables that the server would look into."""
-    explained = connection.execute("EXPLAIN (FORMAT JSON) " + query, parameters).fetchone()
+def scanned(
+    connection: psycopg.Connection, query: LiteralString, parameters: dict[str, object], *, options: LiteralString = ""
+) -> set[str]:
+    """The tables that the server would look into, or, with ANALYZE among the options, has looked into."""
+    explained = connection.execute(f"EXPLAIN ({options} FORMAT JSON) " + query, parameters).fetchone()
     assert explained is not None
     tables: set[str] = set()
     nodes = [explained[0][0]["Plan"]]
     while nodes:
         node = nodes.pop()
         nodes += node.get("Plans", [])
-        tables |= {node["Relation Name"]} if "Relation Name" in node else set()
+        if "Relation Name" in node and node.get("Actual Loops", 1):
+            tables.add(node["Relation Name"])
     return tables
