@@ -33,6 +33,8 @@ from local.workers import LARGEST_PAYLOAD, FunctionError, FunctionPools, Payload
 
 ADDRESS = "127.0.0.1"
 BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 60
+"""How long a connection may be idle between two requests; a client that comes back later finds it closed."""
 GRACE_SECONDS = 5
 """How long running requests may go on when the server is asked to stop."""
 JSON: Headers = [(b"content-type", b"application/json")]
@@ -178,6 +180,7 @@ class Server(uvicorn.Server):
                 log_level="warning",
                 proxy_headers=False,
                 server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
