@@ -1,14 +1,49 @@
-"""Every route is declared three times, and the three agree: template.yaml, its function, and the OpenAPI document."""
+"""A route is declared four times, and they agree: template.yaml, its function, docs/api.md and docs/openapi.json."""
 
 import json
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from pydantic import BaseModel
 
 from local import openapi
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = {function.logical_id: function for function in openapi.served_functions()}
+ROUTES = {
+    key: route
+    for function in FUNCTIONS.values()
+    for key, route in openapi.routes_of(function.folder).items()
+    if key != "$default"
+}
+
+
+class Row(NamedTuple):
+    """A row of a table of docs/api.md: a route, the scope of its key, and what it takes."""
+
+    route: str
+    key: str
+    takes: str
+
+
+ROWS = [
+    Row(*row)
+    for row in re.findall(
+        r"^\| `([A-Z]+ /\S+)` \| (\S+) \|(.*?)\|", (ROOT / "docs/api.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+]
+
+
+def fields(model: type[BaseModel]) -> dict[str, bool]:
+    """The fields of a model by the names that clients use, and whether each is required."""
+    return {field.alias or name: field.is_required() for name, field in model.model_fields.items()}
+
+
+def names(text: str) -> list[str]:
+    """`code, kind: "quota", stock?` without what a field holds."""
+    return [name.partition(":")[0].strip() for name in text.split(",")]
 
 
 @pytest.mark.parametrize("logical_id", FUNCTIONS)
@@ -19,3 +54,25 @@ def test_a_function_answers_exactly_the_routes_that_the_template_gives_it(logica
 
 def test_the_openapi_document_is_what_the_models_say() -> None:
     assert json.loads((ROOT / "docs/openapi.json").read_text()) == openapi.document(), "run `make openapi`"
+
+
+def test_the_page_of_the_api_has_every_route_once_with_its_key() -> None:
+    keys = {key: "none" if route.scope is None else route.scope.name.lower() for key, route in ROUTES.items()}
+    assert sorted((row.route, row.key) for row in ROWS) == sorted(keys.items())
+    assert {row.route for row in ROWS if "(K)" in row.takes} == openapi.KEY_REQUIRED
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if "{" in row.takes], ids=lambda row: row.route)
+def test_the_page_of_the_api_names_the_fields_of_a_body(row: Row) -> None:
+    (body,) = re.findall(r"`\{(.*)\}`", row.takes)
+    model = ROUTES[row.route].body
+    assert model is not None
+    assert {name.rstrip("?"): not name.endswith("?") for name in names(body)} == fields(model)
+
+
+@pytest.mark.parametrize("route", [key for key, route in ROUTES.items() if route.query])
+def test_the_page_of_the_api_names_the_parameters_of_a_query(route: str) -> None:
+    (takes,) = [row.takes for row in ROWS if row.route == route]
+    model = ROUTES[route].query
+    assert model is not None
+    assert sorted(names(takes.strip(" `?"))) == sorted(fields(model))

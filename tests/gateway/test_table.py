@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
-TABLE = HERE.parent.parent / "docs" / "gateway.md"
+TABLE = HERE.parent.parent / "docs/gateway.md"
 
 
 def test_every_row_has_one_test() -> None:

@@ -1,0 +1,29 @@
+"""docs/architecture.md stays one page, and every table has its room there."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+MIGRATIONS = sorted((ROOT / "layers/goodword/goodword/migrations").glob("*.sql"))
+
+
+def test_the_page_is_read_in_one_go() -> None:
+    assert len(PAGE.splitlines()) <= 150
+
+
+def test_every_table_is_one_rooms() -> None:
+    made = {name for path in MIGRATIONS for name in re.findall(r"^CREATE TABLE (\w+)", path.read_text(), re.MULTILINE)}
+    owned = Counter(
+        name
+        for tables in re.findall(r"^\| \w+ \| (`.*) \|$", section("Whose a table is"), re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", tables)
+    )
+    assert owned == Counter(made)
+
+
+def section(heading: str) -> str:
+    """What stands under a heading of the page."""
+    (text,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    return text
