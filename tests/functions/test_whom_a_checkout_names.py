@@ -154,7 +154,7 @@ def test_a_code_beside_a_cart_is_the_customers(company: Company, order: tuple[st
 
 
 def payment_link(click: str, **fields: object) -> dict[str, Any]:
-    return purchase(client_reference_id=click, **fields)
+    return purchase(1, client_reference_id=click, **fields)
 
 
 def clicked(company: Company) -> str:
