@@ -80,7 +80,7 @@ def create_database(admin_url: str, name: str = DATABASE) -> None:
 def open_company(
     prepared: Prepared, *, name: str, livemode: bool, destination_url: str, base_url: str
 ) -> dict[str, str]:
-    """A new company with an endpoint for each provider: the line of API.md, "The local server".
+    """A new company with an endpoint for each provider: the line of docs/api.md, The local server.
 
     Raises ValueError for a name or a destination that cannot be.
     """

@@ -1,4 +1,4 @@
-"""What a benchmark says: a line for each budget of DESIGN.md §11, with what was measured and whether it is kept.
+"""What a benchmark says: a line for each budget (docs/benchmarks.md, Budgets), what was measured, kept or not.
 
 Everything is measured side by side: what is judged and what it is compared with take turns in short rounds, so that a
 machine that is busy with something else is busy for both. A ratio is the median of the rounds' ratios.

@@ -1,4 +1,4 @@
-"""Whose checks of codes are counted together: those of an address under a key, as rules/trust.md counts addresses."""
+"""Whose checks of codes count together: those of an address under a key (docs/rules.md, Limits on codes)."""
 
 from uuid import UUID
 

@@ -1,6 +1,6 @@
 """The ledger against a model of it: whatever is booked in whatever order, both end alike, now and looking back.
 
-The model is lists of lots and entries in plain Python, as DESIGN.md §4 and RULES.md §5 tell of them. It knows nothing
+The model is lists of lots and entries in plain Python, as docs/rules.md, Ledger, tells of them. It knows nothing
 of locks, statements, tables or jobs: in it, points are gone at the very instant they expire, and the past stays as it
 was.
 """

@@ -1,4 +1,4 @@
-"""Trips inside a warm handler, counted on the wire: the budget of DESIGN.md §11."""
+"""Trips inside a warm handler, counted on the wire: the budget of docs/benchmarks.md, Trips."""
 
 import time
 from collections.abc import Callable, Iterator

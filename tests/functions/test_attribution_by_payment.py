@@ -1,6 +1,6 @@
 """A click or a code that a provider's event carries: who sent the person, whether the signup or the event comes first.
 
-`carry` sends a payment of one provider whose metadata names a person, a click and a code; API.md, "Webhooks in".
+`carry` sends a payment of one provider whose metadata names a person, a click and a code; docs/rules.md, Touches.
 """
 
 import itertools

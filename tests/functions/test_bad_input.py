@@ -1,4 +1,4 @@
-"""What no client should send: every route answers it as API.md says, stores nothing and never fails.
+"""What no client should send: every route answers it as docs/api.md, Errors, says, stores nothing and never fails.
 
 Each test takes the one good request of a route (tests/support/requests.py) and spoils one thing in it.
 """

@@ -13,7 +13,7 @@ from tests.support.companies import Company
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
 
-# RULES.md §8: the limits of free, basic and premium by feature, in the order they are listed
+# docs/rules.md, Plans and features: the limits of free, basic and premium by feature, in the order they are listed
 LIMITS: dict[str, tuple[int | None, int | None, int | None]] = {
     "weight_entries": (30, None, None),
     "circumference_entries": (10, None, None),

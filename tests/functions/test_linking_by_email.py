@@ -1,6 +1,7 @@
 """A payment finds its person by a verified e-mail, for as long as nothing stronger says whose it is.
 
-API.md, "Webhooks in". Ada brings Ben, and Dan brings Cleo; whose payment it is shows in what Ada and Dan have.
+docs/rules.md, Whose a payment is. Ada brings Ben, and Dan brings Cleo; whose payment it is shows in what Ada and Dan
+have.
 """
 
 import itertools

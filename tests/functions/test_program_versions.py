@@ -13,7 +13,7 @@ from tests.support.companies import Company, invoice_paid
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
 
-# RULES.md §1 and DESIGN.md §5, word for word.
+# docs/rules.md, Program, word for word.
 DEFAULT: dict[str, Any] = {
     "schema_version": 1,
     "timezone": "UTC",

@@ -1,4 +1,4 @@
-"""A second reckoning of what payments earn, straight from the words of RULES.md §3 and §4.
+"""A second reckoning of what payments earn, straight from the words of docs/rules.md, Stages and Payments.
 
 It is slow and plain, and shares with the engine nothing but the facts and the program: no page of it is used here.
 """

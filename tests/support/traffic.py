@@ -18,7 +18,7 @@ DONE = {200, 201, 302}
 
 
 def assert_unavailable(answer: Answer) -> None:
-    """503 as API.md describes it."""
+    """503 as docs/api.md, Errors, describes it."""
     assert answer.status == 503, (answer.status, answer.raw)
     assert answer.headers["content-type"] == "application/problem+json"
     assert int(answer.headers["retry-after"]) >= 1

@@ -1,4 +1,4 @@
-"""The plans, features and limits every company begins with (RULES.md §8)."""
+"""The plans, features and limits every company begins with (docs/rules.md, Plans and features)."""
 
 from uuid import UUID
 

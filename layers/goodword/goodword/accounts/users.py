@@ -43,7 +43,7 @@ class Identity:
     stripe_customer_id: str | None
 
     def is_same_person(self, user: "NewUser | Identity") -> bool:
-        """RULES.md §2, self-referral: the same user, mailbox, Whop user or Stripe customer."""
+        """Self-referral (docs/rules.md, Blocks): the same user, mailbox, Whop user or Stripe customer."""
         return (
             self.external_id == user.external_id
             or _both_equal(mailbox(self.email), mailbox(user.email))

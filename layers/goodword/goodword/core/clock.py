@@ -31,7 +31,7 @@ def company_now(connection: Connection, company_id: UUID) -> datetime:
 def past(field: str, given: datetime, now: datetime) -> datetime:
     """A time at which something has happened, by the clock of an app: one that is a little ahead of ours says now.
 
-    Raises Refused for `field` when it is ahead by more than that (RULES.md §2).
+    Raises Refused for `field` when it is ahead by more than that (docs/rules.md, Clocks).
     """
     if given > now + TOLERANCE:
         raise Refused(f"{field}_in_the_future", f"{field} must not lie in the future.")

@@ -41,7 +41,7 @@ _EXTERNAL_ID = re.compile(EXTERNAL_ID)
 
 
 def rfc3339(at: datetime) -> str:
-    """A time as API.md writes it: UTC, microseconds, `Z`. The SQL function of this name writes the same."""
+    """A time as docs/api.md, Times, has it: UTC, microseconds, `Z`. The SQL function of this name writes the same."""
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 

@@ -170,7 +170,7 @@ BEGIN
     RETURN forgotten;
 END $$;
 
--- The problem+json of a refusal that is answered by the statement itself (API.md, Conventions).
+-- The problem+json of a refusal that is answered by the statement itself (docs/api.md, Errors).
 CREATE FUNCTION problem(status integer, code text, detail text, request_id text, extra jsonb DEFAULT '{}') RETURNS jsonb
     LANGUAGE sql IMMUTABLE
     RETURN jsonb_build_object(

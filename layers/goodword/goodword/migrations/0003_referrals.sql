@@ -162,7 +162,7 @@ CREATE FUNCTION takeback_state(status text) RETURNS text
     RETURN CASE WHEN status IN ('pending', 'succeeded', 'lost') THEN 'gone'
         WHEN status = 'open' THEN 'disputed' ELSE 'kept' END;
 
--- Of two statuses of one instant the further one stands (API.md, Webhooks in).
+-- Of two statuses of one instant the further one stands (docs/rules.md, Takebacks).
 CREATE FUNCTION takeback_rank(status text) RETURNS integer
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN array_position(ARRAY['pending', 'warning', 'open', 'succeeded', 'lost', 'failed', 'won'], status);

@@ -1,5 +1,5 @@
 -- The ledger: one wallet per user, one append-only entry per change of a balance, one lot per earning, allocations of
--- what was taken to the lots it was taken from. DESIGN.md §4, RULES.md §5.
+-- what was taken to the lots it was taken from. docs/rules.md, Ledger.
 -- Only the functions below write here. They belong to a role nobody can log in as.
 
 -- A domain's rule is prepared once per connection, a table's CHECK once per statement: what concerns one column alone
@@ -12,7 +12,7 @@ CREATE DOMAIN entry_type AS text CONSTRAINT entries_type_ck CHECK (VALUE IN (
     'ADMIN_GRANT', 'REDEMPTION_QUOTA', 'REDEMPTION_UNLOCK', 'REDEMPTION_REWARD', 'REDEMPTION_REFUND',
     'EXPIRY', 'REVERSAL', 'REINSTATEMENT', 'DEBT_REPAYMENT'));
 
--- Which of a wallet's totals an entry counts in (RULES.md §5).
+-- Which of a wallet's totals an entry counts in (docs/rules.md, Totals).
 CREATE FUNCTION entry_total(type text, delta bigint) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE
@@ -421,7 +421,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- An entry as API.md shows it.
+-- An entry as docs/api.md, Points, shows it.
 CREATE FUNCTION entry_json(e entries, note text) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN

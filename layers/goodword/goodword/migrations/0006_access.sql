@@ -1,4 +1,4 @@
--- What a user may use: plans with limits per feature, what was used, and quota bought with points. RULES.md §8.
+-- What a user may use: plans with limits per feature, what was used, and bought quota: docs/rules.md, Access.
 
 CREATE TABLE features (
     company_id     uuid NOT NULL,
@@ -174,7 +174,7 @@ BEGIN
     ORDER BY f.sort_order, f.key;
 END $$;
 
--- One entitlement as API.md shows it. Bought quota opens a count feature that the plan has off.
+-- One entitlement as docs/api.md, Access, shows it. Bought quota opens a count feature that the plan has off.
 CREATE FUNCTION entitlement_json(
     feature text, limit_type text, active boolean, source text, limit_value bigint, used bigint, extra bigint,
     bought boolean, resets_at timestamptz

@@ -1,4 +1,4 @@
--- The ledger's proof: a hash chain per company over its entries, and what the audits found. DESIGN.md §4.
+-- The ledger's proof: a hash chain per company, and what audits found: docs/rules.md, Proof of the books.
 --
 -- Entries are sealed after the fact, by a job: a posting pays nothing for it. A seal's hash is
 -- sha256(hash of the seal before || entry_digest), and before the first one stand 32 zero bytes, so whoever changes,

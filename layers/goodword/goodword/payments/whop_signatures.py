@@ -26,7 +26,7 @@ _MESSAGE_ID: Final = re.compile(r"[!-~]{1,255}")
 
 
 def event_id(raw: bytes, headers: Mapping[str, str]) -> str | None:
-    """The id of an event, which its signature covers: v1's message id, v5's own bytes (RULES.md §4).
+    """The id of an event, which its signature covers: v1's message id, v5's own bytes (docs/rules.md, Provider events).
 
     None where v1's headers hold none; `verify` then refuses them.
     """

@@ -1,7 +1,7 @@
 """Attribution: which code or click a person came by. A pure decision over candidates, with a trace that explains it.
 
-Candidates stand in the order of RULES.md §2: an explicit code beats a click. The first valid one wins; when none is
-valid, the reason of the best is the answer. A bad code never blocks a signup.
+Candidates stand in the order of docs/rules.md, Attribution: an explicit code beats a click. The first valid one wins;
+when none is valid, the reason of the best is the answer. A bad code never blocks a signup.
 """
 
 from collections.abc import Mapping, Sequence

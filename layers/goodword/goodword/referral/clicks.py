@@ -80,7 +80,8 @@ def _kept_text(text: str | None) -> str | None:
     return text if text and len(text) <= LONGEST_KEPT and "\x00" not in text else None
 
 
-# What a browser says is never in the way of its click: what fits is kept, and the rest is dropped (RULES.md §2).
+# What a browser says is never in the way of its click: what fits is kept, and the rest is dropped (docs/rules.md,
+# Clicks).
 KeptUrl = Annotated[str | None, AfterValidator(_kept_url)]
 KeptText = Annotated[str | None, AfterValidator(_kept_text)]
 Typed = Annotated[str, Field(max_length=LONGEST_TYPED)]

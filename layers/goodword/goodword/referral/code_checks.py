@@ -106,7 +106,7 @@ def _subject(browser: Browser | None, key: PrivacyKey) -> bytes | None:
 
 
 def _counted_as(address: str) -> str:
-    """Whoever has one address of IPv6 mostly has all of its /64. IPv4 in the dress of IPv6 is IPv4 (rules/trust.md)."""
+    """Whoever has one IPv6 address mostly has all of its /64; IPv4 in IPv6 is IPv4 (docs/rules.md, Limits on codes)."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -23,7 +23,7 @@ def half_up(numerator: int, denominator: int) -> int:
 
 
 def points_due(program: Program, terms: AwardTerms, net_amount: int, currency: str | None) -> int:
-    """The points of an award for a payment of `net_amount` minor units (RULES.md §1).
+    """The points of an award for a payment of `net_amount` minor units (docs/rules.md, Percentages).
 
     A percentage of a currency that the program gives no worth earns nothing.
     """

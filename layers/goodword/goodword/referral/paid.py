@@ -1,4 +1,4 @@
-"""What the payments of a referral earn, by what is still paid of each (RULES.md §3 and §4). Pure."""
+"""What the payments of a referral earn, by what is still paid of each (docs/rules.md, Stages and Payments). Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta

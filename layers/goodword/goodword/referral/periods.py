@@ -1,7 +1,7 @@
 """The months of a referral's payments, counted from the first one.
 
 An anniversary is the first payment's instant so many calendar months later, in UTC, its day clamped to the month's end
-and always reckoned from the original day: 31 January, 28 February, 31 March (RULES.md §4).
+and always reckoned from the original day: 31 January, 28 February, 31 March (docs/rules.md, Periods).
 """
 
 from calendar import monthrange

@@ -1,6 +1,6 @@
 """The program: a company's rules. Every edit is a new immutable version; a referral keeps the one it began under.
 
-The document and its defaults are RULES.md §1 and DESIGN.md §5. Points are integers, multipliers and percentages basis
+The document and its defaults are docs/rules.md, Program. Points are integers, multipliers and percentages basis
 points; `points_per_unit` says how many points one major unit of a currency is worth to a percentage award.
 
 The company's own time zone, by which points expire and uses are counted, is that of the version in force.

@@ -1,6 +1,7 @@
 """What a person has typed or pasted where a code belongs, and what a browser has carried along.
 
-Such a text never blocks a signup (RULES.md §2): it is read as kindly as it can be, and what is no code is unknown.
+Such a text never blocks a signup (docs/rules.md, Attribution): it is read as kindly as it can be, and what is no code
+is unknown.
 """
 
 import re
