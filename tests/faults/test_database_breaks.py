@@ -33,7 +33,7 @@ def test_between_requests_nobody_notices(fragile: Fragile, shop: Company, client
         break_it(fragile)
         heard += clients.fire_each(shop.url, [sent])
     assert 503 not in traffic.check_heard([heard])
-    again = clients.fire(shop.url, traffic.plans)
+    again = clients.insist(shop.url, traffic.plans)
     with fragile.superuser() as superuser:
         traffic.check_done_once([heard], again, superuser)
 
@@ -49,7 +49,7 @@ def test_during_requests_nothing_is_done_twice(fragile: Fragile, shop: Company, 
     assert faults["done"] > 1
     statuses = traffic.check_heard(heard)
     assert statuses[200] + statuses[201] + statuses[302] > 0, statuses
-    again = clients.fire(shop.url, traffic.plans)
+    again = clients.insist(shop.url, traffic.plans)
     with fragile.superuser() as superuser:
         traffic.check_done_once(heard, again, superuser)
 
@@ -80,7 +80,7 @@ def test_while_the_database_is_away_every_function_says_so_in_time(
         assert_unavailable(answer)
     assert took < LONGEST_SECONDS
     assert unknown[0].status == 404, "what needs no database answers"
-    assert {answer.status for answer in clients.fire_each(shop.url, reads)} == {200}
-    again = clients.fire(shop.url, traffic.plans)
+    assert {answer.status for (answer,) in clients.insist(shop.url, [[each] for each in reads])} == {200}
+    again = clients.insist(shop.url, traffic.plans)
     with fragile.superuser() as superuser:
         traffic.check_done_once([answers[: len(traffic.plans[0])]], again, superuser)

@@ -67,10 +67,12 @@ class Clients:
         for process in self._processes:
             process.communicate()  # the end of its input is the end of a client
 
-    def fire(self, base_url: str, plans: Sequence[Sequence[Call]], *, pause_seconds: float = 0.0) -> list[list[Answer]]:
+    def fire(
+        self, base_url: str, plans: Sequence[Sequence[Call]], *, pause_seconds: float = 0.0, insists: int = 0
+    ) -> list[list[Answer]]:
         """Let one client fire each plan, all beginning at once; what each heard, in the order of its plan.
 
-        Each waits so long after it was told to come back later.
+        After a 503 a client waits for the pause, and asks the same again, so many times at most.
         """
         assert len(plans) <= len(self._processes), "there are not that many clients"
         clients = self._processes[: len(plans)]
@@ -79,6 +81,7 @@ class Clients:
                 "host": urlsplit(base_url).netloc,
                 "calls": [each._asdict() for each in plan],
                 "pause": pause_seconds,
+                "insists": insists,
             }
             _tell(client, json.dumps(job))
         assert [_listen(client) for client in clients] == ["ready\n"] * len(clients)
@@ -90,6 +93,10 @@ class Clients:
     def fire_each(self, base_url: str, calls: Sequence[Call]) -> list[Answer]:
         """One request a client, all at once."""
         return [answer for (answer,) in self.fire(base_url, [[each] for each in calls])]
+
+    def insist(self, base_url: str, plans: Sequence[Sequence[Call]]) -> list[list[Answer]]:
+        """Fire plans at a database that is back: whoever hears 503 of a process that rests comes back, as told."""
+        return self.fire(base_url, plans, pause_seconds=0.5, insists=20)
 
 
 def _tell(client: subprocess.Popen[str], line: str) -> None:

@@ -2,7 +2,7 @@
 
 Each line of standard input is a job. The client connects, says so, waits for one more line, fires the job's requests
 one after the other over its one connection, and writes what it heard as one line. After a 503 it waits for the job's
-`pause`, as whoever is told to come back later.
+`pause`, and asks the same once more as often as the job `insists`.
 """
 
 import http.client
@@ -21,12 +21,17 @@ def hear(connection: http.client.HTTPConnection, call: dict[str, Any]) -> tuple[
 
 
 def hear_all(connection: http.client.HTTPConnection, job: dict[str, Any]) -> list[tuple[int, dict[str, str], str]]:
-    heard: list[tuple[int, dict[str, str], str]] = []
-    for call in job["calls"]:
-        if heard and heard[-1][0] == 503:
-            threading.Event().wait(job["pause"])
-        heard.append(hear(connection, call))
-    return heard
+    return [hear_at_last(connection, call, job["pause"], job["insists"]) for call in job["calls"]]
+
+
+def hear_at_last(
+    connection: http.client.HTTPConnection, call: dict[str, Any], pause: float, insists: int
+) -> tuple[int, dict[str, str], str]:
+    answer = hear(connection, call)
+    if answer[0] == 503:
+        threading.Event().wait(pause)
+        return hear_at_last(connection, call, pause, insists - 1) if insists else answer
+    return answer
 
 
 def say(line: str) -> None:
