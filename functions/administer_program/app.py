@@ -6,9 +6,10 @@ from goodword.core.http import App, Request, Response, answer
 from goodword.points import ledger, redemptions
 from goodword.points.ledger import Entry, PointsAdjustment
 from goodword.points.redemptions import NewOption, Option, Redemption
-from goodword.referral import codes, program
+from goodword.program import document as program
+from goodword.program.document import Program, ProgramVersion, ProgramVersionList, VersionQuery
+from goodword.referral import codes
 from goodword.referral.codes import Code, CodeChange, CodeList, CodeQuery, NewCode
-from goodword.referral.program import Program, ProgramVersion, ProgramVersionList, VersionQuery
 
 app = App()
 

@@ -20,7 +20,7 @@ from goodword.core import ids, outbox
 from goodword.core.errors import NotFound, TooManyRequests, invalid_fields
 from goodword.core.fields import AnswerModel, AppId, Destination, ExternalId, GivenInstant, Instant, RequestModel
 from goodword.core.ids import CodeId
-from goodword.referral import program
+from goodword.program import document as program
 from goodword.referral.clicks import normal_code
 
 # without 0 O 1 I L U: nobody should have to ask which one is meant

@@ -22,13 +22,16 @@ from pydantic import Field
 
 from goodword.accounts import activity
 from goodword.accounts.users import Identity
+from goodword.awards import settlement
 from goodword.core import ids, outbox
 from goodword.core.auth import Scope
 from goodword.core.errors import NotFound, invalid_fields
 from goodword.core.fields import CodeText, ExternalId, LongText, RequestModel
-from goodword.referral import attribution, candidates, program, recording, referrals, settlement, signups, touches
+from goodword.facts import recording, touches
+from goodword.program import document as program
+from goodword.program.document import Terms
+from goodword.referral import attribution, candidates, referrals, signups
 from goodword.referral.attribution import Candidate, Reason, Verdict
-from goodword.referral.program import Terms
 from goodword.referral.referrals import NewReferral
 from goodword.referral.signups import SignupAnswer
 

@@ -12,7 +12,7 @@ from goodword.core.fields import AnswerModel, Instant
 from goodword.core.ids import UserId
 from goodword.points import ledger
 from goodword.points.ledger import Balance
-from goodword.referral import program
+from goodword.program import document as program
 
 
 class User(AnswerModel):
