@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goodword.core.money import net_of_tax
 from goodword.facts.kinds import (
     EmailSeen,
     Fact,
@@ -16,7 +17,6 @@ from goodword.facts.kinds import (
     PromotionCodeTold,
     PromotionUsed,
 )
-from goodword.payments.amounts import net_of_tax
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.stripe.events import StripeEvent, facts
 from tests.support.odd import spoiled

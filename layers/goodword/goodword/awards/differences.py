@@ -13,10 +13,9 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from goodword.awards import money
 from goodword.awards.due import Due, Event, Key
 from goodword.awards.engine import Standing
-from goodword.core import ids
+from goodword.core import ids, money
 from goodword.points.ledger import EarningType
 
 Status = Literal["pending", "held", "paid", "rejected", "reversed"]

@@ -6,9 +6,10 @@ from fractions import Fraction
 from typing import NamedTuple
 from uuid import UUID
 
-from goodword.awards import money, periods
+from goodword.awards import periods
 from goodword.awards.due import WHOLE, Due, Event, Recipient, hold_until
 from goodword.awards.history import Facts, Payment, Takeback
+from goodword.core import money
 from goodword.program.document import AwardTerms, Months, Program
 
 NOTHING = Fraction(0)
@@ -101,7 +102,7 @@ class Paid:
         return Due(
             "retained",
             "referrer",
-            money.points_due(self._program, terms, payment.net_amount, payment.currency),
+            _points(self._program, terms, payment),
             retention.due_at,
             _trace(self._program, terms, payment),
             occasion="" if fixed else payment.key,
@@ -151,7 +152,7 @@ class Paid:
         return Due(
             event,
             recipient,
-            money.points_due(self._program, terms, payment.net_amount, payment.currency),
+            _points(self._program, terms, payment),
             payment.paid_at,
             _trace(self._program, terms, payment),
             occasion=payment.key if not fixed else "1" if event == "qualified" else str(period),
@@ -200,6 +201,16 @@ def _trace(program: Program, terms: AwardTerms, payment: Payment) -> dict[str, o
         "points_per_unit": program.points_per_unit.get(payment.currency or ""),
         "paid_at": payment.paid_at,
     }
+
+
+def _points(program: Program, terms: AwardTerms, payment: Payment) -> int:
+    """What an award for a payment is worth whole (RULES.md §1); nothing in a currency the program gives no worth."""
+    if terms.points is not None:
+        return terms.points
+    worth = program.points_per_unit.get(payment.currency or "")
+    if worth is None or terms.bps is None or payment.currency is None:
+        return 0
+    return money.half_up(payment.net_amount * terms.bps * worth, 10_000 * 10 ** money.exponent(payment.currency))
 
 
 def _worthless(program: Program, terms: AwardTerms, payment: Payment) -> str | None:

@@ -6,7 +6,6 @@ may be called any number of times, after any fact, in any order, for any number 
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,6 +20,7 @@ from goodword.awards.due import Due
 from goodword.awards.engine import Standing
 from goodword.awards.history import Activation, Facts, Payment, Subscription, Takeback
 from goodword.core import ids, outbox
+from goodword.program import versions
 from goodword.program.document import Program
 
 # The planner cannot look into the array, so one plan does for every number of people; it would plan anew each time.
@@ -166,16 +166,10 @@ def standing(known: Known, *, time_passes: bool = False) -> Standing:
     return engine.standing(known.program, known.facts, known.at, processed_at=processed_at)
 
 
-@lru_cache(maxsize=64)
-def _program(document: str) -> Program:
-    """Versions never change, so a document is read once per process."""
-    return Program.model_validate_json(document)
-
-
 def _known(row: dict[str, Any]) -> Known:
     return Known(
         row,
-        _program(row["program"]),
+        versions.parse(row["program"]),
         Facts(
             registered_at=row["registered_at"],
             touched_at=row["touched_at"],

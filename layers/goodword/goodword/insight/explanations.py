@@ -12,12 +12,12 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 
-from goodword.awards import engine, money, settlement
+from goodword.awards import engine, settlement
 from goodword.awards import listing as awards
 from goodword.awards.due import Due, Event
 from goodword.awards.history import Activation
 from goodword.awards.paid import period_of
-from goodword.core import ids
+from goodword.core import ids, money
 from goodword.core.errors import NotFound
 from goodword.insight.explanation_models import (
     AttributionTrace,

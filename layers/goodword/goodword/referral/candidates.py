@@ -17,7 +17,7 @@ from goodword.accounts.users import Identity, NewUser
 from goodword.core import ids
 from goodword.facts import touches
 from goodword.facts.touches import Touch
-from goodword.program.document import Terms
+from goodword.program.versions import Terms
 from goodword.referral.attribution import Candidate, Reason, Verdict
 from goodword.referral.clicks import normal_code
 

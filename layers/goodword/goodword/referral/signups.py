@@ -26,8 +26,8 @@ from goodword.core.ids import ClickId
 from goodword.core.privacy import PrivacyKey
 from goodword.facts import by_email, recording, touches
 from goodword.facts.touches import Touch
-from goodword.program import document as program
-from goodword.program.document import Terms
+from goodword.program import versions
+from goodword.program.versions import Terms
 from goodword.referral import attribution, candidates, codes, profiles, referrals, typed
 from goodword.referral.attribution import Candidate, Reason, Source
 from goodword.referral.profiles import User
@@ -117,7 +117,7 @@ def sign_up(
     )
     touched = touches.ask(connection, company_id, user, email.hashes if email else ())
     named = recording.ask_named(connection, company_id, user.external_id)
-    terms = program.current(connection, company_id)
+    terms = versions.current(connection, company_id)
     at = terms.at
     existing = stored.fetchone()
     if existing is not None:

@@ -13,8 +13,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final, cast
 
+from goodword.core.money import net_of_tax
 from goodword.facts.kinds import Fact, PaymentSucceeded
-from goodword.payments.amounts import net_of_tax
 from goodword.payments.bodies import EventMalformed, EventUnreadable, read_object
 from goodword.payments.reading import Object, Person, distinct, elements, identifier, inside, named, seen_email, text
 from goodword.payments.stripe.charges import read_charge, read_payment_intent

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from goodword.awards import money
+from goodword.core import money
 from goodword.core.fields import LATEST, Email, GivenInstant, Text, Url
 from goodword.facts.kinds import Fact, IdentityLinked, ProfileSeen
 from goodword.payments.bodies import EventUnreadable

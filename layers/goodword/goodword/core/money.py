@@ -1,8 +1,6 @@
-"""Money to points: integers all the way, rounded half up once."""
+"""Amounts of money: integers of minor units, and shares of them rounded half up, once."""
 
 from fractions import Fraction
-
-from goodword.program.document import AwardTerms, Program
 
 # As Stripe counts them, which gives two digits to two currencies that have none by ISO 4217, ISK and UGX; every other
 # currency has two as well. Whop tells major units: what they come to here is ours to say, and must be one for both.
@@ -22,19 +20,19 @@ def half_up(numerator: int, denominator: int) -> int:
     return (2 * numerator + denominator) // (2 * denominator)
 
 
-def points_due(program: Program, terms: AwardTerms, net_amount: int, currency: str | None) -> int:
-    """The points of an award for a payment of `net_amount` minor units (RULES.md §1).
-
-    A percentage of a currency that the program gives no worth earns nothing.
-    """
-    if terms.points is not None:
-        return terms.points
-    if currency is None or terms.bps is None or currency not in program.points_per_unit:
-        return 0
-    worth = program.points_per_unit[currency]
-    return half_up(net_amount * terms.bps * worth, 10_000 * 10 ** exponent(currency))
-
-
 def rounded(points: Fraction) -> int:
-    """A share of points, rounded half up."""
+    """A non-negative share, rounded half up."""
     return half_up(points.numerator, points.denominator)
+
+
+def net_of_tax(paid: int, total: int, tax: int) -> int:
+    """`paid` without its share of the `tax` in `total`, in minor units, rounded half up, never below 0.
+
+    The share matters when less than the total was paid, because credit covered the rest: credit covers tax too.
+    """
+    if paid <= 0:
+        return 0
+    if total <= 0 or tax <= 0:
+        return paid
+    share = (2 * paid * tax + total) // (2 * total)
+    return max(paid - share, 0)
