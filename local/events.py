@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from goodword.core.fields import rfc3339
-from goodword.payments import signatures, whop_signatures
+from goodword.payments import signatures
+from goodword.payments.whop import signatures as whop_signatures
 
 EVENTS = Path(__file__).resolve().parent.parent / "events"
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")

@@ -21,7 +21,7 @@ from goodword.migrations import MigrationError, migrate
 from goodword.migrations.roles import LOGIN, create_roles
 from goodword.payments import endpoints
 from goodword.payments.endpoints import NewEndpoint
-from goodword.referral import onboarding
+from goodword.program import onboarding
 
 DATABASE = "goodword"
 

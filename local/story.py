@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from goodword.payments import signatures, whop_signatures
+from goodword.payments import signatures
+from goodword.payments.whop import signatures as whop_signatures
 from local.client import Answer, Client
 
 EARNED, COST, BOUGHT = (5 + 10 + 25) + (5 + 25), 30, 20

@@ -6,9 +6,11 @@ from goodword.core.http import App, Request, Response, answer
 from goodword.points import ledger, redemptions
 from goodword.points.ledger import Entry, PointsAdjustment
 from goodword.points.redemptions import NewOption, Option, Redemption
-from goodword.referral import codes, program
+from goodword.program import versions
+from goodword.program.document import Program
+from goodword.program.versions import ProgramVersion, ProgramVersionList, VersionQuery
+from goodword.referral import codes
 from goodword.referral.codes import Code, CodeChange, CodeList, CodeQuery, NewCode
-from goodword.referral.program import Program, ProgramVersion, ProgramVersionList, VersionQuery
 
 app = App()
 
@@ -16,7 +18,7 @@ app = App()
 @app.route("GET /v1/program", scope=Scope.ADMIN, answers={200: ProgramVersion})
 def read_program(request: Request) -> Response:
     """Show the version in force."""
-    terms = database.once(lambda c: program.current(c, request.company_id))
+    terms = database.once(lambda c: versions.current(c, request.company_id))
     return answer(200, ProgramVersion(version=terms.version, created_at=terms.created_at, program=terms.program))
 
 
@@ -24,14 +26,14 @@ def read_program(request: Request) -> Response:
 def replace_program(request: Request, document: Program) -> Response:
     """Put a new version in force for referrals to come; what the document leaves out takes its default."""
     version_id = ids.new_id()
-    return answer(200, database.transact(lambda c: program.replace(c, request.company_id, version_id, document)))
+    return answer(200, database.transact(lambda c: versions.replace(c, request.company_id, version_id, document)))
 
 
 @app.route("GET /v1/program/versions", scope=Scope.ADMIN, query=VersionQuery, answers={200: ProgramVersionList})
 def list_versions(request: Request) -> Response:
     """List the versions of the program."""
     query = request.parse_query(VersionQuery)
-    return answer(200, database.transact(lambda c: program.versions(c, request.company_id, query)))
+    return answer(200, database.transact(lambda c: versions.listed(c, request.company_id, query)))
 
 
 @app.route("POST /v1/codes", scope=Scope.WRITE, body=NewCode, answers={201: Code})

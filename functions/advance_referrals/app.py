@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from goodword.awards import advancing
 from goodword.core import jobs
-from goodword.referral import advancing
 
 
 def lambda_handler(event: Mapping[str, object], context: jobs.Context) -> dict[str, object]:

@@ -9,7 +9,7 @@ from goodword.accounts.companies import NewCompany
 from goodword.core import database, faults, ids
 from goodword.core.settings import settings
 from goodword.migrations import migrate
-from goodword.referral import onboarding
+from goodword.program import onboarding
 
 
 def lambda_handler(event: Mapping[str, object], context: object) -> dict[str, object]:

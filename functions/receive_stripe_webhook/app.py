@@ -2,8 +2,9 @@
 
 from goodword.core import clock, ids
 from goodword.core.http import LARGEST_WEBHOOK, App, Request, Response, answer
-from goodword.payments import reception, stripe_webhooks
+from goodword.payments import reception
 from goodword.payments.inbox import Receipt
+from goodword.payments.stripe import webhooks as stripe_webhooks
 
 app = App(largest_body=LARGEST_WEBHOOK)
 

@@ -1,12 +1,14 @@
 """Users: who they are, who brought them, whom they brought, and what came of it."""
 
 from goodword.accounts import users
+from goodword.awards import listing as awards
+from goodword.awards.listing import AwardList, AwardQuery
 from goodword.core import database
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
-from goodword.referral import awards, explanations, late_attribution, profiles, referrals
-from goodword.referral.awards import AwardList, AwardQuery
-from goodword.referral.explained import AwardExplanation, ReferralExplanation
+from goodword.insight import explanations
+from goodword.insight.explanation_models import AwardExplanation, ReferralExplanation
+from goodword.referral import late_attribution, profiles, referrals
 from goodword.referral.late_attribution import LateAttribution, LateIds
 from goodword.referral.profiles import User
 from goodword.referral.referrals import CircleQuery, ReferralList, ReferralQuery

@@ -3,8 +3,8 @@
 import threading
 from datetime import UTC, datetime
 
-from goodword.referral import recording
-from goodword.referral.facts import IdentityLinked, ObjectsLinked, PaymentSucceeded
+from goodword.facts import recording
+from goodword.facts.kinds import IdentityLinked, ObjectsLinked, PaymentSucceeded
 from tests.support.tenants import AsRole, Tenant
 from tests.support.waiting import wait_until_blocked
 

@@ -8,9 +8,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from goodword.awards import settlement
 from goodword.core import privacy
-from goodword.referral import by_email, recording, settlement
-from goodword.referral.facts import EmailSeen, Fact, PaymentSucceeded
+from goodword.facts import by_email, recording
+from goodword.facts.kinds import EmailSeen, Fact, PaymentSucceeded
 from tests.support.everything import sign_up
 from tests.support.tenants import AsRole, Tenant
 from tests.support.waiting import wait_until_blocked

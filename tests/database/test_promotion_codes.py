@@ -9,9 +9,10 @@ import pytest
 from psycopg import Connection
 
 from goodword.core import privacy
+from goodword.facts import promotions, recording, touches
+from goodword.facts.kinds import IdentityLinked, PromotionCodeTold, PromotionUsed
 from goodword.payments import inbox
-from goodword.referral import promotions, recording, signups, touches
-from goodword.referral.facts import IdentityLinked, PromotionCodeTold, PromotionUsed
+from goodword.referral import signups
 from goodword.referral.signups import Signup, SignupIds
 from tests.support.everything import BASE_URL, sign_up
 from tests.support.tenants import Tenant

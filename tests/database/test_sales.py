@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from goodword.referral import recording
-from goodword.referral.facts import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded, TakenBack
+from goodword.facts import recording
+from goodword.facts.kinds import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded, TakenBack
 from tests.support.tenants import AsRole, Tenant
 from tests.support.waiting import wait_until_blocked
 

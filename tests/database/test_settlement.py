@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from goodword.referral.facts import PaymentSucceeded, SubscriptionChanged, TakenBack
-from goodword.referral.program import Program
+from goodword.facts.kinds import PaymentSucceeded, SubscriptionChanged, TakenBack
+from goodword.program.document import Program
 from local.setup import Prepared
 from tests.support import books, stories
 from tests.support.plays import Job, Joined, Named, Part, Play, SignUp, Spend, Step, amend

@@ -26,10 +26,10 @@ CROSSING = {
 
 # Columns that name a row of another table without a foreign key, and why.
 UNGUARDED = {
-    ("clicks", "code_id"): "both are copied from one codes row; a check would make a viral code's row hot (0002)",
+    ("clicks", "code_id"): "both are copied from one codes row; a check would make a viral code's row hot",
     ("clicks", "previous_id"): "the click before this one; nothing references clicks (docs/rules.md, Chains of clicks)",
     ("referrals", "click_id"): "nothing references clicks (docs/rules.md, Chains of clicks)",
-    ("seals", "entry_id"): "evidence must outlive what it is evidence of (0010)",
+    ("seals", "entry_id"): "evidence must outlive what it is evidence of",
     ("signups", "click_id"): "nothing references clicks (docs/rules.md, Chains of clicks)",
     ("codes", "campaign_id"): "there are no campaigns yet",
     ("referrals", "campaign_id"): "there are no campaigns yet",

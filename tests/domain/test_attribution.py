@@ -7,9 +7,9 @@ import pytest
 
 from goodword.accounts import users
 from goodword.accounts.users import Identity, NewUser
+from goodword.program.document import Program
 from goodword.referral import attribution
 from goodword.referral.attribution import Candidate
-from goodword.referral.program import Program
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 ADA = Identity(UUID(int=1), "ada", "Ada@Example.com", "user_ada", "cus_ada")

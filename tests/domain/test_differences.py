@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from goodword.awards import differences, engine
+from goodword.awards.differences import Decision, Difference
+from goodword.awards.due import Due, Key
 from goodword.core import ids
-from goodword.referral import differences, engine
-from goodword.referral.differences import Decision, Difference
-from goodword.referral.due import Due, Key
-from goodword.referral.program import AwardTerms
+from goodword.program.document import AwardTerms
 from tests.support import stories
 from tests.support.stories import DAY, PEOPLE, PROGRAMS, REGISTERED, Applied, Back, Sale, Told
 

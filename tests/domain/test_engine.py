@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from goodword.referral import engine
-from goodword.referral.due import Due
-from goodword.referral.engine import Standing
-from goodword.referral.history import Activation, Facts, Payment, Subscription, Takeback
-from goodword.referral.program import AwardTerms, Program
+from goodword.awards import engine
+from goodword.awards.due import Due
+from goodword.awards.engine import Standing
+from goodword.awards.history import Activation, Facts, Payment, Subscription, Takeback
+from goodword.program.document import AwardTerms, Program
 from tests.support import stories
 from tests.support.stories import Told
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodword.referral import engine, periods
-from goodword.referral.history import Facts, Payment
-from goodword.referral.program import Program
+from goodword.awards import engine, periods
+from goodword.awards.history import Facts, Payment
+from goodword.program.document import Program
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe")  # the last one moves by half an hour, in October
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from goodword.payments import signatures, whop_signatures
+from goodword.payments import signatures
 from goodword.payments.signatures import SignatureRejected
+from goodword.payments.whop import signatures as whop_signatures
 from tests.support.corpus import folder
 
 Vector = dict[str, Any]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodword.payments.bodies import EventMalformed, EventUnreadable
-from goodword.payments.stripe import facts, read_event
+from goodword.payments.stripe.events import facts, read_event
 
 EVENT = {
     "id": "evt_1",

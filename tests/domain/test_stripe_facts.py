@@ -7,10 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goodword.payments.amounts import net_of_tax
-from goodword.payments.bodies import EventUnreadable
-from goodword.payments.stripe import StripeEvent, facts
-from goodword.referral.facts import (
+from goodword.core.money import net_of_tax
+from goodword.facts.kinds import (
     EmailSeen,
     Fact,
     IdentityLinked,
@@ -19,6 +17,8 @@ from goodword.referral.facts import (
     PromotionCodeTold,
     PromotionUsed,
 )
+from goodword.payments.bodies import EventUnreadable
+from goodword.payments.stripe.events import StripeEvent, facts
 from tests.support.odd import spoiled
 
 CREATED = 1_700_000_000

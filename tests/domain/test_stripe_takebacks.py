@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goodword.facts.kinds import ObjectsLinked, TakenBack
 from goodword.payments.bodies import EventUnreadable
-from goodword.payments.stripe import StripeEvent, facts
-from goodword.referral.facts import ObjectsLinked, TakenBack
+from goodword.payments.stripe.events import StripeEvent, facts
 from tests.support.odd import spoiled
 
 CREATED = 1_700_000_000

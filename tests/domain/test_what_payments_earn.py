@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from goodword.referral import engine, money
-from goodword.referral.due import Due, Key
-from goodword.referral.history import Facts, Payment, Takeback
-from goodword.referral.paid import Paid, period_of
-from goodword.referral.program import Program
+from goodword.awards import engine
+from goodword.awards.due import Due, Key
+from goodword.awards.history import Facts, Payment, Takeback
+from goodword.awards.paid import Paid, period_of
+from goodword.core import money
+from goodword.program.document import Program
 from tests.support import reckoning, stories
 from tests.support.reckoning import Earned
 from tests.support.stories import END, PROGRAMS

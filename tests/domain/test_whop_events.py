@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodword.payments.bodies import EventMalformed, EventUnreadable
-from goodword.payments.whop import facts, read_event
+from goodword.payments.whop.events import facts, read_event
 
 V1 = {
     "id": "msg_1",

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from goodword.core.fields import Email, Text, Url
+from goodword.facts.kinds import EmailSeen, Fact, IdentityLinked, PaymentSucceeded, ProfileSeen
 from goodword.payments.bodies import EventUnreadable
-from goodword.payments.whop import WhopEvent, facts
-from goodword.referral.facts import EmailSeen, Fact, IdentityLinked, PaymentSucceeded, ProfileSeen
+from goodword.payments.whop.events import WhopEvent, facts
 from tests.support.odd import spoiled
 
 CREATED = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)

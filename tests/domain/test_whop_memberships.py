@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goodword.facts.kinds import EmailSeen, IdentityLinked, ProfileSeen, SubscriptionChanged
 from goodword.payments.bodies import EventUnreadable
-from goodword.payments.whop import WhopEvent, facts, read_event
-from goodword.referral.facts import EmailSeen, IdentityLinked, ProfileSeen, SubscriptionChanged
+from goodword.payments.whop.events import WhopEvent, facts, read_event
 from tests.support.odd import spoiled
 
 CREATED = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goodword.payments.signatures import SignatureRejected
-from goodword.payments.whop_signatures import event_id, sign, sign_v5, verify
+from goodword.payments.whop.signatures import event_id, sign, sign_v5, verify
 
 # The literals of Whop's own guide; the signature was computed with openssl and accepted by Whop's own library.
 SECRET = "ws_0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"

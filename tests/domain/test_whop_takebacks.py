@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goodword.facts.kinds import PaymentSucceeded, TakenBack
 from goodword.payments.bodies import EventUnreadable
-from goodword.payments.whop import WhopEvent, facts
-from goodword.referral.facts import PaymentSucceeded, TakenBack
+from goodword.payments.whop.events import WhopEvent, facts
 from tests.support.odd import spoiled
 
 CREATED = datetime(2026, 2, 1, 12, 0, tzinfo=UTC)

@@ -15,7 +15,8 @@ import psycopg
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from goodword.payments import signatures, whop_signatures
+from goodword.payments import signatures
+from goodword.payments.whop import signatures as whop_signatures
 from tests.support import books, rows
 from tests.support.clients import Call, Clients, call
 from tests.support.companies import Company

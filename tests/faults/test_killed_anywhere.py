@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from goodword.payments import signatures, whop_signatures
+from goodword.payments import signatures
+from goodword.payments.whop import signatures as whop_signatures
 from local.client import Answer
 from local.setup import Prepared
 from tests.support import books, rows

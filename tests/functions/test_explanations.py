@@ -12,9 +12,10 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from goodword.awards import settlement
 from goodword.core.fields import rfc3339
-from goodword.referral import recording, settlement
-from goodword.referral.facts import Fact, PaymentSucceeded, SubscriptionChanged, TakenBack
+from goodword.facts import recording
+from goodword.facts.kinds import Fact, PaymentSucceeded, SubscriptionChanged, TakenBack
 from local import setup
 from local.postgres import Cluster
 from tests.support import rows

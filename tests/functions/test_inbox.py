@@ -9,7 +9,8 @@ import pytest
 
 from goodword.core import ids
 from goodword.core.observability import logger
-from goodword.payments import reception, signatures, stripe_webhooks
+from goodword.payments import reception, signatures
+from goodword.payments.stripe import webhooks as stripe_webhooks
 from local.client import Client
 from local.setup import Prepared
 from tests.functions.conftest import as_role

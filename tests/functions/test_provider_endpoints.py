@@ -11,8 +11,11 @@ import pytest
 
 from goodword.core import clock, ids
 from goodword.core.errors import Malformed, Unavailable
-from goodword.payments import reception, signatures, stripe_webhooks, whop_signatures, whop_webhooks
+from goodword.payments import reception, signatures
 from goodword.payments.inbox import Receipt
+from goodword.payments.stripe import webhooks as stripe_webhooks
+from goodword.payments.whop import signatures as whop_signatures
+from goodword.payments.whop import webhooks as whop_webhooks
 from local.client import Answer
 from local.setup import Prepared
 from tests.functions.conftest import as_role

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from goodword.payments import stripe, whop
+from goodword.payments.stripe import events as stripe
+from goodword.payments.whop import events as whop
 from tests.support.companies import Company, invoice_paid, whop_payment
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/providers.md"

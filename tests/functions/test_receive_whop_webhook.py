@@ -12,7 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from goodword.payments import whop_signatures
+from goodword.payments.whop import signatures as whop_signatures
 from local.client import Answer
 from tests.support import rows
 from tests.support.answers import problem

@@ -7,7 +7,8 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from goodword.payments import signatures, whop_signatures
+from goodword.payments import signatures
+from goodword.payments.whop import signatures as whop_signatures
 from local.client import Answer, Client
 
 DESTINATION = "https://shop.example/start"

@@ -6,13 +6,7 @@ from uuid import UUID
 from goodword.access import plans
 from goodword.access.plans import PlanChange
 from goodword.core import ids, privacy
-from goodword.payments import inbox
-from goodword.payments.inbox import Delivery
-from goodword.referral import activations, clicks, code_checks, signups
-from goodword.referral.activations import Activation
-from goodword.referral.clicks import Visit
-from goodword.referral.code_checks import Browser
-from goodword.referral.facts import (
+from goodword.facts.kinds import (
     EmailSeen,
     IdentityLinked,
     ObjectsLinked,
@@ -22,6 +16,12 @@ from goodword.referral.facts import (
     SubscriptionChanged,
     TakenBack,
 )
+from goodword.payments import inbox
+from goodword.payments.inbox import Delivery
+from goodword.referral import activations, clicks, code_checks, signups
+from goodword.referral.activations import Activation
+from goodword.referral.clicks import Visit
+from goodword.referral.code_checks import Browser
 from goodword.referral.signups import Signup, SignupAnswer, SignupIds
 from tests.support.tenants import Tenant
 

@@ -9,19 +9,14 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from goodword.referral import activations, advancing, recording, settlement
+from goodword.awards import advancing, settlement
+from goodword.awards.due import Key
+from goodword.awards.engine import Standing
+from goodword.facts import recording
+from goodword.facts.kinds import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded, SubscriptionChanged, TakenBack
+from goodword.program.document import Program
+from goodword.referral import activations
 from goodword.referral.activations import Activation
-from goodword.referral.due import Key
-from goodword.referral.engine import Standing
-from goodword.referral.facts import (
-    Fact,
-    IdentityLinked,
-    ObjectsLinked,
-    PaymentSucceeded,
-    SubscriptionChanged,
-    TakenBack,
-)
-from goodword.referral.program import Program
 from tests.support import stories
 from tests.support.everything import sign_up
 from tests.support.stories import DAY, END, REGISTERED, Back, Outcome, Sale, Subscribed, Told, Use

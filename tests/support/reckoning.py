@@ -10,8 +10,8 @@ from fractions import Fraction
 from math import floor
 from typing import NamedTuple
 
-from goodword.referral.history import Facts, Payment
-from goodword.referral.program import AwardTerms, Program
+from goodword.awards.history import Facts, Payment
+from goodword.program.document import AwardTerms, Program
 
 ZERO_DECIMALS = {"jpy"}
 

@@ -12,12 +12,12 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from goodword.referral import differences, engine
-from goodword.referral.differences import Decision, Difference, Stored
-from goodword.referral.due import Due, Key
-from goodword.referral.engine import Standing
-from goodword.referral.history import Activation, Facts, Payment, Subscription, Takeback
-from goodword.referral.program import Program
+from goodword.awards import differences, engine
+from goodword.awards.differences import Decision, Difference, Stored
+from goodword.awards.due import Due, Key
+from goodword.awards.engine import Standing
+from goodword.awards.history import Activation, Facts, Payment, Subscription, Takeback
+from goodword.program.document import Program
 
 REGISTERED = datetime(2031, 1, 31, 9, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)

@@ -86,6 +86,7 @@ CREATE TABLE privacy_keys (
     CONSTRAINT privacy_keys_pk PRIMARY KEY (id),
     CONSTRAINT privacy_keys_length_ck CHECK (length(key) = 32)
 );
+
 -- 244 random bits from the server's own strong generator; pgcrypto is not everywhere.
 INSERT INTO privacy_keys (key) VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
 
@@ -222,6 +223,40 @@ CREATE TABLE activity (
 );
 CREATE INDEX activity_user_ix ON activity (company_id, user_id, created_at);
 
+-- A sliding window per subject: the times of the hits that still count. One row, one lock, exact.
+CREATE TABLE rate_windows (
+    company_id  uuid NOT NULL,
+    kind        text NOT NULL,
+    subject     bytea NOT NULL,
+    hits        timestamptz[] NOT NULL,
+    CONSTRAINT rate_windows_pk PRIMARY KEY (company_id, kind, subject),
+    CONSTRAINT rate_windows_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+) WITH (fillfactor = 70);
+
+-- One more hit, where there is room for it: NULL. Else nothing is counted, and the answer is in how many seconds there
+-- will be room. In real time; hits of a transaction that is rolled back do not count.
+CREATE FUNCTION take_hit(p_company uuid, p_kind text, p_subject bytea, p_most integer, p_window interval) RETURNS integer
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    known timestamptz[];
+    recent timestamptz[];
+    at timestamptz;
+BEGIN
+    INSERT INTO rate_windows (company_id, kind, subject, hits) VALUES (p_company, p_kind, p_subject, '{}')
+    ON CONFLICT ON CONSTRAINT rate_windows_pk DO NOTHING;
+    SELECT hits INTO known FROM rate_windows
+    WHERE company_id = p_company AND kind = p_kind AND subject = p_subject FOR NO KEY UPDATE;
+    at := clock_timestamp();
+    recent := ARRAY(SELECT hit FROM unnest(known) AS hit WHERE hit > at - p_window ORDER BY hit);
+    IF cardinality(recent) >= p_most THEN
+        RETURN ceil(extract(epoch FROM
+            coalesce(recent[cardinality(recent) - p_most + 1], at) + p_window - at));
+    END IF;
+    UPDATE rate_windows SET hits = recent || at
+    WHERE company_id = p_company AND kind = p_kind AND subject = p_subject;
+    RETURN NULL;
+END $$;
+
 GRANT USAGE ON SCHEMA goodword TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
 -- The ledger's functions are made by the migrator and given to this role, which must be allowed to own them.
 GRANT CREATE ON SCHEMA goodword TO :"ledger";
@@ -235,7 +270,6 @@ GRANT EXECUTE ON FUNCTION claim_idempotency_key, keep_idempotent_answer TO :"cli
 GRANT EXECUTE ON FUNCTION is_decision TO :"ledger";
 GRANT EXECUTE ON FUNCTION forget_expired_keys TO :"jobs";
 GRANT EXECUTE ON FUNCTION problem, answer_of_key TO :"app", :"admin", :"ledger";
-
 GRANT SELECT ON companies TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT UPDATE (test_now, test_now_used, time_zone) ON companies TO :"admin";
 GRANT SELECT ON api_keys TO :"click", :"app", :"admin";
@@ -246,3 +280,5 @@ ALTER FUNCTION claim_idempotency_key OWNER TO :"ledger";
 ALTER FUNCTION keep_idempotent_answer OWNER TO :"ledger";
 ALTER FUNCTION forget_expired_keys OWNER TO :"ledger";
 GRANT INSERT ON outbox_events, activity TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
+GRANT SELECT, INSERT, UPDATE ON rate_windows TO :"click", :"app", :"admin";
+GRANT EXECUTE ON FUNCTION take_hit TO :"click", :"app", :"admin";

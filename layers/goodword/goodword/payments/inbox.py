@@ -14,10 +14,12 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from goodword.awards import settlement
 from goodword.core.fields import AnswerModel
+from goodword.facts import promotions, recording, touches
+from goodword.facts.kinds import Fact
 from goodword.payments.bodies import EventUnreadable
-from goodword.referral import late_attribution, promotions, recording, settlement, touches
-from goodword.referral.facts import Fact
+from goodword.referral import late_attribution
 
 Outcome = Literal["applied", "ignored", "parked", "failed"]
 

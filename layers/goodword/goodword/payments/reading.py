@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from goodword.core import ids
 from goodword.core.fields import ExternalId
-from goodword.referral.facts import EmailSeen
+from goodword.facts.kinds import EmailSeen
 
 Object: TypeAlias = Mapping[str, object]
 

@@ -14,11 +14,11 @@ from goodword.core import database, secrets_manager
 from goodword.core.errors import Malformed, NotFound, Unavailable
 from goodword.core.observability import logger
 from goodword.core.settings import settings
+from goodword.facts.kinds import Fact
 from goodword.payments import inbox
 from goodword.payments.bodies import EventMalformed
 from goodword.payments.inbox import Delivery, Endpoint, Receipt
 from goodword.payments.signatures import SignatureRejected
-from goodword.referral.facts import Fact
 
 KEPT_AS_FAILED = "event kept as failed"
 """The message of the error line for an event that could not be applied; it raises an alarm (template.yaml)."""

@@ -22,10 +22,12 @@ from goodword.core.fetching import NotAnswered
 from goodword.core.jobs import Batch
 from goodword.core.observability import logger
 from goodword.core.settings import settings
-from goodword.payments import reception, stripe_api, whop_api
+from goodword.payments import reception
 from goodword.payments.inbox import Endpoint, Outcome
 from goodword.payments.reading import Object
 from goodword.payments.reception import Incoming
+from goodword.payments.stripe import listing as stripe_api
+from goodword.payments.whop import listing as whop_api
 
 JOB: Final = "reconcile_payments"
 OVERLAP: Final = timedelta(days=1)

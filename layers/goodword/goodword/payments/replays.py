@@ -20,10 +20,12 @@ from goodword.core.errors import Conflict, NotFound, invalid_fields
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import EndpointId, InboxEventId
 from goodword.core.jobs import Batch
-from goodword.payments import inbox, stripe, whop
+from goodword.facts.kinds import Fact
+from goodword.payments import inbox
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.inbox import Outcome
-from goodword.referral.facts import Fact
+from goodword.payments.stripe import events as stripe
+from goodword.payments.whop import events as whop
 
 JOB = "replay_webhooks"
 RETENTION_JOB = "enforce_retention"

@@ -1,6 +1,6 @@
 """The ledger from Python's side: booking what was earned, and reading what stands.
 
-The bookings themselves are the SQL functions of migration 0004: one trip, wallets locked first and in order, one clock
+The bookings themselves are the SQL functions of 0011_ledger.sql: one trip, wallets locked first and in order, one clock
 reading after the locks. Whatever reads here is exact at its instant, whether or not expiry has been booked.
 """
 

@@ -5,10 +5,13 @@ from uuid import UUID
 from psycopg import Connection
 
 from goodword.accounts import users
+from goodword.awards import listing as awards
+from goodword.awards import settlement
+from goodword.awards.listing import Award
 from goodword.core import clock, ids
 from goodword.core.fields import AnswerModel, AppId, ExternalId, GivenInstant, RequestModel
-from goodword.referral import awards, recording, referrals, settlement
-from goodword.referral.awards import Award
+from goodword.facts import recording
+from goodword.referral import referrals
 from goodword.referral.referrals import Referral
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from goodword.accounts.users import Identity, NewUser
 from goodword.core import ids
-from goodword.referral.program import Program
+from goodword.program.document import Program
 
 Source = Literal["code", "click", "coupon", "invite"]
 Reason = Literal[

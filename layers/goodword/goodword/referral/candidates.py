@@ -15,11 +15,11 @@ from psycopg.rows import dict_row
 
 from goodword.accounts.users import Identity, NewUser
 from goodword.core import ids
-from goodword.referral import touches
+from goodword.facts import touches
+from goodword.facts.touches import Touch
+from goodword.program.versions import Terms
 from goodword.referral.attribution import Candidate, Reason, Verdict
 from goodword.referral.clicks import normal_code
-from goodword.referral.program import Terms
-from goodword.referral.touches import Touch
 
 _HOLD_CAPS = "SELECT hold_caps(%(company_id)s, false)"
 

@@ -20,7 +20,7 @@ from goodword.core import ids, outbox
 from goodword.core.errors import NotFound, TooManyRequests, invalid_fields
 from goodword.core.fields import AnswerModel, AppId, Destination, ExternalId, GivenInstant, Instant, RequestModel
 from goodword.core.ids import CodeId
-from goodword.referral import program
+from goodword.program import versions
 from goodword.referral.clicks import normal_code
 
 # without 0 O 1 I L U: nobody should have to ask which one is meant
@@ -193,7 +193,7 @@ def create(connection: Connection, company_id: UUID, code_id: UUID, new: NewCode
     if new.type == "custom" and new.user_id is None:
         raise invalid_fields(("user_id", "a custom code is a user's"))
     owner = users.find(connection, company_id, new.user_id).id if new.user_id is not None else None
-    terms = program.current(connection, company_id)
+    terms = versions.current(connection, company_id)
     row = {"company_id": company_id, "id": code_id, "at": terms.at, **new.model_dump()}
     row |= {"user_id": owner, "metadata": Jsonb(_merged({}, new.metadata))}
     is_new = connection.execute(_INSERT, row).fetchone() is not None

@@ -22,13 +22,16 @@ from pydantic import Field
 
 from goodword.accounts import activity
 from goodword.accounts.users import Identity
+from goodword.awards import settlement
 from goodword.core import ids, outbox
 from goodword.core.auth import Scope
 from goodword.core.errors import NotFound, invalid_fields
 from goodword.core.fields import CodeText, ExternalId, LongText, RequestModel
-from goodword.referral import attribution, candidates, program, recording, referrals, settlement, signups, touches
+from goodword.facts import recording, touches
+from goodword.program import versions
+from goodword.program.versions import Terms
+from goodword.referral import attribution, candidates, referrals, signups
 from goodword.referral.attribution import Candidate, Reason, Verdict
-from goodword.referral.program import Terms
 from goodword.referral.referrals import NewReferral
 from goodword.referral.signups import SignupAnswer
 
@@ -104,7 +107,7 @@ def attribute(
     if person.referral_id == made.referral:  # our own first attempt, whose answer was lost
         decision = {"outcome": "attributed", "reason": None, "source": "code", "click_id": None}
         return signups.answer(connection, company_id, person.id, decision, base_url)
-    terms = program.current(connection, company_id)
+    terms = versions.current(connection, company_id)
     code = wanted.referral_code or _own_code(connection, company_id, wanted.referrer_id)
     (candidate,) = candidates.find(connection, company_id, person, code, None, terms)
     verdict = _judge(connection, company_id, person, candidate, terms, scope, terms.at)
@@ -142,7 +145,7 @@ def _follow(connection: Connection, company_id: UUID, external_id: str) -> None:
     touched = told()
     if person.referral_id is not None or not touched:
         return  # somebody else was faster
-    terms = program.current(connection, company_id)
+    terms = versions.current(connection, company_id)
     found = candidates.carried(connection, company_id, person, touched, terms)
     judged = [
         _judge(connection, company_id, person, candidate, terms, Scope.WRITE, max(touch.carried_at, person.created_at))

@@ -12,7 +12,7 @@ from goodword.core.fields import AnswerModel, Instant
 from goodword.core.ids import UserId
 from goodword.points import ledger
 from goodword.points.ledger import Balance
-from goodword.referral import program
+from goodword.program import versions
 
 
 class User(AnswerModel):
@@ -87,7 +87,7 @@ def find(connection: Connection, company_id: UUID, external_id: str, base_url: s
 def _user(row: dict[str, object] | None, base_url: str) -> User:
     if row is None:
         raise NotFound("user_not_found", "There is no such user.")
-    terms = program.parse(str(row.pop("program")))
+    terms = versions.parse(str(row.pop("program")))
     code, qualified = row["referral_code"], row["qualified_count"]
     return User.model_validate(
         {

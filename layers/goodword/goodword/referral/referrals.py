@@ -12,13 +12,13 @@ from psycopg.types.json import Jsonb
 from pydantic import Field
 from pydantic_core import to_jsonable_python
 
+from goodword.awards import engine
+from goodword.awards.engine import Stage
 from goodword.core import ids
 from goodword.core.errors import invalid_fields
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import ReferralId
-from goodword.referral import engine
-from goodword.referral.engine import Stage
-from goodword.referral.program import Program
+from goodword.program.document import Program
 
 
 class Revenue(AnswerModel):

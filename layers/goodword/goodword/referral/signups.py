@@ -17,30 +17,21 @@ from pydantic_core import to_jsonable_python
 
 from goodword.accounts import activity, users
 from goodword.accounts.users import NewUser
+from goodword.awards import listing as awards
+from goodword.awards import settlement
+from goodword.awards.listing import Award
 from goodword.core import clock, ids, outbox
 from goodword.core.fields import AnswerModel, AppId, IpAddress, LongText, RequestModel
 from goodword.core.ids import ClickId
 from goodword.core.privacy import PrivacyKey
-from goodword.referral import (
-    attribution,
-    awards,
-    by_email,
-    candidates,
-    codes,
-    profiles,
-    program,
-    recording,
-    referrals,
-    settlement,
-    touches,
-    typed,
-)
+from goodword.facts import by_email, recording, touches
+from goodword.facts.touches import Touch
+from goodword.program import versions
+from goodword.program.versions import Terms
+from goodword.referral import attribution, candidates, codes, profiles, referrals, typed
 from goodword.referral.attribution import Candidate, Reason, Source
-from goodword.referral.awards import Award
 from goodword.referral.profiles import User
-from goodword.referral.program import Terms
 from goodword.referral.referrals import NewReferral, Referral
-from goodword.referral.touches import Touch
 from goodword.referral.typed import Typed
 
 
@@ -126,7 +117,7 @@ def sign_up(
     )
     touched = touches.ask(connection, company_id, user, email.hashes if email else ())
     named = recording.ask_named(connection, company_id, user.external_id)
-    terms = program.current(connection, company_id)
+    terms = versions.current(connection, company_id)
     at = terms.at
     existing = stored.fetchone()
     if existing is not None:

@@ -1,0 +1,50 @@
+"""Awards that are due: what the engine reckons, before the decisions that depend on other people."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Literal
+from uuid import UUID
+
+from goodword.program.document import AwardTerms
+
+Event = Literal["registered", "welcome", "activated", "qualified", "recurring", "l2", "retained", "cross_app"]
+Recipient = Literal["referrer", "referee", "upline"]
+Key = tuple[Event, str, str]
+"""What names an award within its referral: event, app and occasion."""
+
+WHOLE = Fraction(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An award that is due.
+
+    `share` is the part of it that is due by what is still paid of the `payments` it depends on; `reason` says why it
+    earns nothing.
+    """
+
+    event: Event
+    recipient: Recipient
+    base_points: int
+    due_at: datetime
+    trace: Mapping[str, object]
+    app_id: str = ""
+    occasion: str = ""
+    period: int | None = None
+    payment_id: UUID | None = None
+    payments: tuple[UUID, ...] = ()
+    share: Fraction = WHOLE
+    hold_until: datetime | None = None
+    reason: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """The natural key within the referral."""
+        return (self.event, self.app_id, self.occasion)
+
+
+def hold_until(terms: AwardTerms, due_at: datetime) -> datetime | None:
+    """Until when an award waits, where its terms let it."""
+    return due_at + timedelta(days=terms.hold_days) if terms.hold_days else None

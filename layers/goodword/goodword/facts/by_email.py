@@ -1,0 +1,111 @@
+"""Linking by e-mail: the weakest of the keys that say whose a payment or a subscription is.
+
+An event shows an e-mail beside its objects, a user has verified one. Where they are equal, what has these objects is
+that user's, unless a stronger key names anybody, before or after: then it is theirs. Where two users have verified it,
+it is nobody's. So an owner follows from the sets of what was shown, verified and named (`owner_of`). No e-mail ever
+links an object to a person: an owner by e-mail is written down as such, and is that for as long as nobody knows better.
+
+E-mails meet as keyed hashes of their normal form, made under every key alive: one key that was alive at both times is
+enough. Where there is none, an event that shows the address finds the user by it and hashes anew.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg import Connection
+
+from goodword.accounts.users import normal_email
+from goodword.core import privacy
+from goodword.facts.kinds import EmailSeen, Fact, IdentityLinked
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """An e-mail in its normal form, and its hashes by the ids of their keys."""
+
+    email: str
+    by_key: dict[int, bytes]
+
+    @property
+    def hashes(self) -> list[bytes]:
+        return list(self.by_key.values())
+
+
+# After the objects and their partners, whose e-mails these are; an e-mail shown by an earlier event counts too.
+_LOCK = """
+    SELECT lock_identities(%(company_id)s, ARRAY(
+        SELECT 'email:' || encode(email_hash, 'hex') FROM (
+            SELECT email_hash FROM object_emails
+            WHERE company_id = %(company_id)s AND provider = %(provider)s
+                AND object_id = ANY (with_partners(%(company_id)s, %(provider)s, %(objects)s))
+            UNION ALL
+            SELECT unnest(%(hashes)s::bytea[])
+        ) AS shown))
+"""
+
+_SHOWN = """
+    INSERT INTO object_emails (company_id, provider, object_id, email_hash, hash_key_id)
+    SELECT %(company_id)s, %(provider)s, object_id, email_hash, hash_key_id
+    FROM unnest(%(objects)s::text[]) AS object_id,
+        unnest(%(key_ids)s::smallint[], %(hashes)s::bytea[]) AS hashed (hash_key_id, email_hash)
+    ON CONFLICT ON CONSTRAINT object_emails_pk DO NOTHING
+"""
+
+_VERIFIED = """
+    INSERT INTO verified_emails (company_id, email_hash, hash_key_id, user_id)
+    SELECT %(company_id)s, email_hash, hash_key_id, users.id
+    FROM users, unnest(%(key_ids)s::smallint[], %(hashes)s::bytea[]) AS hashed (hash_key_id, email_hash)
+    WHERE users.company_id = %(company_id)s AND users.verified_email = %(email)s
+    ON CONFLICT ON CONSTRAINT verified_emails_pk DO NOTHING
+"""
+
+
+def hashed(connection: Connection, email: str | None) -> Hashed | None:
+    """An e-mail as it is compared; one trip where no keys are kept."""
+    normal = normal_email(email)
+    if not normal:
+        return None
+    keys = privacy.live_keys(connection)
+    return Hashed(normal, {key.id: digest for key in keys if (digest := key.hash("email", normal))})
+
+
+def lock(
+    connection: Connection, company_id: UUID, provider: str, objects: Iterable[str], told: Iterable[Hashed]
+) -> None:
+    """Serialise with all that is about these e-mails and those shown beside the objects; between objects and person."""
+    hashes = [digest for each in told for digest in each.hashes]
+    scope = {"company_id": company_id, "provider": provider, "objects": list(objects), "hashes": hashes}
+    connection.execute(_LOCK, scope)
+
+
+def shown(connection: Connection, facts: Sequence[Fact]) -> list[tuple[tuple[str, ...], Hashed]]:
+    """The e-mails that an event shows, each with the objects beside it; none where it names whose all of these are."""
+    named = {name for fact in facts if isinstance(fact, IdentityLinked) and fact.external_id for name in fact.objects}
+    told = (fact for fact in facts if isinstance(fact, EmailSeen) and not named.issuperset(fact.objects))
+    hashes = ((fact.objects, hashed(connection, fact.email)) for fact in told)
+    return [(objects, email) for objects, email in hashes if email is not None]
+
+
+def record(connection: Connection, company_id: UUID, provider: str, objects: Sequence[str], email: Hashed) -> None:
+    """Keep that this e-mail was shown beside these objects; costs no trip of its own."""
+    scope = _parameters(company_id, email)
+    connection.execute(_SHOWN, {**scope, "provider": provider, "objects": list(objects)})
+    connection.execute(_VERIFIED, scope)
+
+
+def verify(connection: Connection, company_id: UUID, email: Hashed) -> None:
+    """Keep that a user has verified this e-mail, which `users.verified_email` says by now; costs no trip of its own.
+
+    Under the locks of the e-mail and of the user. What is theirs by it is then to be claimed (`recording.claim_of`).
+    """
+    connection.execute(_VERIFIED, _parameters(company_id, email))
+
+
+def _parameters(company_id: UUID, email: Hashed) -> dict[str, object]:
+    return {
+        "company_id": company_id,
+        "email": email.email,
+        "key_ids": list(email.by_key),
+        "hashes": email.hashes,
+    }

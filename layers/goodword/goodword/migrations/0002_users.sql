@@ -1,0 +1,32 @@
+-- Users: the people of a company, by the app's own ids.
+
+-- `verified_email` is the normal form of an e-mail that its user was shown to hold: payments find their person by it.
+CREATE TABLE users (
+    company_id          uuid NOT NULL,
+    id                  uuid NOT NULL,
+    external_id         text NOT NULL,
+    email               text,
+    email_verified      boolean NOT NULL DEFAULT false,
+    verified_email      text,
+    username            text,
+    avatar_url          text,
+    whop_user_id        text,
+    stripe_customer_id  text,
+    app_created_at      timestamptz,
+    created_at          timestamptz NOT NULL,
+    CONSTRAINT users_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT users_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT users_external_uq UNIQUE (company_id, external_id),
+    CONSTRAINT users_whop_user_uq UNIQUE (company_id, whop_user_id),
+    CONSTRAINT users_stripe_customer_uq UNIQUE (company_id, stripe_customer_id),
+    CONSTRAINT users_verified_email_ck CHECK (verified_email IS NULL OR (email IS NOT NULL AND email_verified))
+);
+CREATE INDEX users_verified_email_ix ON users (company_id, verified_email) WHERE verified_email IS NOT NULL;
+
+ALTER TABLE activity ADD CONSTRAINT activity_user_fk FOREIGN KEY (company_id, user_id)
+    REFERENCES users (company_id, id);
+
+GRANT SELECT (company_id, id, external_id, username) ON users TO :"click";
+GRANT SELECT (company_id, id, external_id) ON users TO :"ledger";
+GRANT SELECT ON users TO :"webhook", :"app", :"admin", :"jobs";
+GRANT INSERT, UPDATE ON users TO :"app", :"admin";

@@ -1,0 +1,86 @@
+-- Referrals: who came through whom, and the signup that decided it.
+
+CREATE TABLE referrals (
+    company_id       uuid NOT NULL,
+    id               uuid NOT NULL,
+    referrer_id      uuid NOT NULL,
+    referee_id       uuid NOT NULL,
+    code_id          uuid NOT NULL,
+    click_id         uuid,
+    source           text NOT NULL,
+    app_id           text,
+    campaign_id      uuid,
+    program_version  integer NOT NULL,
+    stage            text NOT NULL DEFAULT 'registered',
+    fraud_score      integer NOT NULL DEFAULT 0,
+    flagged          boolean NOT NULL DEFAULT false,
+    touched_at       timestamptz NOT NULL,
+    registered_at    timestamptz NOT NULL,
+    lapses_at        timestamptz NOT NULL,
+    advances_at      timestamptz,
+    trace            jsonb NOT NULL,
+    activated_at     timestamptz,
+    qualified_at     timestamptz,
+    retained_at      timestamptz,
+    expired_at       timestamptz,
+    updated_at       timestamptz NOT NULL,
+    CONSTRAINT referrals_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT referrals_referee_uq UNIQUE (company_id, referee_id),
+    CONSTRAINT referrals_referrer_fk FOREIGN KEY (company_id, referrer_id) REFERENCES users (company_id, id),
+    CONSTRAINT referrals_referee_fk FOREIGN KEY (company_id, referee_id) REFERENCES users (company_id, id),
+    CONSTRAINT referrals_code_fk FOREIGN KEY (company_id, code_id) REFERENCES codes (company_id, id),
+    CONSTRAINT referrals_program_fk FOREIGN KEY (company_id, program_version)
+        REFERENCES program_versions (company_id, version),
+    CONSTRAINT referrals_self_ck CHECK (referrer_id <> referee_id),
+    CONSTRAINT referrals_source_ck CHECK (source IN ('code', 'click', 'coupon', 'invite')),
+    CONSTRAINT referrals_stage_ck CHECK (
+        stage IN ('registered', 'activated', 'qualified', 'retained', 'expired', 'cancelled'))
+);
+CREATE INDEX referrals_referrer_ix ON referrals (company_id, referrer_id, registered_at DESC, id);
+CREATE INDEX referrals_newest_ix ON referrals (company_id, registered_at DESC, id);
+CREATE INDEX referrals_code_ix ON referrals (company_id, code_id);
+
+-- When time alone will change what a referral stands for; NULL: never again.
+CREATE INDEX referrals_advance_ix ON referrals (company_id, advances_at) WHERE advances_at IS NOT NULL;
+
+-- A registered referral lapses exactly at lapses_at, whether or not a job has booked it.
+CREATE FUNCTION stage_at(referral referrals, at timestamptz) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    RETURN CASE WHEN referral.stage = 'registered' AND referral.lapses_at <= at THEN 'expired' ELSE referral.stage END;
+
+-- The signup as a fact, with the decision taken on it: a second signup of the same person is answered from here.
+CREATE TABLE signups (
+    company_id    uuid NOT NULL,
+    user_id       uuid NOT NULL,
+    outcome       text NOT NULL,
+    reason        text,
+    source        text,
+    click_id      uuid,
+    app_id        text,
+    trace         jsonb NOT NULL,
+    ip_hash       bytea,
+    agent_hash    bytea,
+    device_hash   bytea,
+    hash_key_id   smallint,
+    occurred_at   timestamptz NOT NULL,
+    CONSTRAINT signups_pk PRIMARY KEY (company_id, user_id),
+    CONSTRAINT signups_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT signups_outcome_ck CHECK (outcome IN ('attributed', 'none', 'rejected')),
+    CONSTRAINT signups_reason_ck CHECK ((outcome = 'rejected') = (reason IS NOT NULL))
+);
+
+-- First use of an app by a user; an unknown app is ''. Unreferred users have activations too.
+CREATE TABLE activations (
+    company_id   uuid NOT NULL,
+    user_id      uuid NOT NULL,
+    app_id       text NOT NULL,
+    occurred_at  timestamptz NOT NULL,
+    CONSTRAINT activations_pk PRIMARY KEY (company_id, user_id, app_id),
+    CONSTRAINT activations_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id)
+);
+
+GRANT SELECT ON referrals, signups, activations TO :"webhook", :"app", :"admin", :"jobs";
+GRANT INSERT ON signups TO :"app";
+GRANT INSERT, UPDATE ON activations TO :"app";
+GRANT INSERT, UPDATE ON referrals TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION stage_at TO :"webhook", :"app", :"admin", :"jobs";

@@ -1,0 +1,283 @@
+-- Ownership: whose a payment or a subscription is, by all that is known.
+
+-- Which people a provider's object belongs to, by the app's own ids: known perhaps before they sign up, and since when.
+-- `by_reference`: named by nothing but a checkout's reference, which need not be anybody's id.
+CREATE TABLE identity_links (
+    company_id    uuid NOT NULL,
+    provider      text NOT NULL,
+    object_id     text NOT NULL,
+    external_id   text NOT NULL,
+    by_reference  boolean NOT NULL,
+    linked_at     timestamptz NOT NULL,
+    CONSTRAINT identity_links_pk PRIMARY KEY (company_id, provider, object_id, external_id),
+    CONSTRAINT identity_links_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+);
+CREATE INDEX identity_links_person_ix ON identity_links (company_id, external_id);
+
+-- The e-mails that events showed beside provider objects: the weakest word on whose these are. Keyed hashes of their
+-- normal form, under every key there was: whom they belong to may not be known yet.
+CREATE TABLE object_emails (
+    company_id   uuid NOT NULL,
+    provider     text NOT NULL,
+    object_id    text NOT NULL,
+    email_hash   bytea NOT NULL,
+    hash_key_id  smallint NOT NULL,
+    CONSTRAINT object_emails_pk PRIMARY KEY (company_id, provider, object_id, email_hash),
+    CONSTRAINT object_emails_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+);
+CREATE INDEX object_emails_hash_ix ON object_emails (company_id, email_hash);
+
+-- The users who have verified the e-mail behind a hash.
+CREATE TABLE verified_emails (
+    company_id   uuid NOT NULL,
+    email_hash   bytea NOT NULL,
+    hash_key_id  smallint NOT NULL,
+    user_id      uuid NOT NULL,
+    CONSTRAINT verified_emails_pk PRIMARY KEY (company_id, email_hash, user_id),
+    CONSTRAINT verified_emails_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id)
+);
+CREATE INDEX verified_emails_user_ix ON verified_emails (company_id, user_id);
+
+-- These objects, and those that are linked to them as parts of one sale: as far as a key reaches from one of them.
+CREATE FUNCTION with_partners(p_company uuid, p_provider text, p_objects text[]) RETURNS text[]
+    LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
+BEGIN
+    RETURN p_objects || ARRAY(
+        SELECT other_id FROM object_links
+        WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (p_objects));
+END $$;
+
+-- Whose something is that has these objects, and what makes it theirs. In this order: whoever it names itself
+-- (`p_named`), who may have to sign up yet; whom its own reference names, if they have signed up; the earliest link of an
+-- object to somebody who has signed up; the user whose own an object is; nobody, if a link names anybody by more than a
+-- reference; and the one user who has verified an e-mail that was shown beside an object. Two are as good as none, for
+-- nothing but the order in which they came could choose between them. So the owner follows from what is known, in
+-- whatever order that came. `is_open`: nobody is named whom it would wait for, so that whoever verifies one of these
+-- e-mails next is the owner.
+CREATE FUNCTION owner_of(
+    p_company uuid, p_provider text, p_named text, p_reference text, p_objects text[],
+    OUT owner uuid, OUT claimed_by text, OUT is_open boolean
+) LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
+DECLARE
+    related text[] := with_partners(p_company, p_provider, p_objects);
+    holders uuid[];
+BEGIN
+    is_open := false;
+    IF coalesce(p_named, p_reference) IS NOT NULL THEN
+        SELECT id INTO owner FROM users
+        WHERE company_id = p_company AND external_id = coalesce(p_named, p_reference);
+    END IF;
+    IF owner IS NULL AND p_named IS NULL THEN
+        SELECT users.id INTO owner
+        FROM identity_links AS link
+        JOIN users ON users.company_id = link.company_id AND users.external_id = link.external_id
+        WHERE link.company_id = p_company AND link.provider = p_provider AND link.object_id = ANY (related)
+        ORDER BY link.linked_at, link.external_id LIMIT 1;
+        IF owner IS NULL AND p_provider = 'stripe' THEN
+            SELECT id INTO owner FROM users WHERE company_id = p_company AND stripe_customer_id = ANY (related)
+            ORDER BY external_id LIMIT 1;
+        ELSIF owner IS NULL AND p_provider = 'whop' THEN
+            SELECT id INTO owner FROM users WHERE company_id = p_company AND whop_user_id = ANY (related)
+            ORDER BY external_id LIMIT 1;
+        END IF;
+    END IF;
+    IF owner IS NOT NULL THEN
+        claimed_by := 'key';
+    ELSIF p_named IS NULL AND NOT EXISTS (
+        SELECT FROM identity_links AS link
+        WHERE link.company_id = p_company AND link.provider = p_provider AND link.object_id = ANY (related)
+            AND NOT link.by_reference)
+    THEN
+        holders := ARRAY(
+            SELECT DISTINCT user_id FROM object_emails JOIN verified_emails USING (company_id, email_hash)
+            WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related) LIMIT 2);
+        is_open := holders = '{}';
+        IF cardinality(holders) = 1 THEN
+            owner := holders[1];
+            claimed_by := 'email';
+        END IF;
+    END IF;
+END $$;
+
+-- Gives each payment and subscription of these objects to its owner, and takes it from whoever is that no more. Whoever
+-- calls holds the locks of the objects or of a person who is named, of the e-mails shown beside them, and of all people
+-- beside them (`lock_people`, `lock_newcomer`), so that nothing of this is told at the same time.
+-- Returns the users it gave to and took from, and whose the objects are.
+CREATE FUNCTION claim(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    related text[] := with_partners(p_company, p_provider, p_objects);
+    usual uuid := (owner_of(p_company, p_provider, NULL, NULL, p_objects)).owner;
+    -- what is already its usual owner's by a key stays so where nothing names anybody else: customers pay for years
+    usual_name text := (SELECT external_id FROM users WHERE company_id = p_company AND id = usual);
+    is_alone boolean := NOT EXISTS (
+        SELECT FROM identity_links
+        WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related)
+            AND external_id <> usual_name);
+    paid uuid[] := ARRAY(
+        SELECT id FROM payments
+        WHERE company_id = p_company AND provider = p_provider AND objects && related
+            AND (is_alone AND claimed_by = 'key' AND user_id = usual
+                AND coalesce(reference, usual_name) = usual_name) IS NOT TRUE);
+    subscribed text[] := ARRAY(
+        SELECT subscription_key FROM subscriptions
+        WHERE company_id = p_company AND provider = p_provider AND objects && related
+            AND (is_alone AND claimed_by = 'key' AND user_id = usual) IS NOT TRUE);
+BEGIN
+    IF paid = '{}' AND subscribed = '{}' THEN
+        RETURN QUERY SELECT usual WHERE usual IS NOT NULL;
+        RETURN;
+    END IF;
+    PERFORM FROM payments WHERE company_id = p_company AND id = ANY (paid) ORDER BY id FOR NO KEY UPDATE;
+    PERFORM FROM subscriptions
+    WHERE company_id = p_company AND provider = p_provider AND subscription_key = ANY (subscribed)
+    ORDER BY subscription_key FOR NO KEY UPDATE;
+    RETURN QUERY
+        WITH of_payments AS MATERIALIZED (
+            SELECT id, user_id AS former, now_of.owner, now_of.claimed_by AS word
+            FROM payments CROSS JOIN LATERAL owner_of(p_company, p_provider, external_id, reference, objects) AS now_of
+            WHERE company_id = p_company AND id = ANY (paid)
+        ), of_subscriptions AS MATERIALIZED (
+            SELECT subscription_key, user_id AS former, now_of.owner, now_of.claimed_by AS word
+            FROM subscriptions CROSS JOIN LATERAL owner_of(p_company, p_provider, external_id, NULL, objects) AS now_of
+            WHERE company_id = p_company AND provider = p_provider AND subscription_key = ANY (subscribed)
+        ), given_payments AS (
+            UPDATE payments SET user_id = told.owner, claimed_by = told.word
+            FROM of_payments AS told
+            WHERE company_id = p_company AND payments.id = told.id
+                AND (user_id, claimed_by) IS DISTINCT FROM (told.owner, told.word)
+        ), given_subscriptions AS (
+            UPDATE subscriptions SET user_id = told.owner, claimed_by = told.word
+            FROM of_subscriptions AS told
+            WHERE company_id = p_company AND provider = p_provider
+                AND subscriptions.subscription_key = told.subscription_key
+                AND (user_id, claimed_by) IS DISTINCT FROM (told.owner, told.word)
+        )
+        SELECT concerned.user_id FROM (
+            SELECT owner FROM of_payments UNION SELECT former FROM of_payments
+            UNION SELECT owner FROM of_subscriptions UNION SELECT former FROM of_subscriptions
+            UNION SELECT usual
+        ) AS concerned (user_id)
+        WHERE concerned.user_id IS NOT NULL;
+END $$;
+
+-- The objects that are a person's in any way, who need not have signed up: what names them, what a link says is theirs,
+-- what their own ids stand on, and what an e-mail that they have verified was shown beside.
+CREATE FUNCTION objects_of(p_company uuid, p_person text, p_stripe_customer text, p_whop_user text, p_hashes bytea[])
+    RETURNS TABLE (provider text, objects text[])
+    LANGUAGE plpgsql STABLE ROWS 2 SET search_path = goodword, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        SELECT told.provider, array_agg(DISTINCT told.object_id) FROM (
+            SELECT provider, object_id FROM identity_links WHERE company_id = p_company AND external_id = p_person
+            UNION ALL
+            SELECT provider, unnest(objects) FROM payments WHERE company_id = p_company AND external_id = p_person
+            UNION ALL
+            SELECT provider, unnest(objects) FROM subscriptions WHERE company_id = p_company AND external_id = p_person
+            UNION ALL
+            SELECT 'stripe', p_stripe_customer WHERE p_stripe_customer IS NOT NULL
+            UNION ALL
+            SELECT 'whop', p_whop_user WHERE p_whop_user IS NOT NULL
+            UNION ALL
+            SELECT provider, object_id FROM object_emails
+            WHERE company_id = p_company AND email_hash = ANY (p_hashes)
+        ) AS told (provider, object_id)
+        GROUP BY told.provider;
+END $$;
+
+-- Gives a person who has signed up, or verified an e-mail, what is theirs by then.
+CREATE FUNCTION claim_of(p_company uuid, p_person text, p_hashes bytea[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    theirs record;
+BEGIN
+    FOR theirs IN
+        SELECT own.provider, own.objects
+        FROM users CROSS JOIN LATERAL
+            objects_of(p_company, p_person, users.stripe_customer_id, users.whop_user_id, p_hashes) AS own
+        WHERE users.company_id = p_company AND users.external_id = p_person
+        ORDER BY own.provider
+    LOOP
+        RETURN QUERY SELECT * FROM claim(p_company, theirs.provider, theirs.objects);
+    END LOOP;
+END $$;
+
+-- The objects of what is a person's by e-mail; for one who signs up now with `p_hashes`, of what is about to be.
+CREATE FUNCTION objects_by_email(p_company uuid, p_person text, p_hashes bytea[])
+    RETURNS TABLE (provider text, object_id text)
+    LANGUAGE plpgsql STABLE ROWS 5 SET search_path = goodword, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    seen record;
+BEGIN
+    RETURN QUERY
+        SELECT mine.provider, unnest(mine.objects) FROM users JOIN payments AS mine
+            ON mine.company_id = users.company_id AND mine.user_id = users.id AND mine.claimed_by = 'email'
+        WHERE users.company_id = p_company AND users.external_id = p_person
+        UNION
+        SELECT mine.provider, unnest(mine.objects) FROM users JOIN subscriptions AS mine
+            ON mine.company_id = users.company_id AND mine.user_id = users.id AND mine.claimed_by = 'email'
+        WHERE users.company_id = p_company AND users.external_id = p_person;
+    IF p_hashes = '{}' THEN
+        RETURN;
+    END IF;
+    FOR seen IN
+        SELECT provider, with_partners(p_company, provider, array_agg(DISTINCT object_id)) AS objects
+        FROM object_emails WHERE company_id = p_company AND email_hash = ANY (p_hashes) GROUP BY provider
+    LOOP
+        RETURN QUERY
+            SELECT seen.provider, unnest(objects) FROM payments
+            WHERE company_id = p_company AND provider = seen.provider AND objects && seen.objects AND user_id IS NULL
+                AND (owner_of(p_company, seen.provider, external_id, reference, objects)).is_open
+            UNION
+            SELECT seen.provider, unnest(objects) FROM subscriptions
+            WHERE company_id = p_company AND provider = seen.provider AND objects && seen.objects AND user_id IS NULL
+                AND (owner_of(p_company, seen.provider, external_id, NULL, objects)).is_open;
+    END LOOP;
+END $$;
+
+-- Everybody whose payments and subscriptions may change by what is told of these objects, or who is settled by it: who
+-- is named on them or on what has them, whose own they are, who has verified an e-mail shown beside them, whose it is
+-- now.
+CREATE FUNCTION people_beside(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE ROWS 3 SET search_path = goodword, pg_temp AS $$
+DECLARE
+    related text[] := sale_objects(p_company, p_provider, p_objects);
+BEGIN
+    RETURN QUERY
+        SELECT external_id FROM identity_links
+        WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related)
+        UNION ALL
+        SELECT person FROM payments
+        LEFT JOIN users AS owner ON owner.company_id = payments.company_id AND owner.id = payments.user_id
+        CROSS JOIN LATERAL (VALUES (payments.external_id), (reference), (owner.external_id)) AS named (person)
+        WHERE payments.company_id = p_company AND provider = p_provider AND objects && related AND person IS NOT NULL
+        UNION ALL
+        SELECT person FROM subscriptions
+        LEFT JOIN users AS owner ON owner.company_id = subscriptions.company_id AND owner.id = subscriptions.user_id
+        CROSS JOIN LATERAL (VALUES (subscriptions.external_id), (owner.external_id)) AS named (person)
+        WHERE subscriptions.company_id = p_company AND provider = p_provider AND objects && related
+            AND person IS NOT NULL
+        UNION ALL
+        SELECT external_id FROM users
+        WHERE p_provider = 'stripe' AND company_id = p_company AND stripe_customer_id = ANY (related)
+        UNION ALL
+        SELECT external_id FROM users
+        WHERE p_provider = 'whop' AND company_id = p_company AND whop_user_id = ANY (related)
+        UNION ALL
+        SELECT users.external_id FROM object_emails AS shown
+        JOIN verified_emails AS verified USING (company_id, email_hash)
+        JOIN users ON users.company_id = verified.company_id AND users.id = verified.user_id
+        WHERE shown.company_id = p_company AND shown.provider = p_provider AND shown.object_id = ANY (related);
+END $$;
+
+GRANT SELECT ON identity_links TO :"webhook", :"app", :"admin", :"jobs";
+GRANT INSERT, UPDATE ON identity_links TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION people_beside TO :"webhook", :"app", :"admin", :"jobs";
+GRANT SELECT ON object_emails, verified_emails TO :"webhook", :"app", :"admin", :"jobs";
+GRANT INSERT ON object_emails TO :"webhook", :"admin", :"jobs";
+GRANT INSERT ON verified_emails TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION with_partners, owner_of, claim, claim_of, objects_by_email, objects_of
+    TO :"webhook", :"app", :"admin", :"jobs";

@@ -1,0 +1,110 @@
+-- Identity locks: what is held while facts about people are stored. docs/architecture.md, The lock order.
+
+-- A signup and a payment of one person may commit at the same moment without seeing each other. Everything that
+-- joins a provider's object to a person takes these locks first, in the order of docs/decisions/0017: objects with
+-- their partners, e-mails, people, promotion codes, bindings; within each kind by name.
+-- There is no row to lock: the person may not exist yet. Locks end with the transaction.
+CREATE FUNCTION lock_identities(company uuid, identities text[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(company::text || identity, 0))
+    FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
+END $$;
+
+-- Held together with all others who share it: nobody has it to themselves by lock_identities in the meantime.
+CREATE FUNCTION share_identities(company uuid, identities text[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended(company::text || identity, 0))
+    FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
+END $$;
+
+-- Objects of one sale are joined to a person through each other, so whoever touches one holds them all. Another
+-- transaction may have linked one more while the locks were waited for. To take that one after the others would be out
+-- of order, so all are given back, as a savepoint's locks are when it is rolled back, and taken anew.
+CREATE FUNCTION lock_objects(p_company uuid, p_provider text, p_objects text[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    related text[];
+BEGIN
+    LOOP
+        related := with_partners(p_company, p_provider, p_objects);
+        BEGIN
+            PERFORM lock_identities(p_company, ARRAY(
+                SELECT p_provider || ':' || object_id FROM unnest(related) AS object_id));
+            IF with_partners(p_company, p_provider, p_objects) <@ related THEN RETURN; END IF;
+            RAISE SQLSTATE 'GW001';
+        EXCEPTION WHEN SQLSTATE 'GW001' THEN NULL;
+        END;
+    END LOOP;
+END $$;
+
+-- The people beside what an event is about, with those whom it names itself and who have verified an e-mail it shows.
+-- Whoever calls holds the objects and the e-mails. Only whose something is now may still change: then as lock_objects.
+CREATE FUNCTION lock_people(p_company uuid, p_provider text, p_objects text[], p_names text[], p_hashes bytea[])
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    holders text[] := ARRAY(
+        SELECT users.external_id FROM verified_emails AS verified
+        JOIN users ON users.company_id = verified.company_id AND users.id = verified.user_id
+        WHERE verified.company_id = p_company AND email_hash = ANY (p_hashes));
+    people text[];
+BEGIN
+    LOOP
+        people := p_names || holders || ARRAY(SELECT people_beside(p_company, p_provider, p_objects));
+        BEGIN
+            PERFORM lock_identities(p_company, ARRAY(SELECT 'user:' || person FROM unnest(people) AS person));
+            IF ARRAY(SELECT people_beside(p_company, p_provider, p_objects)) <@ people THEN RETURN; END IF;
+            RAISE SQLSTATE 'GW001';
+        EXCEPTION WHEN SQLSTATE 'GW001' THEN NULL;
+        END;
+    END LOOP;
+END $$;
+
+-- A person who signs up, with the people beside what will be theirs: known once the person's own lock is held.
+CREATE FUNCTION lock_newcomer(
+    p_company uuid, p_person text, p_stripe_customer text, p_whop_user text, p_hashes bytea[]) RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    people text[] := ARRAY[p_person];
+    beside text[];
+BEGIN
+    LOOP
+        BEGIN
+            PERFORM lock_identities(p_company, ARRAY(SELECT 'user:' || person FROM unnest(people) AS person));
+            beside := ARRAY(
+                SELECT people_beside(p_company, own.provider, own.objects)
+                FROM objects_of(p_company, p_person, p_stripe_customer, p_whop_user, p_hashes) AS own);
+            IF beside <@ people THEN RETURN; END IF;
+            RAISE SQLSTATE 'GW001';
+        EXCEPTION WHEN SQLSTATE 'GW001' THEN people := people || beside;
+        END;
+    END LOOP;
+END $$;
+
+-- A promotion code and the people who wait for its text, whose locks come first. Whoever has used it since they were
+-- looked for waits too: then as lock_objects.
+CREATE FUNCTION lock_promotion(p_company uuid, p_provider text, p_promotion text, p_code text, p_most integer)
+    RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    people text[] := '{}';
+    waiting text[];
+BEGIN
+    LOOP
+        BEGIN
+            PERFORM lock_identities(p_company, ARRAY(SELECT 'user:' || person FROM unnest(people) AS person));
+            PERFORM lock_identities(p_company, ARRAY[p_provider || ':' || p_promotion]);
+            waiting := ARRAY(
+                SELECT external_id FROM waiting_for_promotion(p_company, p_provider, p_promotion, p_code, p_most));
+            IF waiting <@ people THEN RETURN; END IF;
+            RAISE SQLSTATE 'GW001';
+        EXCEPTION WHEN SQLSTATE 'GW001' THEN people := people || waiting;
+        END;
+    END LOOP;
+END $$;
+
+GRANT EXECUTE ON FUNCTION lock_identities, share_identities, lock_objects, lock_people, lock_newcomer,
+    lock_promotion
+    TO :"webhook", :"app", :"admin", :"jobs";

@@ -1,0 +1,1 @@
+"""Stripe: its events, read into provider-neutral facts."""

@@ -1,0 +1,1 @@
+"""Whop: its events, read into provider-neutral facts."""

@@ -1,0 +1,1 @@
+"""A company's rules, versioned; everything else is handed a Program."""

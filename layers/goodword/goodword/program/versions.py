@@ -1,0 +1,152 @@
+"""Versions of the program: every edit is a new immutable one, and a referral keeps the one it began under.
+
+The company's own time zone, by which points expire and uses are counted, is that of the version in force.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+from pydantic import Field
+
+from goodword.core import outbox
+from goodword.core.errors import NotFound, invalid_fields
+from goodword.core.fields import AnswerModel, Instant, RequestModel
+from goodword.program.document import Program
+
+
+class ProgramVersion(AnswerModel):
+    """One version as clients see it."""
+
+    version: int
+    created_at: Instant
+    program: Program
+
+
+class ProgramVersionList(AnswerModel):
+    """A page of versions, newest first."""
+
+    data: list[ProgramVersion]
+    has_more: bool
+
+
+class VersionQuery(RequestModel):
+    """How GET /v1/program/versions is asked; `after` is a version's number."""
+
+    limit: int = Field(default=20, ge=1, le=100)
+    after: int | None = Field(default=None, ge=1, le=2**31 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The version in force, and the company's now: one reading for a whole use case."""
+
+    version: int
+    program: Program
+    created_at: datetime
+    at: datetime
+
+
+_CURRENT = """
+    SELECT version, program::text, created_at, company_now(company_id) AS at FROM program_versions
+    WHERE company_id = %(company_id)s ORDER BY version DESC LIMIT 1
+"""
+
+_FIRST = """
+    INSERT INTO program_versions (company_id, version, program, created_at)
+    VALUES (%(company_id)s, 1, %(program)s, company_now(%(company_id)s))
+"""
+
+# It reads some hundred files of the server's, so nobody is to wait for it.
+_IS_ZONE = "SELECT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = %(timezone)s)"
+
+_LOCK = "SELECT lock_identities(%(company_id)s, ARRAY['program'])"
+
+# A statement of its own, after the lock: it must see the version of whoever held it before. The id was made before the
+# first attempt: an attempt repeated after a lost connection finds its own version.
+_NEXT = """
+    WITH earlier AS (
+        SELECT version, created_at FROM program_versions WHERE company_id = %(company_id)s AND id = %(id)s
+    ), written AS (
+        INSERT INTO program_versions (company_id, id, version, program, created_at)
+        SELECT %(company_id)s, %(id)s, coalesce(max(version), 0) + 1, %(program)s, company_now(%(company_id)s)
+        FROM program_versions WHERE company_id = %(company_id)s
+        HAVING NOT EXISTS (SELECT 1 FROM earlier)
+        RETURNING version, created_at
+    ), moved AS (
+        UPDATE companies SET time_zone = %(timezone)s
+        WHERE id = %(company_id)s AND time_zone <> %(timezone)s AND EXISTS (SELECT 1 FROM written)
+    )
+    SELECT version, created_at FROM earlier UNION ALL SELECT version, created_at FROM written
+"""
+
+_VERSIONS = """
+    SELECT version, created_at, program::text AS document FROM program_versions
+    WHERE company_id = %(company_id)s AND (%(after)s::integer IS NULL OR version < %(after)s)
+    ORDER BY version DESC LIMIT %(limit)s + 1
+"""
+
+_IS_VERSION = "SELECT 1 FROM program_versions WHERE company_id = %(company_id)s AND version = %(after)s"
+
+
+@lru_cache(maxsize=64)
+def parse(document: str) -> Program:
+    """A stored document. Versions never change, so each is read once per process."""
+    return Program.model_validate_json(document)
+
+
+def current(connection: Connection, company_id: UUID) -> Terms:
+    """The version in force: the highest. Raises NotFound when the company has none."""
+    row = connection.execute(_CURRENT, {"company_id": company_id}).fetchone()
+    if row is None:
+        raise NotFound("program_not_found", "This company has no program yet.")
+    version, document, created_at, at = row
+    return Terms(version, parse(document), created_at, at)
+
+
+def begin(connection: Connection, company_id: UUID, program: Program) -> None:
+    """Write version 1."""
+    connection.execute(_FIRST, {"company_id": company_id, "program": _document(program)})
+
+
+def replace(connection: Connection, company_id: UUID, version_id: UUID, program: Program) -> ProgramVersion:
+    """Write the next version, which is in force from now on. Two at once become two versions, one after the other.
+
+    Raises Refused for a time zone that the database does not know.
+    """
+    new = {
+        "company_id": company_id,
+        "id": version_id,
+        "program": _document(program),
+        "timezone": program.timezone,
+    }
+    known = connection.execute(_IS_ZONE, new)
+    connection.execute(_LOCK, new)
+    written = connection.execute(_NEXT, new)
+    if known.fetchone() != (True,):
+        raise invalid_fields(("timezone", "must be a time zone's name, as Europe/Berlin"))
+    row = written.fetchone()
+    if row is None:
+        raise LookupError("a version is written, or was before")
+    version, created_at = row
+    updated = outbox.Event("program.updated", {"version": version}, version_id)
+    outbox.announce(connection, company_id, [updated], created_at)
+    return ProgramVersion(version=version, created_at=created_at, program=program)
+
+
+def listed(connection: Connection, company_id: UUID, query: VersionQuery) -> ProgramVersionList:
+    """A page of the company's versions, newest first. Raises Refused for an `after` that is none of them."""
+    asked = {"company_id": company_id, "after": query.after, "limit": query.limit}
+    rows = connection.cursor(row_factory=dict_row).execute(_VERSIONS, asked).fetchall()
+    if query.after and connection.execute(_IS_VERSION, asked).fetchone() is None:
+        raise invalid_fields(("after", "is no version of this company"))
+    page = [ProgramVersion(program=parse(row.pop("document")), **row) for row in rows[: query.limit]]
+    return ProgramVersionList(data=page, has_more=len(rows) > query.limit)
+
+
+def _document(program: Program) -> Jsonb:
+    return Jsonb(program.model_dump(mode="json", by_alias=True))
