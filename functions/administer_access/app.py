@@ -13,7 +13,9 @@ app = App()
 def create_plan(request: Request, new: NewPlan) -> Response:
     """Make a plan. Its features have their default limits until others are put."""
     event_id = ids.new_id()
-    return idempotency.transact(request, new, lambda c: answer(201, plans.create(c, request.company_id, event_id, new)))
+    return idempotency.respond_once(
+        request, new, lambda c: answer(201, plans.create(c, request.company_id, event_id, new))
+    )
 
 
 @app.route("GET /v1/plans", scope=Scope.ADMIN, query=PlanQuery, answers={200: PlanList})

@@ -37,7 +37,7 @@ def set_clock(request: Request, clock: TestClock) -> Response:
 def create_endpoint(request: Request, endpoint: NewEndpoint) -> Response:
     """Make an address for a provider's webhooks."""
     endpoint_id = ids.new_id()
-    return idempotency.transact(
+    return idempotency.respond_once(
         request,
         endpoint,
         lambda c: answer(201, endpoints.create(c, request.company_id, endpoint_id, endpoint, request.base_url)),
@@ -77,7 +77,7 @@ def list_inbox(request: Request) -> Response:
 def replay(request: Request) -> Response:
     """Apply an event again now."""
     event_id = ids.parse("inb", request.path_parameters["id"])
-    return idempotency.transact(
+    return idempotency.respond_once(
         request, request.parse_nothing(), lambda c: answer(200, replays.replay(c, request.company_id, event_id))
     )
 
@@ -86,7 +86,7 @@ def replay(request: Request) -> Response:
 def discard(request: Request) -> Response:
     """Give a failed event up."""
     event_id = ids.parse("inb", request.path_parameters["id"])
-    return idempotency.transact(
+    return idempotency.respond_once(
         request, request.parse_nothing(), lambda c: answer(200, replays.discard(c, request.company_id, event_id))
     )
 

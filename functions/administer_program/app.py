@@ -42,7 +42,9 @@ def create_code(request: Request, new: NewCode) -> Response:
     if new.type == "campaign" or new.destination_url is not None:
         request.authenticate(Scope.ADMIN)
     code_id = ids.new_id()
-    return idempotency.transact(request, new, lambda c: answer(201, codes.create(c, request.company_id, code_id, new)))
+    return idempotency.respond_once(
+        request, new, lambda c: answer(201, codes.create(c, request.company_id, code_id, new))
+    )
 
 
 @app.route("GET /v1/codes", scope=Scope.ADMIN, query=CodeQuery, answers={200: CodeList})
@@ -63,7 +65,7 @@ def change_code(request: Request, wanted: CodeChange) -> Response:
 def offer(request: Request, option: NewOption) -> Response:
     """Offer something for points."""
     option_id = ids.new_id()
-    return idempotency.transact(
+    return idempotency.respond_once(
         request, option, lambda c: answer(201, redemptions.offer(c, request.company_id, option_id, option))
     )
 

@@ -21,13 +21,13 @@ def sign_up(request: Request, signup: Signup) -> Response:
         )
         return answer(201 if is_new else 200, signed_up)
 
-    return idempotency.transact(request, signup, work)
+    return idempotency.respond_once(request, signup, work)
 
 
 @app.route("POST /v1/activations", scope=Scope.WRITE, body=Activation, answers={200: ActivationAnswer})
 def activate(request: Request, activation: Activation) -> Response:
     """Record the first use of an app by a user."""
-    return idempotency.transact(
+    return idempotency.respond_once(
         request, activation, lambda c: answer(200, activations.activate(c, request.company_id, activation))
     )
 

@@ -44,7 +44,7 @@ def report(request: Request, click: NewClick) -> Response:
     click_id, browser = ids.new_id(), _browser(request)
     visit = clicks.reported(click, browser and browser.address, request.headers.get("user-agent"))
     try:
-        return idempotency.once(
+        return idempotency.respond_at_once(
             request,
             click,
             lambda c: answer(201, clicks.record(c, click_id, visit, privacy.current_key(c), request.company_id)),

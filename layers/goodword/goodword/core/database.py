@@ -12,7 +12,7 @@ costs none.
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import psycopg
 from psycopg import Connection
@@ -22,6 +22,7 @@ from goodword.core.connection import Budget, NotConnectedError
 from goodword.core.errors import Unavailable
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 BUDGET_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.02
@@ -43,20 +44,26 @@ TRANSIENT = DEAD | CONTENDED | OUTDATED
 TIMED_OUT = "57014"
 
 
-def once(work: Callable[[Connection], T]) -> T:
-    """Run `work`, a single statement, in autocommit: one trip. Raises Unavailable when the budget is spent."""
-    return _attempt(work)
+def once(work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `work(connection, …)`, a single statement, in autocommit: one trip.
+
+    Raises Unavailable when the budget is spent.
+    """
+    return _attempt(lambda connection: work(connection, *args, **kwargs))
 
 
-def transact(work: Callable[[Connection], T]) -> T:
-    """Run `work` in one transaction; an exception rolls all of it back. Raises Unavailable when the budget is spent."""
+def transact(work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `work(connection, …)` in one transaction; an exception rolls all of it back.
+
+    The arguments are made once, before the first attempt. Raises Unavailable when the budget is spent.
+    """
 
     def attempt(connection: Connection) -> T:
         try:
             # psycopg's own transaction() would wait for BEGIN and for COMMIT; here they ride along
             with connection.pipeline():
                 connection.execute("BEGIN")
-                result = work(connection)
+                result = work(connection, *args, **kwargs)
                 connection.execute("COMMIT")
         except BaseException:
             _roll_back(connection)

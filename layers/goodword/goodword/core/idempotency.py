@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from http import HTTPStatus
-from typing import LiteralString
+from typing import Concatenate, LiteralString, ParamSpec
 
 import psycopg
 from psycopg import Connection
@@ -20,6 +20,8 @@ from goodword.core import database, http, ids
 from goodword.core.errors import BY_CONSTRAINT, Conflict, DomainError
 from goodword.core.http import REPLAY_HEADER, STATUS, Request, Response
 from goodword.core.jobs import Batch
+
+P = ParamSpec("P")
 
 BROWSERS_KEYS_KEPT = timedelta(days=1)
 """How long a key sent with a publishable API key is known: anybody may send any number of them."""
@@ -64,16 +66,33 @@ def one_trip_answer(connection: Connection, statement: LiteralString, parameters
     return Response(status, stored, REPLAY_HEADER if replayed else {})
 
 
-def once(request: Request, body: BaseModel, work: Callable[[Connection], Response]) -> Response:
-    """As `transact`, for a `work` of a single statement: one trip where the request has no key."""
-    return database.once(work) if request.idempotency_key is None else transact(request, body, work)
+def answer_once(
+    request: Request,
+    body: BaseModel,
+    status: int,
+    work: Callable[Concatenate[Connection, P], BaseModel],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Response:
+    """The answer of `work(connection, …)` under a fixed status, as `respond_once` gives it."""
+
+    def respond(connection: Connection) -> Response:
+        return http.answer(status, work(connection, *args, **kwargs))
+
+    return respond_once(request, body, respond)
 
 
-def transact(request: Request, body: BaseModel, work: Callable[[Connection], Response]) -> Response:
-    """Run `work` in one transaction, once per Idempotency-Key where the request has one."""
+def respond_once(
+    request: Request,
+    body: BaseModel,
+    work: Callable[Concatenate[Connection, P], Response],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Response:
+    """Run `work(connection, …)` in one transaction, once per Idempotency-Key where the request has one."""
     key = request.idempotency_key
     if key is None:
-        return database.transact(work)
+        return database.transact(work, *args, **kwargs)
     claim = {
         "company_id": request.company_id,
         # whoever holds the publishable key cannot take a server's keys
@@ -82,22 +101,27 @@ def transact(request: Request, body: BaseModel, work: Callable[[Connection], Res
         "kept": BROWSERS_KEYS_KEPT if request.caller.is_browser else None,
     }
 
-    def once_per_key(connection: Connection, do: Callable[[Connection], Response]) -> Response:
+    def once_per_key(connection: Connection, respond: Callable[[Connection], Response]) -> Response:
         known = _claim(connection, claim, request.request_id)
         if known is not None:
             return known
-        response = do(connection)
+        response = respond(connection)
         connection.execute(_KEEP, {**claim, "status": response.status, "body": response.body})
         return response
 
     try:
-        return database.transact(lambda connection: once_per_key(connection, work))
+        return database.transact(once_per_key, lambda connection: work(connection, *args, **kwargs))
     except (DomainError, psycopg.IntegrityError) as fault:
         refusal = _refusal(fault)
         if refusal is None or request.caller.is_browser or not is_decision(STATUS[type(refusal)]):
             raise  # the claim was rolled back with everything else
         response = http.problem(refusal, request.request_id)
-    return database.transact(lambda connection: once_per_key(connection, lambda _: response))
+    return database.transact(once_per_key, lambda _: response)
+
+
+def respond_at_once(request: Request, body: BaseModel, work: Callable[[Connection], Response]) -> Response:
+    """As `respond_once`, for a `work` of a single statement: one trip where the request has no key."""
+    return database.once(work) if request.idempotency_key is None else respond_once(request, body, work)
 
 
 def forget_expired_keys(connection: Connection) -> Batch:
