@@ -127,11 +127,13 @@ _STATUSES = """
     WHERE company_id = %(company_id)s AND NOT CASE status
         WHEN 'paid' THEN entry_id IS NOT NULL AND reversed_points < points
         WHEN 'reversed' THEN reversed_points = points
-        ELSE entry_id IS NULL
+        WHEN 'rejected' THEN entry_id IS NULL
+        ELSE entry_id IS NULL OR adjustments > 0 -- was paid, and waits again (decision 15)
     END
 """
 
-# What an award still gives is what was booked for it; points that had expired could be neither taken nor owed.
+# What a paid award still gives is what was booked for it; one that waits again gives nothing. Points that had expired
+# could be neither taken nor owed.
 _AWARDS_TAKEN_BACK = """
     SELECT coalesce('award ' || a.id, booked.reference) || ': what is left of an award is not what its entries come to'
     FROM (SELECT * FROM awards WHERE company_id = %(company_id)s AND entry_id IS NOT NULL) a
@@ -145,7 +147,8 @@ _AWARDS_TAKEN_BACK = """
         GROUP BY reference, user_id
     ) booked ON booked.reference = public_id('awd', a.id) AND booked.user_id = a.user_id
     WHERE a.id IS NULL OR booked.points IS NULL
-        OR NOT booked.points - (a.points - a.reversed_points) BETWEEN 0 AND booked.expired
+        OR NOT booked.points - CASE WHEN a.status IN ('pending', 'held') THEN 0 ELSE a.points - a.reversed_points END
+            BETWEEN 0 AND booked.expired
 """
 
 _REDEMPTIONS = """
