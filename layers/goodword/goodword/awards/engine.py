@@ -1,8 +1,8 @@
 """The award engine: from the SET of facts known about a referral to what should stand.
 
-Pure, and the only place that decides. It neither knows the order in which facts arrived nor how often; whoever applies
-a fact inserts it, locks the referral, asks here what should stand, and books the difference (docs/rules.md, Facts in
-any order). Its sources are docs/rules.md, Stages, Awards, and Payments.
+Pure. The engine knows neither the order in which facts arrived nor how often: settlement locks a referral, asks here
+what should stand by all of its facts, and books the difference (docs/rules.md, Facts in any order). What depends on
+other people is left to `decisions`. The engine's sources are docs/rules.md, Stages, Awards, and Payments.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

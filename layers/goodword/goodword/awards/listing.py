@@ -54,7 +54,7 @@ class _Filters(RequestModel):
     status: AwardStatus | None = None
 
 
-class AwardQuery(PageQuery, _Filters):  # whose fields come first, as the API document shows them
+class AwardQuery(PageQuery, _Filters):  # in the API document the fields of the last one stand first
     """How GET …/awards is asked."""
 
     after: str | None = Field(default=None, pattern=r"^awd_[0-9a-f]{32}$")
@@ -73,7 +73,7 @@ _BY_ID = f"{_AWARDS} AND awards.id = %(id)s"
 
 _OF_REFEREE = f"""{_AWARDS}
         AND awards.referral_id = (
-        SELECT id FROM referrals WHERE company_id = %(company_id)s AND referee_id = %(referee_id)s)
+            SELECT id FROM referrals WHERE company_id = %(company_id)s AND referee_id = %(referee_id)s)
     ORDER BY awards.due_at, awards.event, awards.id
 """  # noqa: S608 - one head for all
 
