@@ -46,13 +46,8 @@ def list_referrals(request: Request) -> Response:
 @app.route("GET /v1/users/{user_id}/awards", scope=Scope.READ, query=AwardQuery, answers={200: AwardList})
 def list_awards(request: Request) -> Response:
     """List the awards that a user receives."""
-    query, user_id = request.parse_query(AwardQuery), request.user_id
-    return answer(
-        200,
-        database.transact(
-            lambda c: awards.of_user(c, request.company_id, users.find(c, request.company_id, user_id).id, query)
-        ),
-    )
+    query = request.parse_query(AwardQuery)
+    return answer(200, database.transact(awards.of_user, request.company_id, request.user_id, query))
 
 
 @app.route("PUT /v1/users/{user_id}/referrer", scope=Scope.WRITE, body=LateAttribution, answers={200: SignupAnswer})

@@ -14,7 +14,7 @@ from goodword.program.document import Program
 from local.setup import Prepared
 from tests.support import books, stories
 from tests.support.plays import Job, Joined, Named, Part, Play, SignUp, Spend, Step, amend
-from tests.support.stories import DAY, END, PROGRAMS, REGISTERED, Back, Sale, Told, Use
+from tests.support.stories import DAY, END, PROGRAMS, REGISTERED, Back, Report, Sale, Use
 from tests.support.tenants import AsRole, Tenant
 
 
@@ -28,7 +28,7 @@ def tenants(prepared: Prepared, as_role: AsRole, superuser: psycopg.Connection) 
 
 
 @st.composite
-def plays(draw: st.DrawFn) -> tuple[list[Told], list[tuple[Step, int | None]]]:
+def plays(draw: st.DrawFn) -> tuple[list[Report], list[tuple[Step, int | None]]]:
     """A story, and one way to tell it: steps, each with the hours until the next; None: both are of one event."""
     story = draw(stories.stories())
     sales = [each for each in story if isinstance(each, Sale)]
@@ -60,7 +60,7 @@ def test_in_whatever_order_and_however_often_facts_come_the_same_stands_and_the_
     tenants: dict[str, Tenant],
     program: str,
     app_id: str | None,
-    played: tuple[list[Told], list[tuple[Step, int | None]]],
+    played: tuple[list[Report], list[tuple[Step, int | None]]],
 ) -> None:
     story, steps = played
     play = Play(tenants[program], app_id)

@@ -40,10 +40,10 @@ def disputed(month: int, status: Status, began: str, day: str) -> Back:
 
 
 class Row(NamedTuple):
-    """A day, what is told on it, and how far the referral is then and what ada and zoe have got for it."""
+    """A day, the steps of it, and how far the referral is then and what ada and zoe have got for it."""
 
     day: datetime
-    told: tuple[Sale | Back | Subscribed | Joined | Named | SignUp | Use | Spend, ...]
+    steps: tuple[Sale | Back | Subscribed | Joined | Named | SignUp | Use | Spend, ...]
     stage: str
     ada: int
     zoe: int
@@ -121,7 +121,7 @@ def subscriber(tenant: Tenant) -> Play:
 def test_two_years_month_by_month(subscriber: Play) -> None:
     for row in LIFE:
         subscriber.at(row.day)
-        for step in row.told:
+        for step in row.steps:
             if isinstance(step, SignUp | Use | Spend):
                 subscriber.take(step)
             else:
@@ -148,12 +148,12 @@ def test_two_years_month_by_month(subscriber: Play) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_same_two_years_told_in_one_night_in_any_order(subscriber: Play, seed: int) -> None:
     """All of it at the end and shuffled, what ada spends aside: it comes to the same."""
-    told = [step for row in LIFE for step in row.told if not isinstance(step, Use | Spend | SignUp)]
-    Random(seed).shuffle(told)  # noqa: S311 - any order will do
+    steps = [step for row in LIFE for step in row.steps if not isinstance(step, Use | Spend | SignUp)]
+    Random(seed).shuffle(steps)  # noqa: S311 - any order will do
     subscriber.take(SignUp())
     subscriber.at(LIFE[-1].day)
     subscriber.take(Use("chat", REGISTERED + timedelta(minutes=30)))
-    for step in told:
+    for step in steps:
         subscriber.tell(step)
     subscriber.run_jobs()
     last = LIFE[-1]

@@ -7,18 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goodword.awards import differences, engine
-from goodword.awards.differences import Decision, Difference
-from goodword.awards.due import Due, Key
+from goodword.awards.decisions import Decision
+from goodword.awards.differences import Difference
+from goodword.awards.due import AwardKey, Due
 from goodword.core import ids
 from goodword.program.document import AwardTerms
 from tests.support import stories
-from tests.support.stories import DAY, PEOPLE, PROGRAMS, REGISTERED, Applied, Back, Sale, Told
+from tests.support.stories import DAY, PEOPLE, PROGRAMS, REGISTERED, Applied, Back, Report, Sale
 
-Order = list[tuple[Told, datetime, bool]]
+Order = list[tuple[Report, datetime, bool]]
 
 
 @st.composite
-def arrivals(draw: st.DrawFn) -> tuple[list[Told], Order, datetime]:
+def arrivals(draw: st.DrawFn) -> tuple[list[Report], Order, datetime]:
     """A story; one way to tell it, each piece with when it comes and whether a job comes by then; and its end."""
     story = draw(stories.stories())
     order = draw(stories.orders(story))
@@ -33,7 +34,7 @@ def arrivals(draw: st.DrawFn) -> tuple[list[Told], Order, datetime]:
 @settings(max_examples=250)
 @given(arrivals=arrivals(), app_id=st.sampled_from([None, "chat"]))
 def test_in_whatever_order_and_however_often_facts_come_they_end_in_the_same_awards(
-    program: str, arrivals: tuple[list[Told], Order, datetime], app_id: str | None
+    program: str, arrivals: tuple[list[Report], Order, datetime], app_id: str | None
 ) -> None:
     story, order, end = arrivals
     applied = Applied(PROGRAMS[program])
@@ -53,7 +54,7 @@ def test_in_whatever_order_and_however_often_facts_come_they_end_in_the_same_awa
 
 
 PAID = Sale(1, 1900, 1900, "usd", REGISTERED)
-QUALIFIED: Key = ("qualified", "", "1")
+QUALIFIED: AwardKey = ("qualified", "", "1")
 
 
 def refund(number: int, amount: int, *, failed: bool = False, sale: int = 1) -> Back:
@@ -65,10 +66,12 @@ def disputed(status: stories.Status, day: int, amount: int = 1900) -> Back:
     return Back("dispute", 1, 1, amount, REGISTERED + DAY, status, REGISTERED + day * DAY)
 
 
-def told(applied: Applied, *facts: Told, at: datetime = REGISTERED, time_passes: bool = False) -> list[tuple[str, int]]:
+def booked(
+    applied: Applied, *facts: Report, at: datetime = REGISTERED, time_passes: bool = False
+) -> list[tuple[str, int]]:
     """What is booked when these are all the facts: types and points."""
-    _, found = applied.settle(stories.known(facts), at, time_passes=time_passes)
-    return [(posting.type, posting.points) for posting in found.postings]
+    _, difference = applied.settle(stories.known(facts), at, time_passes=time_passes)
+    return [(posting.type, posting.points) for posting in difference.postings]
 
 
 def states(applied: Applied) -> dict[str, tuple[str, int]]:
@@ -78,15 +81,15 @@ def states(applied: Applied) -> dict[str, tuple[str, int]]:
 def test_refunds_of_parts_take_back_half_up_and_the_last_one_takes_the_rest() -> None:
     applied = Applied(PROGRAMS["fixed"])
     backs = [refund(1, 500), refund(2, 700), refund(3, 699), refund(4, 1)]
-    assert told(applied, PAID)[2:] == [("REFERRAL_FIRST_PAYMENT", 25), ("REFERRAL_L2", 5)]
+    assert booked(applied, PAID)[2:] == [("REFERRAL_FIRST_PAYMENT", 25), ("REFERRAL_L2", 5)]
     # left: 25 x 1400/1900 = 18.4 and 5 x 1400/1900 = 3.7
-    assert told(applied, PAID, *backs[:1]) == [("REVERSAL", 7), ("REVERSAL", 1)]
+    assert booked(applied, PAID, *backs[:1]) == [("REVERSAL", 7), ("REVERSAL", 1)]
     # 25 x 700/1900 = 9.2 and 1.8
-    assert told(applied, PAID, *backs[:2]) == [("REVERSAL", 9), ("REVERSAL", 2)]
+    assert booked(applied, PAID, *backs[:2]) == [("REVERSAL", 9), ("REVERSAL", 2)]
     # 25 x 1/1900 = 0.01: a cent is left and no point of it, but the referral still stands
-    assert told(applied, PAID, *backs[:3]) == [("REVERSAL", 9), ("REVERSAL", 2)]
+    assert booked(applied, PAID, *backs[:3]) == [("REVERSAL", 9), ("REVERSAL", 2)]
     assert states(applied)["qualified"] == ("reversed", 25)
-    assert told(applied, PAID, *backs) == []
+    assert booked(applied, PAID, *backs) == []
     assert (7 + 9 + 9, 1 + 2 + 2) == (25, 5)
 
 
@@ -103,15 +106,15 @@ def test_whatever_the_parts_what_is_taken_back_is_half_up_at_every_step_and_the_
         update={"awards": PROGRAMS["fixed"].awards.model_copy(update={"qualified": terms_of(kind, amount)})}
     )
     sale = Sale(1, gross, gross, "usd", REGISTERED)
-    applied, backs = Applied(program), list[Told]()
-    _, found = applied.settle(stories.known([sale]), REGISTERED)
-    points = sum(posting.points for posting in found.postings if posting.type == "REFERRAL_FIRST_PAYMENT")
+    applied, backs = Applied(program), list[Report]()
+    _, difference = applied.settle(stories.known([sale]), REGISTERED)
+    points = sum(posting.points for posting in difference.postings if posting.type == "REFERRAL_FIRST_PAYMENT")
     taken = 0
     for number, part in enumerate([*parts, gross], 1):
         backs.append(refund(number, part))
-        _, found = applied.settle(stories.known([sale, *backs]), REGISTERED)
+        _, difference = applied.settle(stories.known([sale, *backs]), REGISTERED)
         reference = next((ids.public("awd", award.id) for award in applied.awards.values() if is_first(award)), "")
-        taken += sum(posting.points for posting in found.postings if posting.reference == reference)
+        taken += sum(posting.points for posting in difference.postings if posting.reference == reference)
         left = max(gross - sum(parts[:number]), 0) if number <= len(parts) else 0
         assert points - taken == (2 * points * left + gross) // (2 * gross)
     assert taken == points
@@ -121,22 +124,22 @@ def terms_of(kind: str, amount: int) -> AwardTerms:
     return AwardTerms(points=amount) if kind == "points" else AwardTerms(bps=amount)
 
 
-def is_first(award: differences.Stored) -> bool:
+def is_first(award: differences.StoredAward) -> bool:
     return award.event == "qualified"
 
 
 def test_what_is_refunded_before_its_time_is_never_booked_and_what_is_left_is_booked_whole_and_taken_back() -> None:
     applied = Applied(PROGRAMS["waiting"])
-    assert told(applied, PAID) == []
+    assert booked(applied, PAID) == []
     assert states(applied)["l2"] == ("pending", 0)
-    assert told(applied, PAID, refund(1, 1900)) == []
+    assert booked(applied, PAID, refund(1, 1900)) == []
     assert (states(applied)["qualified"], states(applied)["l2"]) == (("reversed", 1), ("reversed", 3))
     some = (PAID, refund(1, 1900, failed=True), refund(2, 950))
-    assert told(applied, *some) == []
+    assert booked(applied, *some) == []
     assert (states(applied)["qualified"], states(applied)["l2"]) == (("pending", 0), ("pending", 1))
     later = REGISTERED + 30 * DAY
-    assert told(applied, *some, at=later) == []  # only the job pays what has waited
-    assert told(applied, *some, at=later, time_passes=True) == [
+    assert booked(applied, *some, at=later) == []  # only the job pays what has waited
+    assert booked(applied, *some, at=later, time_passes=True) == [
         ("REFERRAL_REGISTERED", 7), ("REFERRAL_WELCOME", 25), ("REFERRAL_FIRST_PAYMENT", 1),
         ("REFERRAL_L2", 3), ("REVERSAL", 1),
     ]  # fmt: skip
@@ -145,18 +148,18 @@ def test_what_is_refunded_before_its_time_is_never_booked_and_what_is_left_is_bo
 def test_a_dispute_holds_what_is_not_paid_takes_back_what_is_and_gives_it_back() -> None:
     applied = Applied(PROGRAMS["fixed"])
     next_month = Sale(2, 1900, 1900, "usd", REGISTERED + 31 * DAY)
-    told(applied, PAID)
-    assert told(applied, PAID, disputed("open", 1)) == []
+    booked(applied, PAID)
+    assert booked(applied, PAID, disputed("open", 1)) == []
     assert states(applied)["qualified"] == ("paid", 0)
-    assert told(applied, PAID, disputed("open", 1), next_month) == []
+    assert booked(applied, PAID, disputed("open", 1), next_month) == []
     assert states(applied)["recurring"] == ("held", 0)
     assert applied.awards["recurring", "", "2"].hold_reason == differences.DISPUTE
     everything = (PAID, disputed("open", 1), next_month)
-    lost = told(applied, *everything, disputed("lost", 2))
+    lost = booked(applied, *everything, disputed("lost", 2))
     # the next month qualifies now, and does not recur as well
     assert lost == [("REVERSAL", 5), ("REFERRAL_L2", 5)]
     assert (applied.awards[QUALIFIED].period, states(applied)["recurring"]) == (2, ("reversed", 10))
-    assert told(applied, *everything, disputed("lost", 2), disputed("won", 3)) == [
+    assert booked(applied, *everything, disputed("lost", 2), disputed("won", 3)) == [
         ("REINSTATEMENT", 5), ("REFERRAL_RECURRING", 10),
     ]  # fmt: skip
     assert states(applied) == {
@@ -167,75 +170,75 @@ def test_a_dispute_holds_what_is_not_paid_takes_back_what_is_and_gives_it_back()
 
 def test_an_inquiry_moves_nothing() -> None:
     applied = Applied(PROGRAMS["fixed"])
-    told(applied, PAID)
-    assert told(applied, PAID, disputed("warning", 1), Sale(2, 100, 100, "usd", REGISTERED + 31 * DAY)) == [
+    booked(applied, PAID)
+    assert booked(applied, PAID, disputed("warning", 1), Sale(2, 100, 100, "usd", REGISTERED + 31 * DAY)) == [
         ("REFERRAL_RECURRING", 10), ("REFERRAL_L2", 5),
     ]  # fmt: skip
 
 
 def test_what_is_held_for_another_reason_than_a_dispute_stays_held_and_is_taken_back_with_its_money() -> None:
     applied = Applied(PROGRAMS["waiting"])
-    told(applied, PAID)
+    booked(applied, PAID)
     until = REGISTERED + 365 * DAY
     reviewed = applied.awards[QUALIFIED]._replace(status="held", hold_reason="review", hold_until=until)
     applied.awards[QUALIFIED] = reviewed
     late = REGISTERED + 400 * DAY
-    assert "REFERRAL_FIRST_PAYMENT" not in dict(told(applied, PAID, at=late, time_passes=True))
+    assert "REFERRAL_FIRST_PAYMENT" not in dict(booked(applied, PAID, at=late, time_passes=True))
     assert applied.awards[QUALIFIED] == reviewed
-    told(applied, PAID, disputed("open", 1), at=late, time_passes=True)
+    booked(applied, PAID, disputed("open", 1), at=late, time_passes=True)
     assert applied.awards[QUALIFIED] == reviewed
-    told(applied, PAID, refund(1, 1900), at=late, time_passes=True)
+    booked(applied, PAID, refund(1, 1900), at=late, time_passes=True)
     assert states(applied)["qualified"] == ("reversed", 1)
 
 
 def test_an_earlier_payment_that_comes_late_moves_awards_without_booking_them_again() -> None:
     applied = Applied(PROGRAMS["waiting"])
     later = Sale(2, 1900, 1900, "usd", REGISTERED + 20 * DAY)
-    told(applied, later, at=later.paid_at)
+    booked(applied, later, at=later.paid_at)
     assert applied.awards[QUALIFIED].hold_until == REGISTERED + 34 * DAY
-    _, found = applied.settle(stories.known([later, PAID]), REGISTERED + 13 * DAY)
-    assert (found.changed, found.postings) == ([], [])
-    assert {award.event for award in found.moved} == {"qualified", "l2"}
+    _, difference = applied.settle(stories.known([later, PAID]), REGISTERED + 13 * DAY)
+    assert (difference.changed, difference.postings) == ([], [])
+    assert {award.event for award in difference.moved} == {"qualified", "l2"}
     moved = applied.awards[QUALIFIED]
     assert (moved.payment_id, moved.due_at) == (stories.known([PAID]).payments[0].id, REGISTERED)
     assert moved.hold_until == REGISTERED + 14 * DAY
-    assert told(applied, later, PAID, at=REGISTERED + 21 * DAY) == []
-    assert ("REFERRAL_FIRST_PAYMENT", 1) in told(applied, later, PAID, at=REGISTERED + 21 * DAY, time_passes=True)
+    assert booked(applied, later, PAID, at=REGISTERED + 21 * DAY) == []
+    assert ("REFERRAL_FIRST_PAYMENT", 1) in booked(applied, later, PAID, at=REGISTERED + 21 * DAY, time_passes=True)
 
 
 def test_what_is_paid_for_a_payment_that_is_refunded_waits_again_with_the_one_that_is_kept() -> None:
     applied = Applied(PROGRAMS["waiting"])
     later, day_15 = Sale(2, 1900, 1900, "usd", REGISTERED + 14 * DAY), REGISTERED + 15 * DAY
-    told(applied, PAID, at=REGISTERED)
-    assert ("REFERRAL_FIRST_PAYMENT", 1) in told(applied, PAID, later, at=day_15, time_passes=True)
-    assert told(applied, PAID, later, refund(1, 1900), at=day_15) == [("REVERSAL", 1)]
+    booked(applied, PAID, at=REGISTERED)
+    assert ("REFERRAL_FIRST_PAYMENT", 1) in booked(applied, PAID, later, at=day_15, time_passes=True)
+    assert booked(applied, PAID, later, refund(1, 1900), at=day_15) == [("REVERSAL", 1)]
     assert (states(applied)["qualified"], applied.awards[QUALIFIED].due_at) == (("pending", 0), later.paid_at)
-    assert told(applied, PAID, later, refund(1, 1900), disputed("open", 1), at=day_15) == []
+    assert booked(applied, PAID, later, refund(1, 1900), disputed("open", 1), at=day_15) == []
     assert states(applied)["qualified"] == ("held", 0)
     failed = (PAID, later, refund(1, 1900, failed=True))
-    assert ("REINSTATEMENT", 1) in told(applied, *failed, at=day_15)
-    assert ("REVERSAL", 1) in told(applied, PAID, later, refund(1, 1900), at=day_15)
+    assert ("REINSTATEMENT", 1) in booked(applied, *failed, at=day_15)
+    assert ("REVERSAL", 1) in booked(applied, PAID, later, refund(1, 1900), at=day_15)
     at = REGISTERED + 28 * DAY
-    assert told(applied, PAID, later, refund(1, 1900), at=at) == []
-    assert ("REINSTATEMENT", 1) in told(applied, PAID, later, refund(1, 1900), at=at, time_passes=True)
+    assert booked(applied, PAID, later, refund(1, 1900), at=at) == []
+    assert ("REINSTATEMENT", 1) in booked(applied, PAID, later, refund(1, 1900), at=at, time_passes=True)
 
 
 def test_what_turns_out_to_have_waited_long_enough_is_paid_as_if_that_had_been_known() -> None:
     applied, in_order = Applied(PROGRAMS["waiting"]), Applied(PROGRAMS["waiting"])
     later, at = Sale(2, 1900, 1900, "usd", REGISTERED + 20 * DAY), REGISTERED + 21 * DAY
-    told(applied, later, at=at)
+    booked(applied, later, at=at)
     assert states(applied)["qualified"] == ("pending", 0)
     # its time runs from the first payment and is over
-    assert told(applied, later, PAID, at=at) == [("REFERRAL_FIRST_PAYMENT", 1)]
-    told(in_order, PAID, later, at=at)
+    assert booked(applied, later, PAID, at=at) == [("REFERRAL_FIRST_PAYMENT", 1)]
+    booked(in_order, PAID, later, at=at)
     assert states(applied) == states(in_order)
 
 
 def test_the_percentage_of_a_payment_that_is_no_longer_the_first_is_taken_back() -> None:
     applied = Applied(PROGRAMS["percentages"])
     later = Sale(2, 5000, 5000, "usd", REGISTERED + DAY)
-    told(applied, later)
-    assert told(applied, later, PAID)[:1] == [("REFERRAL_FIRST_PAYMENT", 190)]
+    booked(applied, later)
+    assert booked(applied, later, PAID)[:1] == [("REFERRAL_FIRST_PAYMENT", 190)]
     assert applied.awards["qualified", "", "in_1"].status == "paid"
     assert applied.awards["qualified", "", "in_2"][5:8] == (500, 500, "reversed")
 
@@ -244,32 +247,32 @@ def test_the_people_are_asked_about_once_and_nobody_is_asked_about_again() -> No
     """`decide` answers for a new award alone; where there was nobody to give it to, there may be later."""
     facts = stories.known([PAID])
     standing = engine.standing(PROGRAMS["fixed"], facts, REGISTERED)
-    asked = list[Due]()
+    due_awards = list[Due]()
 
     def decide(due: Due) -> Decision | None:
-        asked.append(due)
+        due_awards.append(due)
         if due.recipient == "upline":
             return None
         return Decision(PEOPLE[due.recipient], rejected="not_today" if due.event == "welcome" else None)
 
-    found = differences.difference(standing, [], decide, REGISTERED)
-    assert {award.event: award.status for award in found.new} == {
+    difference = differences.between(standing, [], decide, REGISTERED)
+    assert {award.event: award.status for award in difference.new} == {
         "registered": "paid", "welcome": "rejected", "qualified": "paid",
     }  # fmt: skip
     applied = Applied(PROGRAMS["fixed"])
-    applied.keep(found, REGISTERED)
-    asked.clear()
-    again = differences.difference(standing, list(applied.awards.values()), decide, REGISTERED, releases=True)
-    assert (again, [due.event for due in asked]) == (Difference(), ["l2"])
+    applied.keep(difference, REGISTERED)
+    due_awards.clear()
+    again = differences.between(standing, list(applied.awards.values()), decide, REGISTERED, releases=True)
+    assert (again, [due.event for due in due_awards]) == (Difference(), ["l2"])
 
 
 def test_a_multiplier_makes_points_of_base_points_half_up_and_what_is_taken_back_is_a_part_of_these() -> None:
     standing = engine.standing(PROGRAMS["fixed"], stories.known([PAID]), REGISTERED)
     half_more = Decision(PEOPLE["referrer"], multiplier_bps=15_000, tier="silver")
-    found = differences.difference(standing, [], lambda _: half_more, REGISTERED)
-    assert {award.event: award.points for award in found.new} == {
+    difference = differences.between(standing, [], lambda _: half_more, REGISTERED)
+    assert {award.event: award.points for award in difference.new} == {
         "registered": 8, "welcome": 38, "qualified": 38, "l2": 8,
     }  # fmt: skip
     applied = Applied(PROGRAMS["fixed"])
-    applied.keep(found, REGISTERED)
-    assert told(applied, PAID, refund(1, 950)) == [("REVERSAL", 19), ("REVERSAL", 4)]
+    applied.keep(difference, REGISTERED)
+    assert booked(applied, PAID, refund(1, 950)) == [("REVERSAL", 19), ("REVERSAL", 4)]

@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from goodword.awards import engine
 from goodword.awards.due import Due
 from goodword.awards.engine import Standing
-from goodword.awards.history import Activation, Facts, Payment, Subscription, Takeback
+from goodword.awards.history import Facts, Payment, Subscription, Takeback, Use
 from goodword.program.document import AwardTerms, Program
 from tests.support import stories
-from tests.support.stories import Told
+from tests.support.stories import Report
 
 R = datetime(2026, 3, 1, 9, tzinfo=UTC)
 MINUTE, DAY, TICK = timedelta(minutes=1), timedelta(days=1), timedelta(microseconds=1)
@@ -38,11 +38,11 @@ def gone(number: int, amount: int, at: datetime) -> Takeback:
 
 
 def facts(
-    *, activations: tuple[Activation, ...] = (), payments: tuple[Payment, ...] = (),
+    *, uses: tuple[Use, ...] = (), payments: tuple[Payment, ...] = (),
     takebacks: tuple[Takeback, ...] = (), subscriptions: tuple[Subscription, ...] = (), touched_at: datetime = R,
     app_id: str | None = None,
 ) -> Facts:  # fmt: skip
-    return Facts(R, touched_at, app_id, activations, payments, takebacks, subscriptions)
+    return Facts(R, touched_at, app_id, uses, payments, takebacks, subscriptions)
 
 
 def earned(standing: Standing) -> dict[str, int]:
@@ -71,7 +71,7 @@ def test_a_registration_is_worth_five_to_the_referrer_and_twenty_five_to_the_ref
 
 
 def test_a_use_counts_from_five_minutes_after_the_registration() -> None:
-    used = facts(activations=(Activation("chat", R + MINUTE),))
+    used = facts(uses=(Use("chat", R + MINUTE),))
     early = engine.standing(PROGRAM, used, R + 5 * MINUTE - TICK)
     assert (early.stage, early.next_at) == ("registered", R + 5 * MINUTE)
     standing = engine.standing(PROGRAM, used, R + 5 * MINUTE)
@@ -80,8 +80,8 @@ def test_a_use_counts_from_five_minutes_after_the_registration() -> None:
 
 
 def test_the_first_use_activates_and_each_further_app_of_the_program_is_worth_five() -> None:
-    used = tuple(Activation(app, R + DAY * day) for day, app in enumerate(["mail", "chat", "", "todo", "calendar"], 1))
-    known = facts(activations=used, app_id="chat")
+    used = tuple(Use(app, R + DAY * day) for day, app in enumerate(["mail", "chat", "", "todo", "calendar"], 1))
+    known = facts(uses=used, app_id="chat")
     standing = engine.standing(PROGRAM, known, R + 9 * DAY)
     assert len(by_event(standing, "activated")) == 1
     assert [(due.app_id, due.base_points) for due in by_event(standing, "cross_app")] == [("todo", 5), ("calendar", 5)]
@@ -93,9 +93,7 @@ def test_the_first_use_activates_and_each_further_app_of_the_program_is_worth_fi
 def test_a_payment_qualifies_without_any_use_and_a_later_use_still_pays_once() -> None:
     paid = payment(R + DAY)
     assert engine.standing(PROGRAM, facts(payments=(paid,)), R + DAY).stage == "qualified"
-    standing = engine.standing(
-        PROGRAM, facts(payments=(paid,), activations=(Activation("chat", R + 200 * DAY),)), R + 200 * DAY
-    )
+    standing = engine.standing(PROGRAM, facts(payments=(paid,), uses=(Use("chat", R + 200 * DAY),)), R + 200 * DAY)
     assert standing.stage == "qualified"
     assert standing.activated_at == R + 200 * DAY
     assert earned(standing) == {"registered": 5, "welcome": 25, "activated": 10, "qualified": 25}
@@ -123,9 +121,9 @@ def test_what_comes_after_the_expiry_pays_nothing_and_what_was_before_it_counts_
 
 
 def test_an_activated_referral_does_not_expire() -> None:
-    used = facts(activations=(Activation("", R + DAY),), payments=(payment(R + 300 * DAY),))
+    used = facts(uses=(Use("", R + DAY),), payments=(payment(R + 300 * DAY),))
     assert engine.standing(PROGRAM, used, R + 400 * DAY).stage == "qualified"
-    late = facts(activations=(Activation("", R + 90 * DAY),), payments=(payment(R + 300 * DAY),))
+    late = facts(uses=(Use("", R + 90 * DAY),), payments=(payment(R + 300 * DAY),))
     assert engine.standing(PROGRAM, late, R + 400 * DAY).stage == "expired"
 
 
@@ -403,12 +401,12 @@ def test_another_first_payment_is_another_percentage_of_retention() -> None:
 
 
 moments = st.integers(0, 500 * 24).map(lambda hours: stories.REGISTERED + timedelta(hours=hours))
-told = stories.stories()
+reports = stories.stories()
 
 
-@given(told, moments, st.booleans(), st.randoms(use_true_random=False))
+@given(reports, moments, st.booleans(), st.randoms(use_true_random=False))
 def test_order_and_duplicates_change_nothing(
-    story: list[Told], at: datetime, retention: bool, chance: Random  # noqa: FBT001 - drawn
+    story: list[Report], at: datetime, retention: bool, chance: Random  # noqa: FBT001 - drawn
 ) -> None:  # fmt: skip
     processed_at = at if retention else None
     once = engine.standing(PROGRAM, stories.known(story), at, processed_at=processed_at)
@@ -418,8 +416,8 @@ def test_order_and_duplicates_change_nothing(
     assert engine.standing(PROGRAM, known, at, processed_at=processed_at) == once
 
 
-@given(told, moments, moments)
-def test_time_alone_never_takes_an_award_away(story: list[Told], one: datetime, other: datetime) -> None:
+@given(reports, moments, moments)
+def test_time_alone_never_takes_an_award_away(story: list[Report], one: datetime, other: datetime) -> None:
     known = stories.known(story)
     earlier = processed(PROGRAM, known, min(one, other))
     later = processed(PROGRAM, known, max(one, other))
@@ -432,8 +430,8 @@ def given_by(standing: Standing) -> Standing:
     return replace(standing, due=tuple(due for due in standing.due if due.share > 0))
 
 
-@given(told, moments)
-def test_what_time_will_change_is_announced(story: list[Told], at: datetime) -> None:
+@given(reports, moments)
+def test_what_time_will_change_is_announced(story: list[Report], at: datetime) -> None:
     known = stories.known(story)
     standing = processed(PROGRAM, known, at)
     assert standing.next_at is None or standing.next_at > at
@@ -444,8 +442,8 @@ def test_what_time_will_change_is_announced(story: list[Told], at: datetime) -> 
         assert processed(PROGRAM, known, standing.next_at) != standing
 
 
-@given(told, moments, st.sampled_from(sorted(stories.PROGRAMS)))
-def test_an_award_is_named_once_and_never_worth_less_than_nothing(story: list[Told], at: datetime, name: str) -> None:
+@given(reports, moments, st.sampled_from(sorted(stories.PROGRAMS)))
+def test_an_award_is_named_once_and_never_worth_less_than_nothing(story: list[Report], at: datetime, name: str) -> None:
     standing = processed(stories.PROGRAMS[name], stories.known(story), at)
     assert len({due.key for due in standing.due}) == len(standing.due)
     assert all(0 <= due.share <= 1 and due.base_points >= 0 for due in standing.due)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goodword.awards import engine
-from goodword.awards.due import Due, Key
+from goodword.awards.due import AwardKey, Due
 from goodword.awards.history import Facts, Payment, Takeback
 from goodword.awards.paid import Paid, period_of
 from goodword.core import money
@@ -18,7 +18,7 @@ from tests.support import reckoning, stories
 from tests.support.reckoning import Earned
 from tests.support.stories import END, PROGRAMS
 
-Points = dict[Key, Earned]
+Points = dict[AwardKey, Earned]
 
 
 def earned(program: Program, facts: Facts, at: datetime = END) -> Points:
@@ -39,11 +39,13 @@ def left(due: Due) -> int:
 @settings(max_examples=300)
 @given(story=stories.stories(), hours=st.integers(0, 600 * 24))
 def test_the_engine_comes_to_what_a_second_reckoning_of_the_rules_comes_to(
-    program: str, story: list[stories.Told], hours: int
+    program: str, story: list[stories.Report], hours: int
 ) -> None:
     facts, at = stories.known(story), stories.REGISTERED + timedelta(hours=hours)
-    found = {(event, occasion): each for (event, _, occasion), each in earned(PROGRAMS[program], facts, at).items()}
-    assert found == reckoning.reckoned(PROGRAMS[program], facts, at)
+    earned_points = {
+        (event, occasion): each for (event, _, occasion), each in earned(PROGRAMS[program], facts, at).items()
+    }
+    assert earned_points == reckoning.reckoned(PROGRAMS[program], facts, at)
 
 
 @st.composite

@@ -56,6 +56,22 @@ def test_an_award_is_shown_as_the_signup_showed_it(busy: Company) -> None:
         assert award == shown.get(award["id"], award)
 
 
+def test_an_award_names_the_payment_it_is_for_and_none_where_it_is_for_none(busy: Company) -> None:
+    (referral,) = busy.ok("GET", "/v1/users/ada/referrals")["data"]
+    explained = busy.ok("GET", f"/v1/referrals/{referral['id']}/explain")
+    first, second = (payment["id"] for payment in explained["payments"])
+    assert first.startswith("pay_")
+    expected = [
+        ("activated", None), ("l2", first), ("l2", second), ("qualified", first), ("recurring", second),
+        ("registered", None), ("welcome", None),
+    ]  # fmt: skip
+    received = [award for user in ("zoe", "ada", "ben") for award in awards(busy, user)]
+    of_ben = [award for award in received if award["referral_id"] == referral["id"]]
+    for shown in (of_ben, busy.sign_up("ben")["awards"], explained["awards"]):
+        pairs = [(award["event"], award["payment_id"]) for award in shown]
+        assert sorted(pairs, key=lambda pair: (pair[0], pair[1] == second)) == expected
+
+
 def test_a_list_can_be_narrowed_to_an_event_and_a_status(busy: Company) -> None:
     assert [award["event"] for award in awards(busy, "ada", "event=recurring")] == ["recurring"]
     assert awards(busy, "ada", "event=l2") == []

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from goodword.awards import settlement
+from goodword.awards import listing, settlement
 from goodword.core.fields import rfc3339
 from goodword.facts import recording
 from goodword.facts.kinds import Fact, PaymentSucceeded, SubscriptionChanged, TakenBack
@@ -35,9 +35,9 @@ def tell(company: Company, as_role: Callable[[str], psycopg.Connection]) -> Tell
     """Tell facts of one event, as a provider's webhook does once it has read it."""
     connection = as_role("webhook")
 
-    def record(*told: Fact) -> None:
+    def record(*facts: Fact) -> None:
         with connection.pipeline(), connection.transaction():
-            concerned, _ = recording.record(connection, company.id, "stripe", told)
+            concerned, _ = recording.record(connection, company.id, "stripe", facts)
             settlement.settle(connection, company.id, concerned)
 
     return record
@@ -143,12 +143,15 @@ def reckon(explained: dict[str, Any]) -> None:
     assert award["base_points"] == trace["base_points"] == base_points(trace)
     assert award["points"] == half_up(Fraction(trace["base_points"] * trace["multiplier_bps"], 10_000))
     assert award["multiplier"] == trace["multiplier_bps"] / 10_000
-    told = explained["share"]
-    assert Fraction(told["numerator"], told["denominator"]) == share(explained)
+    shown = explained["share"]
+    assert Fraction(shown["numerator"], shown["denominator"]) == share(explained)
     rejected = award["status"] == "rejected"
     due = 0 if rejected else half_up(award["points"] * share(explained))
     assert explained["due_points"] == due
     assert award["reversed_points"] == (0 if rejected else award["points"] - due)
+    is_of_payment = explained["share_rule"] == "best_kept_payment"
+    assert (award["payment_id"] is not None) is is_of_payment
+    assert not is_of_payment or award["payment_id"] in {each["id"] for each in explained["payments"]}
     booked = sum(entry["delta"] - entry["debt_delta"] for entry in explained["entries"])
     assert booked == (due if award["status"] in {"paid", "reversed"} else 0)
     assert [entry["id"] for entry in explained["entries"][:1]] == [each for each in [award["transaction_id"]] if each]
@@ -289,7 +292,7 @@ def test_an_award_says_which_payment_carries_it_now_and_what_became_of_the_one_i
     tell(refund("re_1", "in_1", 2261, "succeeded", START + 31 * DAY))
     qualified, recurring = of_award(referred, "qualified"), of_award(referred, "recurring")
     assert (qualified["award"]["period"], qualified["due_points"]) == (2, 25)
-    assert [each["key"] for each in qualified["payments"]] == ["in_2"]
+    assert [(each["key"], each["id"]) for each in qualified["payments"]] == [("in_2", qualified["award"]["payment_id"])]
     assert [entry["type"] for entry in qualified["entries"]] == ["REFERRAL_FIRST_PAYMENT"]
     assert (recurring["is_due"], recurring["award"]["status"], recurring["due_points"]) == (False, "reversed", 0)
     tell(refund("re_1", "in_1", 2261, "failed", START + 32 * DAY))
@@ -370,7 +373,9 @@ def test_what_comes_of_no_money_stays_whole(referred: Company) -> None:
     assert explained["trace"]["occurred_at"] == explained["trace"]["effective_at"] == rfc3339(START + 2 * DAY)
 
 
-def test_what_waits_is_due_and_not_booked(company: Company, superuser: psycopg.Connection, tell: Tell) -> None:
+def test_what_waits_is_due_and_not_booked(
+    company: Company, superuser: psycopg.Connection, tell: Tell, as_role: Callable[[str], psycopg.Connection]
+) -> None:
     company.set_clock(START)
     terms(superuser, company, {"awards": {"qualified": {"points": 25, "hold_days": 7}}})
     company.refer("ada", "ben")
@@ -381,6 +386,9 @@ def test_what_waits_is_due_and_not_booked(company: Company, superuser: psycopg.C
     tell(dispute("dp_1", "in_1", 100, "open", START))
     explained = of_award(company, "qualified")
     assert (explained["award"]["hold_reason"], explained["due_points"]) == ("dispute", 17)
+    assert company.ok("GET", "/v1/users/ada/balance")["pending"] == 17
+    pending = {user: listing.pending_points(as_role("app"), company.id, user)() for user in ("ada", "ben", "nobody")}
+    assert pending == {"ada": 17, "ben": 0, "nobody": 0}
     assert [back["state"] for back in explained["takebacks"]] == ["disputed", "gone"]
 
 
@@ -514,8 +522,8 @@ def test_what_became_of_every_use_is_told(company: Company, superuser: psycopg.C
 def test_a_subscription_is_told_as_it_last_stood(referred: Company, tell: Tell) -> None:
     tell(subscription("active", START))
     tell(subscription("ended", START + 9 * DAY))
-    (told,) = of_referral(referred)["subscriptions"]
-    assert told == {
+    (explained,) = of_referral(referred)["subscriptions"]
+    assert explained == {
         "provider": "stripe", "key": "sub_1", "status": "ended", "cancel_at_period_end": False, "cancels_at": None,
         "period_ends_at": None, "began_at": rfc3339(START), "ended_at": rfc3339(START + 9 * DAY),
         "status_at": rfc3339(START + 9 * DAY),
@@ -564,8 +572,8 @@ def test_an_explanation_is_of_one_instant(
             teller.execute("SELECT id FROM referrals WHERE company_id = %s FOR NO KEY UPDATE", (referred.id,))
             answered = thread.submit(referred.ok, "GET", path)
             wait_until_blocked(superuser)
-            told = refund(f"re_{number}", "in_1", 700, "succeeded", START)
-            concerned, _ = recording.record(teller, referred.id, "stripe", [told])
+            takeback = refund(f"re_{number}", "in_1", 700, "succeeded", START)
+            concerned, _ = recording.record(teller, referred.id, "stripe", [takeback])
             settlement.settle(teller, referred.id, concerned)
             teller.commit()
         shown = answered.result()

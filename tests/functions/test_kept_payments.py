@@ -62,14 +62,16 @@ def invoice(
     return event(f"evt_{sale}", "invoice.paid", at, value)
 
 
-def refund(sale: str, days: float, *, amount: int = 2900, status: str = "succeeded", told: int = 0) -> dict[str, Any]:
-    """A refund that began so many days after NOON, `told` days later to have this status."""
+def refund(
+    sale: str, days: float, *, amount: int = 2900, status: str = "succeeded", status_after: int = 0
+) -> dict[str, Any]:
+    """A refund that began so many days after NOON, `status_after` days later to have this status."""
     began = NOON + timedelta(days=days)
     value = {
         "id": f"re_{sale}", "object": "refund", "amount": amount, "charge": f"ch_{sale}", "currency": "usd",
         "created": int(began.timestamp()), "payment_intent": f"pi_{sale}", "status": status,
     }  # fmt: skip
-    return event(f"evt_re_{sale}_{status}_{told}", "refund.updated", began + told * DAY, value)
+    return event(f"evt_re_{sale}_{status}_{status_after}", "refund.updated", began + status_after * DAY, value)
 
 
 def deliver(company: Company, *events: dict[str, Any]) -> None:
@@ -80,13 +82,13 @@ def deliver(company: Company, *events: dict[str, Any]) -> None:
 
 def awards(company: Company, user: str = "ada") -> Awards:
     """What is left of a user's awards for payments, by event and period; those of which nothing is left are out."""
-    found: Awards = {}
+    points: Awards = {}
     for each in company.ok("GET", f"/v1/users/{user}/awards?limit=100")["data"]:
         left = each["points"] - each["reversed_points"]
         if each["period"] and left:
-            assert (each["status"], (each["event"], each["period"]) in found) == ("paid", False), each
-            found[each["event"], each["period"]] = left
-    return found
+            assert (each["status"], (each["event"], each["period"]) in points) == ("paid", False), each
+            points[each["event"], each["period"]] = left
+    return points
 
 
 def stage(company: Company) -> str:
@@ -123,7 +125,7 @@ def test_a_percentage_is_of_what_was_bought_again_and_kept(company: Company, sup
     assert (awards(company), stage(company)) == ({}, "cancelled")
     deliver(company, invoice("2", 2, amount=10_000))
     assert (awards(company), stage(company)) == ({("qualified", 1): 2000}, "qualified")
-    deliver(company, refund("1", 1, amount=10_000, status="failed", told=3))
+    deliver(company, refund("1", 1, amount=10_000, status="failed", status_after=3))
     assert awards(company) == {("qualified", 1): 2000}
     assert company.balance("ada") == 5 + 2000
     assert books.faults(superuser, company.id) == []
@@ -138,7 +140,7 @@ def test_what_was_bought_again_a_month_later_qualifies_in_its_own_month_and_does
     assert awards(referred) == {("qualified", 2): 25}
     assert awards(referred, "zoe") == {("l2", 2): 5}
     # the refund fails after all: the first month qualifies, and the second recurs
-    deliver(referred, refund("1", 3, status="failed", told=60))
+    deliver(referred, refund("1", 3, status="failed", status_after=60))
     assert awards(referred) == {("qualified", 1): 25, ("recurring", 2): 10}
     assert awards(referred, "zoe") == {("l2", 1): 5, ("l2", 2): 5}
     assert books.faults(superuser, referred.id) == []

@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from goodword.awards import advancing, settlement
-from goodword.awards.due import Key
+from goodword.awards.due import AwardKey
 from goodword.awards.engine import Standing
 from goodword.facts import recording
 from goodword.facts.kinds import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded, SubscriptionChanged, TakenBack
@@ -19,7 +19,7 @@ from goodword.referral import activations
 from goodword.referral.activations import Activation
 from tests.support import stories
 from tests.support.everything import sign_up
-from tests.support.stories import DAY, END, REGISTERED, Back, Outcome, Sale, Subscribed, Told, Use
+from tests.support.stories import DAY, END, REGISTERED, Back, Outcome, Report, Sale, Subscribed, Use
 from tests.support.tenants import Tenant
 
 numbers = count(1)
@@ -61,7 +61,7 @@ class SignUp:
     """The person signs up."""
 
 
-Fragment = Told | Named | Joined | Part
+Fragment = Report | Named | Joined | Part
 Step = Fragment | Job | Spend | SignUp
 
 
@@ -194,9 +194,9 @@ class Play:
             referral_id=self.referral()["id"],
         )
 
-    def outcome(self, standing: Standing) -> dict[Key, Outcome]:
+    def outcome(self, standing: Standing) -> dict[AwardKey, Outcome]:
         """What stands in the database; of what is due no more, nothing may be left."""
-        found, due = dict[Key, Outcome](), {each.key: each for each in standing.due}
+        found, due = dict[AwardKey, Outcome](), {each.key: each for each in standing.due}
         for row in self.awards():
             key = (row["event"], row["app_id"], row["occasion"])
             if key not in due:

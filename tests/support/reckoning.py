@@ -39,7 +39,7 @@ def reckoned(program: Program, facts: Facts, at: datetime) -> Reckoned:
     given = [("qualified", carrier)]
     given += [("recurring", each) for each in payments if recurs(program, months, each, carrier)]
     given += [("l2", each) for each in payments if program.l2_months[0] <= months[each.key] <= program.l2_months[1]]
-    found: Reckoned = {}
+    reckoned: Reckoned = {}
     for event, payment in given:
         terms: AwardTerms = getattr(program.awards, event)
         period = months[payment.key]
@@ -50,8 +50,8 @@ def reckoned(program: Program, facts: Facts, at: datetime) -> Reckoned:
             points, kept = terms.points, max(part_kept(facts, each) for each in payments if months[each.key] == period)
             occasion = "1" if event == "qualified" else str(period)
         if points:
-            found.setdefault((event, occasion), Earned(period, payment.key, points, half_up(points * kept)))
-    return found | retention(program, facts, payments, at)
+            reckoned.setdefault((event, occasion), Earned(period, payment.key, points, half_up(points * kept)))
+    return reckoned | retention(program, facts, payments, at)
 
 
 def recurs(program: Program, months: Mapping[str, int], payment: Payment, carrier: Payment) -> bool:
@@ -84,7 +84,7 @@ def counting(program: Program, facts: Facts, at: datetime) -> list[Payment]:
     payments = sorted((each for each in facts.payments if each.paid_at >= oldest), key=lambda each: each.key)
     payments.sort(key=lambda each: each.paid_at)
     happened = [each.paid_at for each in payments]
-    used = (max(use.occurred_at, earliest_use) for use in facts.activations)
+    used = (max(use.occurred_at, earliest_use) for use in facts.uses)
     happened += [each for each in used if each <= at]
     return payments if any(each < expires for each in happened) else []
 

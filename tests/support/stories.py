@@ -1,6 +1,6 @@
-"""What may be told of one referred person, in any order: what is told, what is known of it, and what must stand.
+"""What may be reported of one referred person, in any order: the reports, what is known by them, and what must stand.
 
-`known` is a second telling of what `recording.record` keeps, in plain Python; `Told` and `Applied` know no database.
+`known` is a second telling of what `recording.record` keeps, in plain Python; `Report` and `Applied` know no database.
 """
 
 import json
@@ -12,11 +12,12 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from goodword.awards import differences, engine
-from goodword.awards.differences import Decision, Difference, Stored
-from goodword.awards.due import Due, Key
+from goodword.awards import differences, engine, history
+from goodword.awards.decisions import Decision
+from goodword.awards.differences import Difference, StoredAward
+from goodword.awards.due import AwardKey, Due
 from goodword.awards.engine import Standing
-from goodword.awards.history import Activation, Facts, Payment, Subscription, Takeback
+from goodword.awards.history import Facts, Payment, Subscription, Takeback
 from goodword.program.document import Program
 
 REGISTERED = datetime(2031, 1, 31, 9, tzinfo=UTC)
@@ -39,7 +40,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Sale:
-    """A payment, told by its number."""
+    """A payment, known by its number."""
 
     number: int
     gross: int
@@ -76,7 +77,7 @@ class Subscribed:
     ended_at: datetime | None = None
 
 
-Told = Use | Sale | Back | Subscribed
+Report = Use | Sale | Back | Subscribed
 
 _FURTHER: Sequence[Status] = ("pending", "warning", "open", "succeeded", "lost", "failed", "won")
 _STATES: Mapping[Status, Literal["gone", "disputed", "kept"]] = {
@@ -85,14 +86,14 @@ _STATES: Mapping[Status, Literal["gone", "disputed", "kept"]] = {
 }  # fmt: skip
 
 
-def known(told: Iterable[Told], app_id: str | None = None, prefix: str = "") -> Facts:
-    """What is known when all this has been told, however often: each thing once, with its latest status."""
+def known(reports: Iterable[Report], app_id: str | None = None, prefix: str = "") -> Facts:
+    """What is known by these reports, however often each has come: each thing once, with its latest status."""
     uses: dict[str, datetime] = {}
     sales: dict[int, Sale] = {}
     backs: dict[tuple[str, int], Back] = {}
     began: dict[int, datetime] = {}
     latest: dict[int, Subscribed] = {}
-    for each in told:
+    for each in reports:
         match each:
             case Use(app, at):
                 uses[app] = min(at, uses.get(app, at))
@@ -109,7 +110,7 @@ def known(told: Iterable[Told], app_id: str | None = None, prefix: str = "") -> 
         registered_at=REGISTERED,
         touched_at=REGISTERED,
         app_id=app_id,
-        activations=tuple(Activation(app, at) for app, at in uses.items()),
+        uses=tuple(history.Use(app, at) for app, at in uses.items()),
         payments=tuple(
             Payment(UUID(int=each.number), each.key(prefix), each.net, each.gross, each.currency, each.paid_at,
                 each.period_start, each.is_proration)
@@ -137,7 +138,7 @@ class Applied:
     """A referral's awards as settlement keeps them, and the ledger's sums by award, in memory."""
 
     program: Program
-    awards: dict[Key, Stored] = field(default_factory=dict[Key, Stored])
+    awards: dict[AwardKey, StoredAward] = field(default_factory=dict[AwardKey, StoredAward])
     booked: dict[str, int] = field(default_factory=dict[str, int])
     keys: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
     retained_at: datetime | None = None
@@ -147,12 +148,12 @@ class Applied:
         stored = list(self.awards.values())
         processed_at = at if time_passes else differences.processed_at(stored, self.retained_at)
         standing = engine.standing(self.program, facts, at, processed_at=processed_at)
-        found = differences.difference(standing, stored, _decide, at, releases=time_passes)
-        self.keep(found, at)
+        difference = differences.between(standing, stored, _decide, at, releases=time_passes)
+        self.keep(difference, at)
         self.retained_at = standing.retained_at
-        return standing, found
+        return standing, difference
 
-    def outcome(self, standing: Standing) -> dict[Key, Outcome]:
+    def outcome(self, standing: Standing) -> dict[AwardKey, Outcome]:
         """What stands. Of what is due no more, nothing may be left."""
         due = {each.key for each in standing.due}
         for key, award in self.awards.items():
@@ -165,26 +166,26 @@ class Applied:
             for key, award in self.awards.items() if key in due
         }  # fmt: skip
 
-    def keep(self, found: Difference, at: datetime) -> None:
+    def keep(self, difference: Difference, at: datetime) -> None:
         """Write what is to be written."""
-        for posting in found.postings:
+        for posting in difference.postings:
             name = (posting.reference, posting.type, posting.occasion)
             assert posting.points > 0, posting
             assert name not in self.keys, posting
             self.keys.add(name)
             sign = -1 if posting.type == "REVERSAL" else 1
             self.booked[posting.reference] = self.booked.get(posting.reference, 0) + sign * posting.points
-        for award in found.new:
+        for award in difference.new:
             assert award.due is not None
             assert award.due.key not in self.awards
             due = award.due
-            self.awards[due.key] = Stored(
+            self.awards[due.key] = StoredAward(
                 award.id, due.event, due.app_id, due.occasion, award.user_id, award.points, award.reversed_points,
                 award.status, award.hold_until, award.hold_reason, award.earning is not None, award.adjustments,
                 due.period, due.payment_id, due.due_at, at,
             )  # fmt: skip
         by_id = {award.id: key for key, award in self.awards.items()}
-        for award in (*found.changed, *found.moved):
+        for award in (*difference.changed, *difference.moved):
             before = self.awards[by_id[award.id]]
             assert (award.points, award.user_id) == (before.points, before.user_id)
             after = before._replace(
@@ -204,7 +205,7 @@ def settled(status: str, *, disputed: bool) -> str:
     return "given" if disputed and status in {"paid", "held"} else status
 
 
-def at_once(program: Program, facts: Facts, at: datetime = END) -> tuple[Standing, dict[Key, Outcome]]:
+def at_once(program: Program, facts: Facts, at: datetime = END) -> tuple[Standing, dict[AwardKey, Outcome]]:
     """What stands when everything is applied in one go."""
     applied = Applied(program)
     standing, _ = applied.settle(facts, at, time_passes=True)
@@ -252,7 +253,7 @@ _moments = st.builds(
     lambda days, hours: REGISTERED + days * DAY + timedelta(hours=hours), _days, st.sampled_from([0, 0, 5, -7])
 )
 _used_at = st.one_of(st.sampled_from([REGISTERED - DAY, REGISTERED + MINUTE, REGISTERED + 7 * MINUTE]), _moments)
-uses: st.SearchStrategy[list[Told]] = st.lists(
+uses: st.SearchStrategy[list[Report]] = st.lists(
     st.builds(Use, st.sampled_from(["", "chat", "mail", "calendar"]), _used_at), max_size=4
 )
 
@@ -269,44 +270,48 @@ def _sale(draw: st.DrawFn, number: int) -> Sale:
 
 
 @st.composite
-def _backs(draw: st.DrawFn, number: int, sale: Sale) -> Sequence[Told]:
+def _backs(draw: st.DrawFn, number: int, sale: Sale) -> Sequence[Report]:
     kind: Literal["refund", "dispute"] = draw(st.sampled_from(["refund", "refund", "dispute"]))
     amount = draw(st.sampled_from([sale.gross, sale.gross // 2, sale.gross // 3, 1, 0, sale.gross * 2]))
     began_at = sale.paid_at + draw(st.sampled_from([timedelta(), timedelta(hours=3), 20 * DAY, 40 * DAY]))
     statuses: list[Status] = (
         ["pending", "succeeded", "failed"] if kind == "refund" else ["warning", "open", "lost", "won"]
     )
-    told = draw(st.lists(st.tuples(st.sampled_from(statuses), st.sampled_from([0, 0, 1, 5])), min_size=1, max_size=3))
-    return [Back(kind, number, sale.number, amount, began_at, status, began_at + days * DAY) for status, days in told]
+    changes = draw(
+        st.lists(st.tuples(st.sampled_from(statuses), st.sampled_from([0, 0, 1, 5])), min_size=1, max_size=3)
+    )
+    return [
+        Back(kind, number, sale.number, amount, began_at, status, began_at + days * DAY) for status, days in changes
+    ]
 
 
 @st.composite
-def _subscription(draw: st.DrawFn, number: int) -> list[Told]:
+def _subscription(draw: st.DrawFn, number: int) -> list[Report]:
     began = draw(_moments)
     lasted = draw(st.sampled_from([None, timedelta(), 5 * DAY, 31 * DAY, 200 * DAY]))
-    told: list[Told] = [Subscribed(number, began)]
+    reports: list[Report] = [Subscribed(number, began)]
     if lasted is not None:
-        told.append(Subscribed(number, began + lasted, began + lasted))
+        reports.append(Subscribed(number, began + lasted, began + lasted))
         if draw(st.booleans()):
-            told.append(Subscribed(number, began + lasted + draw(st.sampled_from([-DAY, timedelta(), DAY]))))
-    return told
+            reports.append(Subscribed(number, began + lasted + draw(st.sampled_from([-DAY, timedelta(), DAY]))))
+    return reports
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> list[Told]:
-    """Everything that is told of a person, in no order that means anything."""
+def stories(draw: st.DrawFn) -> list[Report]:
+    """Everything that is reported of a person, in no order that means anything."""
     sales = [draw(_sale(number)) for number in range(1, 1 + draw(st.integers(0, 5)))]
-    told = [*draw(uses), *sales]
+    reports = [*draw(uses), *sales]
     if sales:
         for number in range(draw(st.integers(0, 4))):
-            told += draw(_backs(number, draw(st.sampled_from(sales))))
+            reports += draw(_backs(number, draw(st.sampled_from(sales))))
     for number in range(draw(st.integers(0, 2))):
-        told += draw(_subscription(number))
-    return told
+        reports += draw(_subscription(number))
+    return reports
 
 
 @st.composite
-def orders(draw: st.DrawFn, story: Sequence[Told]) -> list[Told]:
+def orders(draw: st.DrawFn, story: Sequence[Report]) -> list[Report]:
     """The same in some order, some of it twice."""
     again = draw(st.lists(st.sampled_from(story), max_size=5)) if story else []
     return draw(st.permutations([*story, *again]))

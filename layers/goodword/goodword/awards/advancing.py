@@ -6,14 +6,15 @@ that cannot be settled is set aside with its error, and the others go on.
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import LiteralString
+from operator import attrgetter
+from typing import LiteralString, NamedTuple
 from uuid import UUID
 
 import psycopg
 from psycopg import Connection
 
 from goodword.awards import settlement
-from goodword.core import database, ids
+from goodword.core import database, ids, query
 from goodword.core.jobs import Batch, Setback
 
 ADVANCE_JOB = "advance_referrals"
@@ -54,8 +55,13 @@ _DUE_TO_RELEASE = """
     ORDER BY r.company_id, r.id FOR NO KEY UPDATE OF r SKIP LOCKED
 """
 
-Due = tuple[UUID, UUID, UUID]
-"""Company, referral, referee."""
+
+class DueReferral(NamedTuple):
+    """A referral that a job has claimed: nobody else is at it."""
+
+    company_id: UUID
+    id: UUID
+    referee_id: UUID
 
 
 def advance(connection: Connection) -> Batch:
@@ -69,24 +75,25 @@ def release(connection: Connection) -> Batch:
 
 
 def _batch(connection: Connection, job: str, claim: LiteralString) -> Batch:
-    due: list[Due] = connection.execute(claim, {"job": job, "limit": REFERRALS_PER_BATCH}).fetchall()
+    claimed = query.every(connection, DueReferral, claim, job=job, limit=REFERRALS_PER_BATCH)
     setbacks: list[Setback] = []
-    for company_id, of_company in groupby(due, key=lambda each: each[0]):
-        together = list(of_company)
-        if _settle(connection, company_id, together) is not None:
+    for company_id, of_company in groupby(claimed, key=attrgetter("company_id")):
+        referrals = list(of_company)
+        if _settle(connection, company_id, referrals) is not None:
             # one of them cannot be settled: find out which, and settle the others
-            for one in together:
-                error = _settle(connection, company_id, [one])
+            for referral in referrals:
+                error = _settle(connection, company_id, [referral])
                 if error is not None:
-                    setbacks.append(Setback(company_id, ids.public("ref", one[1]), error))
-    return Batch(counts={"referrals": len(due) - len(setbacks)}, more=bool(due), setbacks=setbacks)
+                    setbacks.append(Setback(company_id, ids.public("ref", referral.id), error))
+    return Batch(counts={"referrals": len(claimed) - len(setbacks)}, more=bool(claimed), setbacks=setbacks)
 
 
-def _settle(connection: Connection, company_id: UUID, due: Sequence[Due]) -> str | None:
+def _settle(connection: Connection, company_id: UUID, referrals: Sequence[DueReferral]) -> str | None:
     """The error that stood in the way; then nothing of it is done."""
     try:
         with connection.transaction():
-            settlement.settle(connection, company_id, [referee_id for _, _, referee_id in due], time_passes=True)
+            referees = [referral.referee_id for referral in referrals]
+            settlement.settle(connection, company_id, referees, time_passes=True)
     except psycopg.Error as fault:
         if fault.sqlstate is None or fault.sqlstate in database.TRANSIENT:
             raise

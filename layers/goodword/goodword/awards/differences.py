@@ -7,20 +7,21 @@ another payment: it stays what it is, with another period, payment or instant. O
 to wait is taken back until its time has come.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal, LiteralString, NamedTuple
 from uuid import UUID
 
-from goodword.awards.due import Due, Event, Key
+from goodword.awards.decisions import UNCHANGED_BPS, Decide, Decision
+from goodword.awards.due import AwardEvent, AwardKey, Due
 from goodword.awards.engine import Standing
 from goodword.core import ids, money
 from goodword.points.ledger import EarningType
 
-Status = Literal["pending", "held", "paid", "rejected", "reversed"]
+AwardStatus = Literal["pending", "held", "paid", "rejected", "reversed"]
 
-EARNING: Mapping[Event, EarningType] = {
+EARNING: Mapping[AwardEvent, EarningType] = {
     "registered": "REFERRAL_REGISTERED",
     "welcome": "REFERRAL_WELCOME",
     "activated": "REFERRAL_ACTIVATED",
@@ -31,20 +32,19 @@ EARNING: Mapping[Event, EarningType] = {
     "cross_app": "REFERRAL_CROSS_APP",
 }
 DISPUTE = "dispute"
-UNCHANGED_BPS = 10_000
 
 
-class Stored(NamedTuple):
+class StoredAward(NamedTuple):
     """An award as it stands. `booked`: it has an entry in the ledger."""
 
     id: UUID
-    event: Event
+    event: AwardEvent
     app_id: str
     occasion: str
     user_id: UUID
     points: int
     reversed_points: int
-    status: Status
+    status: AwardStatus
     hold_until: datetime | None
     hold_reason: str | None
     booked: bool
@@ -55,7 +55,7 @@ class Stored(NamedTuple):
     created_at: datetime
 
     @property
-    def key(self) -> Key:
+    def key(self) -> AwardKey:
         """The natural key within the referral."""
         return (self.event, self.app_id, self.occasion)
 
@@ -64,19 +64,23 @@ class Stored(NamedTuple):
         """Whether what is left of it stands in the ledger: a booked one that has to wait again was taken back whole."""
         return self.booked and self.status in {"paid", "reversed"}
 
+    @property
+    def standing_points(self) -> int:
+        """What stands of it in the ledger."""
+        return self.points - self.reversed_points if self.stands else 0
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What depends on other people: taken once, when an award comes into being, and stored with it."""
-
-    user_id: UUID
-    multiplier_bps: int = UNCHANGED_BPS
-    tier: str | None = None
-    rejected: str | None = None
+    @property
+    def is_kept_back(self) -> bool:
+        """Whether something else than a dispute holds it: neither time nor money ends that."""
+        return self.status == "held" and self.hold_reason != DISPUTE
 
 
-@dataclass(frozen=True, slots=True)
-class Posting:
+STORED_AWARD_COLUMNS: LiteralString = """
+    id, event, app_id, occasion, user_id, points, reversed_points, status, hold_until, hold_reason,
+    entry_id IS NOT NULL AS booked, adjustments, period, payment_id, due_at, created_at"""
+
+
+class Posting(NamedTuple):
     """One posting of the ledger (post_entries)."""
 
     user_id: UUID
@@ -87,17 +91,17 @@ class Posting:
 
 
 @dataclass(slots=True)
-class Award:
+class AwardChange:
     """An award as it shall stand; `earning` is the position, from 1, of the posting that pays it, if one does.
 
     `due` is what it is for, None where nothing is any more; only a new one has a `decision`.
     """
 
     id: UUID
-    event: Event
+    event: AwardEvent
     user_id: UUID
     points: int
-    status: Status
+    status: AwardStatus
     reversed_points: int
     hold_until: datetime | None
     hold_reason: str | None = None
@@ -112,26 +116,26 @@ class Award:
 class Difference:
     """What is to be written, in one go."""
 
-    new: list[Award] = field(default_factory=list[Award])
-    changed: list[Award] = field(default_factory=list[Award])
-    moved: list[Award] = field(default_factory=list[Award])
+    new: list[AwardChange] = field(default_factory=list[AwardChange])
+    changed: list[AwardChange] = field(default_factory=list[AwardChange])
+    moved: list[AwardChange] = field(default_factory=list[AwardChange])
     postings: list[Posting] = field(default_factory=list[Posting])
 
-    def book(self, award: Award, stands: int) -> None:
-        """Bring what `stands` in the ledger for an award to what shall.
+    def book(self, award: AwardChange, standing_points: int) -> None:
+        """Bring the points that stand in the ledger for an award to those that shall.
 
         An award is booked whole, once; all else is taken back from it and given back to it.
         """
-        shall = award.points - award.reversed_points if award.status == "paid" else 0
-        if shall and not award.booked:
+        points = award.points - award.reversed_points if award.status == "paid" else 0
+        if points and not award.booked:
             reference = ids.public("awd", award.id)
             self.postings.append(Posting(award.user_id, EARNING[award.event], award.points, reference))
             award.earning = len(self.postings)
-            stands = award.points
-        if stands != shall:
-            self._adjust(award, stands - shall)
+            standing_points = award.points
+        if standing_points != points:
+            self._adjust(award, standing_points - points)
 
-    def _adjust(self, award: Award, points: int) -> None:
+    def _adjust(self, award: AwardChange, points: int) -> None:
         """Take `points` back from a booked award or, negative, give them back to it."""
         award.adjustments += 1
         type_ = "REVERSAL" if points > 0 else "REINSTATEMENT"
@@ -139,7 +143,7 @@ class Difference:
         self.postings.append(Posting(award.user_id, type_, abs(points), reference, str(award.adjustments)))
 
 
-def processed_at(stored: Sequence[Stored], retained_at: datetime | None) -> datetime | None:
+def processed_at(stored: Sequence[StoredAward], retained_at: datetime | None) -> datetime | None:
     """When the job of retention is known to have come by last, by the awards it made and by when the stage was reached.
 
     What it booked once comes and goes with the facts; what falls due later waits for it again.
@@ -148,87 +152,123 @@ def processed_at(stored: Sequence[Stored], retained_at: datetime | None) -> date
     return max([*made, *([retained_at] if retained_at else [])], default=None)
 
 
-def difference(
-    standing: Standing,
-    stored: Sequence[Stored],
-    decide: Callable[[Due], Decision | None],
-    at: datetime,
-    *,
-    releases: bool = False,
+def between(
+    standing: Standing, stored: Sequence[StoredAward], decide: Decide, at: datetime, *, releases: bool = False
 ) -> Difference:
-    """What changes from `stored` to what should stand.
+    """The difference between the stored awards and what should stand.
 
-    `decide` is asked once for every award that is new; None: there is nobody to give it to. `releases` says that a job
-    has come by for awards whose waiting is over.
+    `releases` says that a job has come by for awards whose waiting is over.
     """
-    found = Difference()
-    known = {award.key: award for award in stored}
-    due = {each.key: each for each in standing.due}
-    for each in standing.due:
-        if each.key not in known and (decision := decide(each)) is not None:
-            _give(found, each, decision, standing, at)
+    difference = Difference()
+    stored_keys = {award.key for award in stored}
+    for due in standing.due:
+        if due.key not in stored_keys and (decision := decide(due)) is not None:
+            _add_new(difference, _new(due, decision, standing, at))
+    due_by_key = {due.key: due for due in standing.due}
     for award in stored:
-        _change(found, award, due.get(award.key), standing, at, releases=releases)
-    return found
+        due = due_by_key.get(award.key)
+        _add_changed(difference, award, _changed(award, due, standing, at, releases=releases))
+    return difference
 
 
-def _give(found: Difference, due: Due, decision: Decision, standing: Standing, at: datetime) -> None:
-    points = money.half_up(due.base_points * decision.multiplier_bps, UNCHANGED_BPS)
-    left = money.rounded(points * due.share)
-    award = Award(
-        ids.new_id(), due.event, decision.user_id, points, "paid", points - left, due.hold_until,
-        due=due, decision=decision,
-    )  # fmt: skip
-    if due.reason or decision.rejected:
-        award.status, award.reversed_points = "rejected", 0
-    elif left == 0:
-        award.status = "reversed"
-    else:
-        _settle_unpaid(award, standing, waits=not _is_over(due.hold_until, at))
-    found.book(award, 0)
-    found.new.append(award)
+def _add_new(difference: Difference, award: AwardChange) -> None:
+    difference.book(award, 0)
+    difference.new.append(award)
 
 
-def _change(
-    found: Difference, stored: Stored, due: Due | None, standing: Standing, at: datetime, *, releases: bool
-) -> None:
-    left = money.rounded(stored.points * due.share) if due else 0
-    award = Award(
-        stored.id, stored.event, stored.user_id, stored.points, stored.status, stored.points - left,
-        stored.hold_until, stored.hold_reason, stored.adjustments, stored.booked, due=due,
-    )  # fmt: skip
-    is_kept_back = stored.status == "held" and stored.hold_reason != DISPUTE
-    if due and not is_kept_back:
-        award.hold_until = due.hold_until
-    if stored.status == "rejected":
-        award.reversed_points = stored.reversed_points  # decided once; nothing was given that could be taken back
-    elif left == 0:
-        award.status, award.hold_reason = "reversed", None
-    elif not is_kept_back:
-        # what waits for a time that has passed is released by the job; what waited for something else, or turns out to
-        # have waited long enough, at once
-        is_the_jobs = stored.status == "pending" and _is_over(stored.hold_until, at) and not releases
-        waits = is_the_jobs or not _is_over(award.hold_until, at)
-        stays = stored.status == "paid" and stored.hold_until == award.hold_until
-        award.hold_reason = None
-        if stays or (stored.stands and not waits):
-            award.status = "paid"  # a dispute does not change that
-        else:
-            _settle_unpaid(award, standing, waits=waits)
-    found.book(award, stored.points - stored.reversed_points if stored.stands else 0)
-    before = (stored.status, stored.reversed_points, stored.hold_reason)
+def _add_changed(difference: Difference, stored: StoredAward, award: AwardChange) -> None:
+    """A change is announced; a move is only written."""
+    difference.book(award, stored.standing_points)
+    due, before = award.due, (stored.status, stored.reversed_points, stored.hold_reason)
     if (award.status, award.reversed_points, award.hold_reason) != before:
-        found.changed.append(award)
+        difference.changed.append(award)
     elif due and (due.period, due.payment_id, due.due_at) != (stored.period, stored.payment_id, stored.due_at):
-        found.moved.append(award)
+        difference.moved.append(award)
+
+
+def _new(due: Due, decision: Decision, standing: Standing, at: datetime) -> AwardChange:
+    """A new award as it shall stand. What is rejected is never given, so nothing of it is taken back."""
+    points = money.half_up(due.base_points * decision.multiplier_bps, UNCHANGED_BPS)
+    due_points = money.rounded(points * due.share)
+    if due.reason or decision.rejected:
+        status, due_points = "rejected", points
+    elif due_points == 0:
+        status = "reversed"
+    else:
+        status = _unpaid(standing, waits=not _is_over(due.hold_until, at))
+    return AwardChange(
+        ids.new_id(), due.event, decision.user_id, points, status, points - due_points, due.hold_until,
+        DISPUTE if status == "held" else None, due=due, decision=decision,
+    )  # fmt: skip
+
+
+def _changed(stored: StoredAward, due: Due | None, standing: Standing, at: datetime, *, releases: bool) -> AwardChange:
+    """A stored award as it shall stand by what is due of it now. A rejected one was never given: nothing goes back."""
+    hold_until = due.hold_until if due and not stored.is_kept_back else stored.hold_until
+    due_points = money.rounded(stored.points * due.share) if due else 0
+    waits = _waits(stored, hold_until, at, releases=releases)
+    status = _status(stored, due_points, hold_until, standing, waits=waits)
+    reversed_points = stored.reversed_points if status == "rejected" else stored.points - due_points
+    return AwardChange(
+        stored.id, stored.event, stored.user_id, stored.points, status, reversed_points, hold_until,
+        _hold_reason(stored, status), stored.adjustments, stored.booked, due=due,
+    )  # fmt: skip
+
+
+def _status(
+    stored: StoredAward, due_points: int, hold_until: datetime | None, standing: Standing, *, waits: bool
+) -> AwardStatus:
+    """The status of a stored award by the points that are due of it. The first line that fits decides.
+
+    | stored award                     | due  | becomes                                             |
+    |----------------------------------|------|-----------------------------------------------------|
+    | rejected                         | any  | rejected: that was decided once                     |
+    | any                              | none | reversed                                            |
+    | held for other than a dispute    | some | held: neither time nor money ends that              |
+    | paid, its time to wait unchanged | some | paid: a dispute does not change that                |
+    | in the ledger, not waiting       | some | paid: a dispute does not change that                |
+    | any, in dispute                  | some | held                                                |
+    | any, waiting                     | some | pending; one that was paid is taken back until then |
+    | any                              | some | paid                                                |
+    """
+    if stored.status == "rejected":
+        return "rejected"
+    if due_points == 0:
+        return "reversed"
+    if stored.is_kept_back:
+        return "held"
+    if _stays_paid(stored, hold_until) or (stored.stands and not waits):
+        return "paid"
+    return _unpaid(standing, waits=waits)
+
+
+def _hold_reason(stored: StoredAward, status: AwardStatus) -> str | None:
+    """A hold that settlement did not make stays as it is; what it holds itself is in dispute."""
+    if status == "rejected" or (status == "held" and stored.is_kept_back):
+        return stored.hold_reason
+    return DISPUTE if status == "held" else None
+
+
+def _stays_paid(stored: StoredAward, hold_until: datetime | None) -> bool:
+    return stored.status == "paid" and stored.hold_until == hold_until
+
+
+def _waits(stored: StoredAward, hold_until: datetime | None, at: datetime, *, releases: bool) -> bool:
+    """Whether an award has yet to wait.
+
+    A pending one whose time has passed is released by the job. What waited for something else, or turns out to have
+    waited long enough, is released at once.
+    """
+    is_the_jobs = stored.status == "pending" and _is_over(stored.hold_until, at) and not releases
+    return is_the_jobs or not _is_over(hold_until, at)
+
+
+def _unpaid(standing: Standing, *, waits: bool) -> AwardStatus:
+    """The status of an award that nothing was booked for, or that is booked anew."""
+    if standing.disputed:
+        return "held"
+    return "pending" if waits else "paid"
 
 
 def _is_over(hold_until: datetime | None, at: datetime) -> bool:
     return hold_until is None or hold_until <= at
-
-
-def _settle_unpaid(award: Award, standing: Standing, *, waits: bool) -> None:
-    if standing.disputed:
-        award.status, award.hold_reason = "held", DISPUTE
-    else:
-        award.status = "pending" if waits else "paid"

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from goodword.program.document import AwardTerms
 
-Event = Literal["registered", "welcome", "activated", "qualified", "recurring", "l2", "retained", "cross_app"]
-Recipient = Literal["referrer", "referee", "upline"]
-Key = tuple[Event, str, str]
+AwardEvent = Literal["registered", "welcome", "activated", "qualified", "recurring", "l2", "retained", "cross_app"]
+AwardRecipient = Literal["referrer", "referee", "upline"]
+AwardKey = tuple[AwardEvent, str, str]
 """What names an award within its referral: event, app and occasion."""
 
 WHOLE = Fraction(1)
@@ -25,8 +25,8 @@ class Due:
     earns nothing.
     """
 
-    event: Event
-    recipient: Recipient
+    event: AwardEvent
+    recipient: AwardRecipient
     base_points: int
     due_at: datetime
     trace: Mapping[str, object]
@@ -40,7 +40,7 @@ class Due:
     reason: str | None = None
 
     @property
-    def key(self) -> Key:
+    def key(self) -> AwardKey:
         """The natural key within the referral."""
         return (self.event, self.app_id, self.occasion)
 

@@ -1,21 +1,32 @@
 """The award engine: from the SET of facts known about a referral to what should stand.
 
-Pure, and the only place that decides. It neither knows the order in which facts arrived nor how often; whoever applies
-a fact inserts it, locks the referral, asks here what should stand, and books the difference (docs/rules.md, Facts in
-any order). Its sources are docs/rules.md, Stages, Awards, and Payments.
+Pure. The engine knows neither the order in which facts arrived nor how often: settlement locks a referral, asks here
+what should stand by all of its facts, and books the difference (docs/rules.md, Facts in any order). What depends on
+other people is left to `decisions`. The engine's sources are docs/rules.md, Stages, Awards, and Payments.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
-from goodword.awards.due import Due, Event, Recipient, hold_until
-from goodword.awards.history import Activation, Facts, Payment
+from goodword.awards.due import AwardEvent, AwardRecipient, Due, hold_until
+from goodword.awards.history import Facts, Payment, Use
 from goodword.awards.paid import Paid
 from goodword.program.document import AwardTerms, Program
 
 Stage = Literal["registered", "activated", "qualified", "retained", "expired", "cancelled"]
+
+
+class Progress(NamedTuple):
+    """How far a referral has come: what settlement writes into its row."""
+
+    stage: Stage
+    activated_at: datetime | None
+    qualified_at: datetime | None
+    retained_at: datetime | None
+    expired_at: datetime | None
+    next_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +44,21 @@ class Standing:
     expired_at: datetime | None = None
     disputed: bool = False
     next_at: datetime | None = None
-    due: tuple[Due, ...] = field(default=())
+    due: tuple[Due, ...] = ()
+
+    @property
+    def progress(self) -> Progress:
+        """How far the referral has come."""
+        return Progress(
+            self.stage, self.activated_at, self.qualified_at, self.retained_at, self.expired_at, self.next_at
+        )
 
 
 class Counting(NamedTuple):
     """The facts that count: uses with when each takes effect, those that have by now, and payments, the first first."""
 
-    uses: Sequence[tuple[Activation, datetime]]
-    effective: Sequence[tuple[Activation, datetime]]
+    uses: Sequence[tuple[Use, datetime]]
+    effective: Sequence[tuple[Use, datetime]]
     paid: Sequence[Payment]
 
 
@@ -59,18 +77,24 @@ def standing(program: Program, facts: Facts, at: datetime, *, processed_at: date
     paid = Paid(program, facts, payments)
     retention = paid.retention()
     is_retained = retention is not None and processed_at is not None and retention.due_at <= processed_at
+    has_begun = bool(payments or effective)
+    is_expired = not has_begun and at >= lapse
     due = [
         _fixed(program, "registered", "referrer", facts.registered_at),
         _fixed(program, "welcome", "referee", facts.registered_at),
         *_for_uses(program, facts, effective),
         *paid.due(),
     ]
+    instants = [effective_at for _, effective_at in uses if effective_at > at]
+    if not has_begun and not is_expired:
+        instants.append(lapse)
     if retention and is_retained:
         due.append(paid.due_for(retention))
-    expired = not payments and not effective and at >= lapse
+    elif retention:
+        instants.append(retention.due_at)
     return Standing(
         stage=_stage(
-            expired=expired,
+            expired=is_expired,
             cancelled=paid.cancelled,
             retained=is_retained,
             qualified=bool(payments),
@@ -79,16 +103,9 @@ def standing(program: Program, facts: Facts, at: datetime, *, processed_at: date
         activated_at=effective[0][1] if effective else None,
         qualified_at=paid.qualified_at,
         retained_at=retention.due_at if retention and is_retained else None,
-        expired_at=lapse if expired else None,
+        expired_at=lapse if is_expired else None,
         disputed=paid.disputed,
-        next_at=min(
-            (
-                *(effective_at for _, effective_at in uses if effective_at > at),
-                *([lapse] if not payments and not effective and at < lapse else []),
-                *([retention.due_at] if retention and not is_retained else []),
-            ),
-            default=None,
-        ),
+        next_at=min(instants, default=None),
         due=tuple(each for each in due if each and (each.base_points > 0 or each.reason)),
     )
 
@@ -124,14 +141,14 @@ def counting(program: Program, facts: Facts, at: datetime) -> Counting:
     return Counting(uses, effective, paid)
 
 
-def first_uses(program: Program, facts: Facts) -> list[tuple[Activation, datetime]]:
+def first_uses(program: Program, facts: Facts) -> list[tuple[Use, datetime]]:
     """Every first use of an app, with when it takes effect: too early a use counts when the minimum has passed."""
     earliest = facts.registered_at + timedelta(minutes=program.timing.activation_min_minutes)
-    uses = sorted(facts.activations, key=lambda use: (use.occurred_at, use.app_id))
+    uses = sorted(facts.uses, key=lambda use: (use.occurred_at, use.app_id))
     return [(use, max(use.occurred_at, earliest)) for use in uses]
 
 
-def _for_uses(program: Program, facts: Facts, uses: Sequence[tuple[Activation, datetime]]) -> Iterable[Due | None]:
+def _for_uses(program: Program, facts: Facts, uses: Sequence[tuple[Use, datetime]]) -> Iterable[Due | None]:
     """The first use activates; the first use of each further app is worth its own award."""
     for number, (use, effective_at) in enumerate(uses):
         trace = {"app_id": use.app_id or None, "occurred_at": use.occurred_at, "effective_at": effective_at}
@@ -146,8 +163,8 @@ def _for_uses(program: Program, facts: Facts, uses: Sequence[tuple[Activation, d
 
 def _fixed(
     program: Program,
-    event: Event,
-    recipient: Recipient,
+    event: AwardEvent,
+    recipient: AwardRecipient,
     due_at: datetime,
     trace: Mapping[str, object] | None = None,
     app_id: str = "",

@@ -1,17 +1,23 @@
-"""What is known of one referral: the facts that the award engine reckons from, and that count as one set."""
+"""What is known of one referral: the facts that the award engine reckons from, and that count as one set.
+
+Beside a class that is read in rows stand its columns, in the order of its fields; settlement's question names them.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, LiteralString
 from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
-class Activation:
+class Use:
     """First use of an app; '' where the app did not say which."""
 
     app_id: str
     occurred_at: datetime
+
+
+USE_COLUMNS: LiteralString = "app_id, occurred_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,10 @@ class Payment:
     is_proration: bool = False
 
 
+PAYMENT_COLUMNS: LiteralString = """
+    id, payment_key AS key, net_amount, gross_amount, currency, paid_at, period_start, is_proration"""
+
+
 @dataclass(frozen=True, slots=True)
 class Takeback:
     """Money that went back, or is in dispute, out of one payment: of its gross amount, or of the same `whole` of it.
@@ -46,12 +56,19 @@ class Takeback:
     whole: int | None = None
 
 
+TAKEBACK_COLUMNS: LiteralString = "payment_id, part AS amount, takeback_state(status) AS state, began_at, whole"
+"""Of a takeback beside its payment and `taken_part` of the two."""
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """From when on a subscription was known of, and whether and when it ended."""
 
     began_at: datetime
     ended_at: datetime | None
+
+
+SUBSCRIPTION_COLUMNS: LiteralString = "began_at, ended_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +78,7 @@ class Facts:
     registered_at: datetime
     touched_at: datetime
     app_id: str | None = None
-    activations: tuple[Activation, ...] = ()
+    uses: tuple[Use, ...] = ()
     payments: tuple[Payment, ...] = ()
     takebacks: tuple[Takeback, ...] = ()
     subscriptions: tuple[Subscription, ...] = ()

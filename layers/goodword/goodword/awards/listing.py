@@ -5,19 +5,20 @@ for percentages. `points` never changes; what was taken back stands in `reversed
 ledger refers to it, so paying twice is impossible there too.
 """
 
-from collections.abc import Callable
+from typing import LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import class_row
 from pydantic import Field
 
-from goodword.awards.differences import Status
-from goodword.awards.due import Event
-from goodword.core import ids
-from goodword.core.errors import invalid_fields
+from goodword.accounts import users
+from goodword.awards.differences import AwardStatus
+from goodword.awards.due import AwardEvent
+from goodword.core import ids, paging, query
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import AwardId, ReferralId
+from goodword.core.paging import Page, PageQuery
+from goodword.core.query import Later
 
 
 class Award(AnswerModel):
@@ -25,15 +26,16 @@ class Award(AnswerModel):
 
     id: AwardId
     referral_id: ReferralId
+    payment_id: str | None
     user_id: str
-    event: Event
+    event: AwardEvent
     app_id: str | None
     period: int | None
     base_points: int
     multiplier: float
     points: int
     tier: str | None
-    status: Status
+    status: AwardStatus
     hold_until: Instant | None
     hold_reason: str | None
     reversed_points: int
@@ -43,69 +45,90 @@ class Award(AnswerModel):
     created_at: Instant
 
 
-class AwardList(AnswerModel):
+class AwardList(Page[Award]):
     """A page of awards, newest first."""
 
-    data: list[Award]
-    has_more: bool
+
+class _Filters(RequestModel):
+    event: AwardEvent | None = None
+    status: AwardStatus | None = None
 
 
-class AwardQuery(RequestModel):
+class AwardQuery(PageQuery, _Filters):  # in the API document the fields of the last one stand first
     """How GET …/awards is asked."""
 
-    event: Event | None = None
-    status: Status | None = None
-    limit: int = Field(default=20, ge=1, le=100)
     after: str | None = Field(default=None, pattern=r"^awd_[0-9a-f]{32}$")
 
 
-_OF_REFEREE = """
-    SELECT awards.id, referral_id, users.external_id AS user_id, event, nullif(awards.app_id, '') AS app_id, period,
-        base_points, multiplier_bps / 10000.0::float AS multiplier, points, tier, status, hold_until, hold_reason,
-        reversed_points, reason, released_at, awards.created_at, 'txn_' || entry_id AS transaction_id
+_AWARDS: LiteralString = """
+    SELECT awards.id, referral_id, public_id('pay', payment_id) AS payment_id, users.external_id AS user_id, event,
+        nullif(awards.app_id, '') AS app_id, period, base_points, multiplier_bps / 10000.0::float AS multiplier, points,
+        tier, status, hold_until, hold_reason, reversed_points, reason, released_at, awards.created_at,
+        'txn_' || entry_id AS transaction_id
     FROM awards JOIN users ON users.company_id = awards.company_id AND users.id = awards.user_id
-    WHERE awards.company_id = %(company_id)s AND awards.referral_id = (
-        SELECT id FROM referrals WHERE company_id = %(company_id)s AND referee_id = %(referee_id)s)
-    ORDER BY awards.due_at, awards.event, awards.id
+    WHERE awards.company_id = %(company_id)s
 """
 
-_OF_USER = """
-    SELECT awards.id, referral_id, users.external_id AS user_id, event, nullif(awards.app_id, '') AS app_id, period,
-        base_points, multiplier_bps / 10000.0::float AS multiplier, points, tier, status, hold_until, hold_reason,
-        reversed_points, reason, released_at, awards.created_at, 'txn_' || entry_id AS transaction_id
-    FROM awards JOIN users ON users.company_id = awards.company_id AND users.id = awards.user_id
-    WHERE awards.company_id = %(company_id)s AND awards.user_id = %(user_id)s
+_BY_ID = f"{_AWARDS} AND awards.id = %(id)s"
+
+_OF_REFEREE = f"""{_AWARDS}
+        AND awards.referral_id = (
+            SELECT id FROM referrals WHERE company_id = %(company_id)s AND referee_id = %(referee_id)s)
+    ORDER BY awards.due_at, awards.event, awards.id
+"""  # noqa: S608 - one head for all
+
+_OF_USER = f"""{_AWARDS}
+        AND awards.user_id = %(user_id)s
         AND (%(event)s::text IS NULL OR event = %(event)s) AND (%(status)s::text IS NULL OR status = %(status)s)
         AND (%(after)s::uuid IS NULL OR (awards.created_at, awards.id) < (
             SELECT created_at, id FROM awards
             WHERE company_id = %(company_id)s AND id = %(after)s AND user_id = %(user_id)s))
     ORDER BY awards.created_at DESC, awards.id DESC LIMIT %(limit)s + 1
-"""
+"""  # noqa: S608 - one head for all
 
 _IS_AWARD = """
     SELECT 1 FROM awards WHERE company_id = %(company_id)s AND user_id = %(user_id)s AND id = %(after)s
 """
 
+_PENDING_POINTS = """
+    SELECT coalesce(sum(points - reversed_points), 0)::bigint AS points
+    FROM awards JOIN users ON users.company_id = awards.company_id AND users.id = awards.user_id
+    WHERE awards.company_id = %(company_id)s AND users.external_id = %(external_id)s
+        AND awards.status IN ('pending', 'held')
+"""
 
-def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Callable[[], list[Award]]:
-    """All awards of the referral by which a user came, for every person, in the order they fell due; read later."""
-    cursor = connection.cursor(row_factory=class_row(Award)).execute(
-        _OF_REFEREE, {"company_id": company_id, "referee_id": referee_id}
-    )
-    return cursor.fetchall
+
+class _Sum(NamedTuple):
+    points: int
 
 
-def of_user(connection: Connection, company_id: UUID, user_id: UUID, query: AwardQuery) -> AwardList:
-    """A page of the awards that a user receives, newest first. Raises Refused for an `after` that is none of them."""
-    asked = {
+def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Later[list[Award]]:
+    """All awards of the referral by which a user came, for every person, in the order they fell due."""
+    return query.every_later(connection, Award, _OF_REFEREE, company_id=company_id, referee_id=referee_id)
+
+
+def find(connection: Connection, company_id: UUID, award_id: UUID) -> Award | None:
+    """One award, or None."""
+    return query.one(connection, Award, _BY_ID, company_id=company_id, id=award_id)
+
+
+def of_user(connection: Connection, company_id: UUID, external_id: str, page: AwardQuery) -> AwardList:
+    """A page of the awards that a user receives, newest first.
+
+    Raises NotFound for an unknown user, Refused for an `after` that is no award of theirs.
+    """
+    scope = {
         "company_id": company_id,
-        "user_id": user_id,
-        "event": query.event,
-        "status": query.status,
-        "after": ids.parse("awd", query.after) if query.after else None,
-        "limit": query.limit,
+        "user_id": users.find(connection, company_id, external_id).id,
+        "after": ids.parse("awd", page.after) if page.after else None,
     }
-    rows = connection.cursor(row_factory=class_row(Award)).execute(_OF_USER, asked).fetchall()
-    if query.after and not rows and connection.execute(_IS_AWARD, asked).fetchone() is None:
-        raise invalid_fields(("after", "is no award of this user"))
-    return AwardList(data=rows[: query.limit], has_more=len(rows) > query.limit)
+    awards = query.every(connection, Award, _OF_USER, **scope, event=page.event, status=page.status, limit=page.limit)
+    if page.after and not awards:
+        paging.refuse_unknown(connection, _IS_AWARD, "is no award of this user", **scope)
+    return AwardList.of(awards, page.limit)
+
+
+def pending_points(connection: Connection, company_id: UUID, external_id: str) -> Later[int]:
+    """What the pending and held awards of a user are worth; 0 for an unknown one."""
+    read_sum = query.one_later(connection, _Sum, _PENDING_POINTS, company_id=company_id, external_id=external_id)
+    return lambda: pending.points if (pending := read_sum()) else 0

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from goodword.awards import periods
-from goodword.awards.due import WHOLE, Due, Event, Recipient, hold_until
+from goodword.awards.due import WHOLE, AwardEvent, AwardRecipient, Due, hold_until
 from goodword.awards.history import Facts, Payment, Takeback
 from goodword.core import money
 from goodword.program.document import AwardTerms, Months, Program
@@ -143,7 +143,7 @@ class Paid:
         payments = self._by_period[period]
         return payments if terms.points is None else payments[:1]
 
-    def _due(self, event: Event, recipient: Recipient, payment: Payment) -> Due:
+    def _due(self, event: AwardEvent, recipient: AwardRecipient, payment: Payment) -> Due:
         """A fixed award shares the fate of its period, a percentage that of its payment; there is one `qualified`."""
         terms: AwardTerms = getattr(self._program.awards, event)
         period = self._periods[payment.id]

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from goodword.awards.due import Event, Recipient
+from goodword.awards.due import AwardEvent, AwardRecipient
 from goodword.awards.engine import Stage
 from goodword.awards.listing import Award
 from goodword.core.fields import AnswerModel, Instant
@@ -114,8 +114,8 @@ class ExplainedDue(AnswerModel):
     """What the facts call for now; `award_id` is the award that was made of it, if one was."""
 
     award_id: AwardId | None
-    event: Event
-    recipient: Recipient
+    event: AwardEvent
+    recipient: AwardRecipient
     app_id: str | None
     period: int | None
     base_points: int

@@ -4,20 +4,21 @@ Nothing is stored for them but what was decided once (the traces); all else is w
 engine that settles. While one is read the referral is held, so its facts, awards and bookings are of one instant.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Literal, LiteralString
+from fractions import Fraction
+from typing import Any, Literal, LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import dict_row
 
 from goodword.awards import engine, settlement
 from goodword.awards import listing as awards
-from goodword.awards.due import Due, Event
-from goodword.awards.history import Activation
-from goodword.awards.paid import period_of
-from goodword.core import ids, money
+from goodword.awards.due import Due
+from goodword.awards.history import Use
+from goodword.awards.listing import Award
+from goodword.awards.paid import NOTHING, period_of
+from goodword.core import ids, money, query
 from goodword.core.errors import NotFound
 from goodword.insight.explanation_models import (
     AttributionTrace,
@@ -36,15 +37,15 @@ from goodword.insight.explanation_models import (
 )
 from goodword.referral import referrals
 
-# Whoever changes a referral locks it first, so it stands still while this is held. All else is read by statements after
-# this one: they see what was committed while it waited.
+# A referral is locked before anything of it changes, so it stands still while this is held. All else is read by
+# statements after this one: they see what was committed while it waited.
 _HOLD = """
     SELECT id, referee_id, trace, touched_at FROM referrals
     WHERE company_id = %(company_id)s AND id = %(id)s FOR SHARE
 """
 
 _HOLD_OF_AWARD = """
-    SELECT id, referee_id FROM referrals
+    SELECT id, referee_id, trace, touched_at FROM referrals
     WHERE company_id = %(company_id)s AND id = (
         SELECT referral_id FROM awards WHERE company_id = %(company_id)s AND id = %(id)s) FOR SHARE
 """
@@ -76,8 +77,8 @@ _SUBSCRIPTIONS = """
     ORDER BY began_at, subscription_key
 """
 
-_AWARD = """
-    SELECT trace, base_points, multiplier_bps, program_version, payment_id
+_ORIGIN = """
+    SELECT trace, base_points, multiplier_bps, program_version
     FROM awards WHERE company_id = %(company_id)s AND id = %(id)s
 """
 
@@ -88,28 +89,41 @@ _ENTRIES = """
 """
 
 
+class _HeldReferral(NamedTuple):
+    id: UUID
+    referee_id: UUID
+    trace: dict[str, Any]
+    touched_at: datetime
+
+
+class _Origin(NamedTuple):
+    """What an award was made of, beside what is shown of it anyway."""
+
+    trace: dict[str, Any]
+    base_points: int
+    multiplier_bps: int
+    program_version: int
+
+
 def of_referral(connection: Connection, company_id: UUID, public_id: str) -> ReferralExplanation:
     """Explain a referral. Raises NotFound."""
     held = _hold(connection, _HOLD, company_id, ids.parse("ref", public_id))
     if held is None:
         raise NotFound("referral_not_found", "There is no such referral.")
-    facts = _Facts(connection, company_id, held["referee_id"])
-    referral = referrals.find(connection, company_id, held["id"])
-    given = awards.ask(connection, company_id, held["referee_id"])()
+    reasons = _Reasons(connection, company_id, held.referee_id)
+    referral = referrals.find(connection, company_id, held.id)
     if referral is None:
         raise LookupError("a held referral is there")
     return ReferralExplanation(
         referral=referral,
-        attribution=AttributionTrace(touched_at=held["touched_at"], **held["trace"]),
-        activations=facts.uses(),
-        payments=facts.payments,
-        takebacks=facts.takebacks,
-        subscriptions=connection.cursor(row_factory=class_row(ExplainedSubscription))
-        .execute(_SUBSCRIPTIONS, facts.scope)
-        .fetchall(),
-        standing=facts.explained_standing(),
-        awards=given,
-        as_of=facts.known.at,
+        attribution=AttributionTrace(touched_at=held.touched_at, **held.trace),
+        activations=reasons.uses(),
+        payments=reasons.payments,
+        takebacks=reasons.takebacks,
+        subscriptions=query.every(connection, ExplainedSubscription, _SUBSCRIPTIONS, **reasons.scope),
+        standing=reasons.explained_standing(),
+        awards=awards.ask(connection, company_id, held.referee_id)(),
+        as_of=reasons.known.at,
     )
 
 
@@ -119,76 +133,78 @@ def of_award(connection: Connection, company_id: UUID, public_id: str) -> AwardE
     held = _hold(connection, _HOLD_OF_AWARD, company_id, award_id)
     if held is None or award_id is None:
         raise NotFound("award_not_found", "There is no such award.")
-    facts = _Facts(connection, company_id, held["referee_id"])
-    (award,) = (each for each in awards.ask(connection, company_id, held["referee_id"])() if each.id == award_id)
-    scope = {"company_id": company_id, "id": award_id, "reference": ids.public("awd", award_id)}
-    (row,) = connection.cursor(row_factory=dict_row).execute(_AWARD, scope).fetchall()
-    due = facts.due_of(award_id)
-    share = due.share if due else 0
+    reasons = _Reasons(connection, company_id, held.referee_id)
+    award = awards.find(connection, company_id, award_id)
+    origin = query.one(connection, _Origin, _ORIGIN, company_id=company_id, id=award_id)
+    if award is None or origin is None:
+        raise LookupError("an award of a held referral is there")
+    due = reasons.due_of(award_id)
+    share = due.share if due else NOTHING
     points = 0 if award.status == "rejected" else award.points
-    share_rule = _share_rule(award.event, row["payment_id"])
-    concerned = facts.concerned(share_rule, due, row["payment_id"])
+    share_rule = _share_rule(award)
+    payment_ids = reasons.payments_of(award, share_rule, due)
     return AwardExplanation(
         award=award,
-        program_version=row["program_version"],
-        trace=AwardTrace(**row["trace"], base_points=row["base_points"], multiplier_bps=row["multiplier_bps"]),
+        program_version=origin.program_version,
+        trace=AwardTrace(**origin.trace, base_points=origin.base_points, multiplier_bps=origin.multiplier_bps),
         is_due=due is not None,
         share_rule=share_rule,
-        payments=[each for each in facts.payments if each.id in concerned],
-        takebacks=[each for each in facts.takebacks if each.payment_id in concerned],
-        share=Share(numerator=share.numerator, denominator=share.denominator),
-        due_points=money.half_up(points * share.numerator, share.denominator),
-        entries=connection.cursor(row_factory=class_row(AwardEntry)).execute(_ENTRIES, scope).fetchall(),
-        as_of=facts.known.at,
+        payments=[payment for payment in reasons.payments if payment.id in payment_ids],
+        takebacks=[takeback for takeback in reasons.takebacks if takeback.payment_id in payment_ids],
+        share=_share(share),
+        due_points=money.rounded(points * share),
+        entries=query.every(connection, AwardEntry, _ENTRIES, company_id=company_id, reference=public_id),
+        as_of=reasons.known.at,
     )
 
 
-def _share_rule(event: Event, payment_id: UUID | None) -> ShareRule:
-    if payment_id:
+def _share_rule(award: Award) -> ShareRule:
+    if award.payment_id:
         return "best_kept_payment"
-    return "anything_still_paid" if event == "retained" else "no_money"
+    return "anything_still_paid" if award.event == "retained" else "no_money"
 
 
-def _hold(
-    connection: Connection, statement: LiteralString, company_id: UUID, id_: UUID | None
-) -> dict[str, Any] | None:
+def _share(share: Fraction) -> Share:
+    return Share(numerator=share.numerator, denominator=share.denominator)
+
+
+def _hold(connection: Connection, statement: LiteralString, company_id: UUID, id_: UUID | None) -> _HeldReferral | None:
+    """Locks: the referral, shared, until the end of the transaction."""
     if id_ is None:
         return None
-    scope = {"company_id": company_id, "id": id_}
-    return connection.cursor(row_factory=dict_row).execute(statement, scope).fetchone()
+    return query.one(connection, _HeldReferral, statement, company_id=company_id, id=id_)
 
 
-class _Facts:
-    """Everything known about a held referral, and what the engine makes of it now."""
+class _Reasons:
+    """All that is known about a held referral, and what the engine makes of it now.
+
+    Needs: a lock on the referral.
+    """
 
     def __init__(self, connection: Connection, company_id: UUID, referee_id: UUID) -> None:
-        self.scope = {"company_id": company_id, "referee_id": referee_id, "referees": [referee_id]}
-        (self.known,) = settlement.load(connection, self.scope)
-        self._standing = settlement.standing(self.known)
+        self.scope = {"company_id": company_id, "referee_id": referee_id}
+        (self.known,) = settlement.load(connection, company_id, [referee_id])
+        self._standing = settlement.standing_of(self.known)
         self._counting = engine.counting(self.known.program, self.known.facts, self.known.at)
         self._oldest = engine.counts_from(self.known.program, self.known.facts)
         paid = self._counting.paid
         self._periods = {payment.id: period_of(paid[0], payment) for payment in paid}
         rows = connection.cursor(row_factory=dict_row).execute(_PAYMENTS, self.scope).fetchall()
         self.payments = [self._payment(row) for row in rows]
-        self.takebacks = (
-            connection.cursor(row_factory=class_row(ExplainedTakeback)).execute(_TAKEBACKS, self.scope).fetchall()
-        )
+        self.takebacks = query.every(connection, ExplainedTakeback, _TAKEBACKS, **self.scope)
 
     def due_of(self, award_id: UUID) -> Due | None:
         """What the facts still call for in the place of an award, if anything."""
-        keys = {award.id: award.key for award in self.known.stored}
+        keys = {award.id: award.key for award in self.known.awards}
         return next((due for due in self._standing.due if due.key == keys[award_id]), None)
 
-    def concerned(self, share_rule: ShareRule, due: Due | None, payment_id: UUID | None) -> set[str]:
-        """The payments by which an award's share is reckoned, or was while the facts called for it."""
+    def payments_of(self, award: Award, share_rule: ShareRule, due: Due | None) -> set[str]:
+        """The ids of the payments by which an award's share is reckoned, or was while the facts called for it."""
         if due is not None:
-            payments: Iterable[UUID] = due.payments
-        elif share_rule == "anything_still_paid":
-            payments = self._periods
-        else:
-            payments = (payment_id,) if payment_id else ()
-        return {ids.public("pay", payment) for payment in payments}
+            return {ids.public("pay", payment_id) for payment_id in due.payments}
+        if share_rule == "anything_still_paid":
+            return {ids.public("pay", payment_id) for payment_id in self._periods}
+        return {award.payment_id} if award.payment_id else set()
 
     def uses(self) -> list[ExplainedUse]:
         """The activations, in order, with what became of each."""
@@ -204,34 +220,28 @@ class _Facts:
 
     def explained_standing(self) -> ExplainedStanding:
         """What should stand."""
-        should = self._standing
-        given = {award.key: award.id for award in self.known.stored}
+        award_ids = {award.key: award.id for award in self.known.awards}
         return ExplainedStanding(
-            stage=should.stage,
-            activated_at=should.activated_at,
-            qualified_at=should.qualified_at,
-            retained_at=should.retained_at,
-            expired_at=should.expired_at,
-            disputed=should.disputed,
-            next_at=should.next_at,
+            **self._standing.progress._asdict(),
+            disputed=self._standing.disputed,
             due=[
                 ExplainedDue(
-                    award_id=given.get(due.key),
+                    award_id=award_ids.get(due.key),
                     event=due.event,
                     recipient=due.recipient,
                     app_id=due.app_id or None,
                     period=due.period,
                     base_points=due.base_points,
-                    share=Share(numerator=due.share.numerator, denominator=due.share.denominator),
+                    share=_share(due.share),
                     due_at=due.due_at,
                     reason=due.reason,
                 )
-                for due in should.due
+                for due in self._standing.due
             ],
         )
 
     def _outcome(
-        self, use: Activation, effective_at: datetime
+        self, use: Use, effective_at: datetime
     ) -> Literal["counted", "pays_nothing", "deferred", "referral_expired"]:
         if (use, effective_at) not in self._counting.uses:
             return "referral_expired"
