@@ -10,7 +10,8 @@ import pytest
 from goodword.core import ids
 from goodword.core.observability import logger
 from goodword.payments import reception, signatures
-from goodword.payments.stripe import webhooks as stripe_webhooks
+from goodword.payments.provider import Delivery
+from goodword.payments.stripe.webhooks import STRIPE
 from local.client import Client
 from local.setup import Prepared
 from tests.functions.conftest import as_role
@@ -69,7 +70,7 @@ def test_a_failed_event_is_an_error_line_without_anything_of_its_body(
     signature = signatures.sign(body, company.line["stripe_secret"], int(now))
     endpoint_id = ids.parse("whe", company.line["stripe_endpoint"].rsplit("/", 1)[1])
     with as_role("webhook", prepared, monkeypatch):
-        reception.receive(stripe_webhooks.incoming(body, {"stripe-signature": signature}, endpoint_id, now))
+        reception.receive(STRIPE, endpoint_id, Delivery(body, {"stripe-signature": signature}), now)
     (record,) = caplog.records
     line = json.loads(logger.registered_formatter.format(record))
     assert (line["level"], line["message"]) == ("ERROR", reception.KEPT_AS_FAILED)
