@@ -60,12 +60,11 @@ def test_a_failed_event_is_listed_with_its_error_and_without_its_body(spoilt: Co
     assert spoilt.ok("GET", "/v1/inbox?status=applied")["data"] == []
 
 
-def test_a_failed_event_is_an_error_line_without_anything_of_its_body(
-    company: Company, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The line that the metric filter of template.yaml looks for (tests/contracts/test_alarms.py)."""
-    event = invoice_paid("evt_1", "in_1", user="ben")
-    event["data"]["object"]["amount_paid"] = "a lot"
+def error_line_of(
+    company: Company, event: dict[str, Any], prepared: Prepared, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> dict[str, Any]:  # fmt: skip
+    """The one line of the log that an event leaves when its function takes it in."""
     body, now = json.dumps(event).encode(), time.time()
     signature = signatures.sign(body, company.line["stripe_secret"], int(now))
     endpoint_id = ids.parse("whe", company.line["stripe_endpoint"].rsplit("/", 1)[1])
@@ -74,8 +73,34 @@ def test_a_failed_event_is_an_error_line_without_anything_of_its_body(
     (record,) = caplog.records
     line = json.loads(logger.registered_formatter.format(record))
     assert (line["level"], line["message"]) == ("ERROR", reception.KEPT_AS_FAILED)
-    assert (line["provider"], line["type"], line["fault"]) == ("stripe", "invoice.paid", "EventUnreadable")
+    assert (line["provider"], line["type"]) == ("stripe", "invoice.paid")
+    return line
+
+
+def test_a_failed_event_is_an_error_line_without_anything_of_its_body(
+    company: Company, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The line that the metric filter of template.yaml looks for (tests/contracts/test_alarms.py)."""
+    event = invoice_paid("evt_1", "in_1", user="ben")
+    event["data"]["object"]["amount_paid"] = "a lot"
+    line = error_line_of(company, event, prepared, monkeypatch, caplog)
+    assert line["fault"] == "EventUnreadable"
     assert "a lot" not in json.dumps(line)
+
+
+def test_a_failed_event_names_the_constraint_it_broke_and_nothing_of_the_row(
+    company: Company, superuser: psycopg.Connection, prepared: Prepared, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    condition = f"CHECK (company_id <> '{company.id}') NOT VALID"
+    superuser.execute(f"ALTER TABLE payments ADD CONSTRAINT made_up_ck {condition}".encode())
+    try:
+        event = invoice_paid("evt_1", "in_1", user="ben")
+        line = error_line_of(company, event, prepared, monkeypatch, caplog)
+    finally:
+        superuser.execute("ALTER TABLE payments DROP CONSTRAINT made_up_ck")
+    assert (line["fault"], line["sqlstate"], line["constraint"]) == ("CheckViolation", "23514", "made_up_ck")
+    assert "in_1" not in json.dumps(line)
 
 
 def test_an_operator_applies_it_again_and_twice_is_once(spoilt: Company) -> None:

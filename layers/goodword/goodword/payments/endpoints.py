@@ -5,8 +5,8 @@ asked what was missed, by the jobs role alone. Instead of either, an endpoint ma
 Manager. An endpoint that is turned off answers as if it had never been; its row stays, because the events that came in
 there name it.
 
-Whoever makes an app's endpoint chooses its secret, and so signs for every company of the deployment that the app is
-said to be installed by. So there are none unless the operator allows them (docs/decisions/0006).
+The company that makes an app's endpoint chooses its secret, and so signs for every company of the deployment that the
+app is said to be installed by. So there are no such endpoints unless the operator allows them (docs/decisions/0006).
 """
 
 from dataclasses import asdict, dataclass
@@ -24,6 +24,7 @@ from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import EndpointId
 from goodword.core.paging import Page, PageQuery
 from goodword.core.settings import settings
+from goodword.payments.inbox import ProviderName
 
 # How each kind of key begins, at Stripe, at Whop and here: one given for another would be kept, and never work.
 _SIGNING: Final = ("whsec_", "ws_")
@@ -32,7 +33,7 @@ _NEVER: Final = ("pk_", "gw_")
 
 
 def _possible(text: str) -> str:
-    # whichever way it is spelt: as a literal secret it would be kept, and never work
+    # in any spelling: an ARN kept as a literal secret would never work
     if text.lower().startswith("arn:") and not secrets_manager.is_possible(text):
         raise ValueError("must be a secret, or the ARN of a secret in AWS Secrets Manager")
     return text
@@ -63,7 +64,7 @@ class NewEndpoint(RequestModel):
     An app's endpoint (Whop) takes events of every company that installed the app; the deployment must allow such.
     """
 
-    provider: Literal["stripe", "whop"]
+    provider: ProviderName
     secrets: Secrets
     api_key: ApiKey | None = None
     scope: Literal["company", "app"] = "company"
@@ -101,7 +102,7 @@ class Endpoint(AnswerModel):
 class ListedEndpoint(Endpoint):
     """An endpoint as it is listed."""
 
-    provider: Literal["stripe", "whop"]
+    provider: ProviderName
     scope: Literal["company", "app"]
     reconciles: bool
     reconciled_until: Instant | None
@@ -123,7 +124,7 @@ class _Row:
     """An endpoint as it is stored, as far as the admin role may read it."""
 
     id: UUID
-    provider: Literal["stripe", "whop"]
+    provider: ProviderName
     scope: Literal["company", "app"]
     reconciles: bool
     created_at: datetime

@@ -1,6 +1,6 @@
 """The events that came in, as an operator sees them: never a body, which holds other people's data."""
 
-from typing import Literal, LiteralString
+from typing import LiteralString
 from uuid import UUID
 
 from psycopg import Connection
@@ -12,14 +12,14 @@ from goodword.core.errors import NotFound
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import EndpointId, InboxEventId
 from goodword.core.paging import Page, PageQuery
-from goodword.payments.inbox import Outcome
+from goodword.payments.inbox import Outcome, ProviderName
 
 
 class InboxEvent(AnswerModel):
     """One event as it was kept; never its body, which holds other people's data."""
 
     id: InboxEventId
-    provider: Literal["stripe", "whop"]
+    provider: ProviderName
     endpoint_id: EndpointId
     event_id: str
     type: str
@@ -41,7 +41,7 @@ class InboxFilter(RequestModel):
     """Which events GET /v1/inbox is asked for; `status` is the outcome."""
 
     status: Outcome | None = None
-    provider: Literal["stripe", "whop"] | None = None
+    provider: ProviderName | None = None
 
 
 class InboxQuery(PageQuery, InboxFilter):

@@ -21,6 +21,7 @@ from goodword.facts.kinds import Fact
 from goodword.payments.bodies import EventUnreadable
 from goodword.referral import late_attribution
 
+ProviderName = Literal["stripe", "whop"]
 Outcome = Literal["applied", "ignored", "parked", "failed"]
 
 
@@ -55,7 +56,7 @@ class KeptEvent:
     company_id: UUID
     endpoint_company_id: UUID
     endpoint_id: UUID
-    provider: Literal["stripe", "whop"]
+    provider: ProviderName
     event_id: str
     type: str
     livemode: bool | None

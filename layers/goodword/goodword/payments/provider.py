@@ -1,18 +1,18 @@
 """A provider: what reception, replays and reconciliation ask of Stripe and of Whop, as a record of plain functions.
 
 Bytes go one way: `read` makes an event of a delivery, and `facts` makes facts of an event. Nothing here has state. A
-function that receives one provider's webhooks names that provider's record; whoever serves all of them takes it from
-`providers`.
+function that receives one provider's webhooks names that provider's record; replays and reconciliation, which serve all
+of them, look it up in the `registry`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from goodword.facts.kinds import Fact
 from goodword.payments.bodies import EventMalformed
-from goodword.payments.inbox import Recipient
+from goodword.payments.inbox import ProviderName, Recipient
 from goodword.payments.reading import Object
 
 Content = TypeVar("Content")
@@ -97,7 +97,7 @@ class Provider(Generic[Content]):
     None where it does. `facts` may raise EventUnreadable.
     """
 
-    name: Literal["stripe", "whop"]
+    name: ProviderName
     kept_headers: Sequence[str]
     read: Callable[[Delivery], Event[Content] | NotAnEvent]
     verify: Callable[[Delivery, Sequence[str], float], None]

@@ -25,8 +25,8 @@ from goodword.core.settings import settings
 from goodword.payments import reception
 from goodword.payments.inbox import Outcome, Recipient
 from goodword.payments.provider import Ask, Delivery, Listing, ListUnreadable, Missed, NotAnEvent
-from goodword.payments.providers import PROVIDERS
 from goodword.payments.reading import Object
+from goodword.payments.registry import PROVIDERS
 
 JOB: Final = "reconcile_payments"
 OVERLAP: Final = timedelta(days=1)

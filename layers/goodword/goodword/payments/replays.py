@@ -21,7 +21,7 @@ from goodword.payments.bodies import EventUnreadable
 from goodword.payments.events import InboxEvent
 from goodword.payments.inbox import Outcome
 from goodword.payments.provider import Delivery, NotAnEvent
-from goodword.payments.providers import PROVIDERS
+from goodword.payments.registry import PROVIDERS
 
 JOB = "replay_webhooks"
 

@@ -1,4 +1,4 @@
-"""Every provider there is, by its name.
+"""The registry of providers: the record of each, by its name.
 
 Imports all of them, so a function that receives from one names that one instead and starts the sooner.
 """
