@@ -5,7 +5,7 @@ from goodword.accounts.companies import TestClock, TestClockState
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
-from goodword.payments import endpoints, replays
+from goodword.payments import endpoints, events, replays
 from goodword.payments.endpoints import (
     Endpoint,
     EndpointChange,
@@ -14,7 +14,7 @@ from goodword.payments.endpoints import (
     ListedEndpoint,
     NewEndpoint,
 )
-from goodword.payments.replays import InboxEvent, InboxList, InboxQuery
+from goodword.payments.events import InboxEvent, InboxList, InboxQuery
 
 app = App()
 
@@ -70,7 +70,7 @@ def turn_endpoint_off(request: Request) -> Response:
 def list_inbox(request: Request) -> Response:
     """List the events that came in, newest first."""
     query = request.parse_query(InboxQuery)
-    return answer(200, database.once(lambda c: replays.events(c, request.company_id, query)))
+    return answer(200, database.once(lambda c: events.listed(c, request.company_id, query)))
 
 
 @app.route("POST /v1/inbox/{id}/replay", scope=Scope.ADMIN, answers={200: InboxEvent})

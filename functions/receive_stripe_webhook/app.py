@@ -4,7 +4,8 @@ from goodword.core import clock, ids
 from goodword.core.http import LARGEST_WEBHOOK, App, Request, Response, answer
 from goodword.payments import reception
 from goodword.payments.inbox import Receipt
-from goodword.payments.stripe import webhooks as stripe_webhooks
+from goodword.payments.provider import Delivery
+from goodword.payments.stripe.webhooks import STRIPE
 
 app = App(largest_body=LARGEST_WEBHOOK)
 
@@ -13,8 +14,8 @@ app = App(largest_body=LARGEST_WEBHOOK)
 def receive(request: Request) -> Response:
     """Verify an event, keep it, and apply it once."""
     endpoint_id = ids.parse("whe", request.path_parameters["endpoint_id"])
-    now = clock.real_now().timestamp()
-    return answer(200, reception.receive(stripe_webhooks.incoming(request.body, request.headers, endpoint_id, now)))
+    delivery = Delivery(request.body, request.headers)
+    return answer(200, reception.receive(STRIPE, endpoint_id, delivery, clock.real_now().timestamp()))
 
 
 @app.route("GET /webhooks/stripe/{endpoint_id}", scope=None, answers={200: None})

@@ -10,7 +10,8 @@ import pytest
 from goodword.core import ids
 from goodword.core.observability import logger
 from goodword.payments import reception, signatures
-from goodword.payments.stripe import webhooks as stripe_webhooks
+from goodword.payments.provider import Delivery
+from goodword.payments.stripe.webhooks import STRIPE
 from local.client import Client
 from local.setup import Prepared
 from tests.functions.conftest import as_role
@@ -59,22 +60,47 @@ def test_a_failed_event_is_listed_with_its_error_and_without_its_body(spoilt: Co
     assert spoilt.ok("GET", "/v1/inbox?status=applied")["data"] == []
 
 
+def error_line_of(
+    company: Company, event: dict[str, Any], prepared: Prepared, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> dict[str, Any]:  # fmt: skip
+    """The one line of the log that an event leaves when its function takes it in."""
+    body, now = json.dumps(event).encode(), time.time()
+    signature = signatures.sign(body, company.line["stripe_secret"], int(now))
+    endpoint_id = ids.parse("whe", company.line["stripe_endpoint"].rsplit("/", 1)[1])
+    with as_role("webhook", prepared, monkeypatch):
+        reception.receive(STRIPE, endpoint_id, Delivery(body, {"stripe-signature": signature}), now)
+    (record,) = caplog.records
+    line = json.loads(logger.registered_formatter.format(record))
+    assert (line["level"], line["message"]) == ("ERROR", reception.KEPT_AS_FAILED)
+    assert (line["provider"], line["type"]) == ("stripe", "invoice.paid")
+    return line
+
+
 def test_a_failed_event_is_an_error_line_without_anything_of_its_body(
     company: Company, prepared: Prepared, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The line that the metric filter of template.yaml looks for (tests/contracts/test_alarms.py)."""
     event = invoice_paid("evt_1", "in_1", user="ben")
     event["data"]["object"]["amount_paid"] = "a lot"
-    body, now = json.dumps(event).encode(), time.time()
-    signature = signatures.sign(body, company.line["stripe_secret"], int(now))
-    endpoint_id = ids.parse("whe", company.line["stripe_endpoint"].rsplit("/", 1)[1])
-    with as_role("webhook", prepared, monkeypatch):
-        reception.receive(stripe_webhooks.incoming(body, {"stripe-signature": signature}, endpoint_id, now))
-    (record,) = caplog.records
-    line = json.loads(logger.registered_formatter.format(record))
-    assert (line["level"], line["message"]) == ("ERROR", reception.KEPT_AS_FAILED)
-    assert (line["provider"], line["type"], line["fault"]) == ("stripe", "invoice.paid", "EventUnreadable")
+    line = error_line_of(company, event, prepared, monkeypatch, caplog)
+    assert line["fault"] == "EventUnreadable"
     assert "a lot" not in json.dumps(line)
+
+
+def test_a_failed_event_names_the_constraint_it_broke_and_nothing_of_the_row(
+    company: Company, superuser: psycopg.Connection, prepared: Prepared, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    condition = f"CHECK (company_id <> '{company.id}') NOT VALID"
+    superuser.execute(f"ALTER TABLE payments ADD CONSTRAINT made_up_ck {condition}".encode())
+    try:
+        event = invoice_paid("evt_1", "in_1", user="ben")
+        line = error_line_of(company, event, prepared, monkeypatch, caplog)
+    finally:
+        superuser.execute("ALTER TABLE payments DROP CONSTRAINT made_up_ck")
+    assert (line["fault"], line["sqlstate"], line["constraint"]) == ("CheckViolation", "23514", "made_up_ck")
+    assert "in_1" not in json.dumps(line)
 
 
 def test_an_operator_applies_it_again_and_twice_is_once(spoilt: Company) -> None:

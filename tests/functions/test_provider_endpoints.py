@@ -13,9 +13,10 @@ from goodword.core import clock, ids
 from goodword.core.errors import Malformed, Unavailable
 from goodword.payments import reception, signatures
 from goodword.payments.inbox import Receipt
-from goodword.payments.stripe import webhooks as stripe_webhooks
+from goodword.payments.provider import Delivery
+from goodword.payments.stripe.webhooks import STRIPE
 from goodword.payments.whop import signatures as whop_signatures
-from goodword.payments.whop import webhooks as whop_webhooks
+from goodword.payments.whop.webhooks import WHOP
 from local.client import Answer
 from local.setup import Prepared
 from tests.functions.conftest import as_role
@@ -211,7 +212,7 @@ def receive(endpoint: dict[str, Any], event_id: str, secret: str) -> Receipt:
     raw = json.dumps(invoice_paid(event_id, f"in_{event_id}", user="ben")).encode()
     now = clock.real_now().timestamp()
     headers = {"stripe-signature": signatures.sign(raw, secret, int(now))}
-    return reception.receive(stripe_webhooks.incoming(raw, headers, ids.parse("whe", endpoint["id"]), now))
+    return reception.receive(STRIPE, ids.parse("whe", endpoint["id"]), Delivery(raw, headers), now)
 
 
 def receive_whop(endpoint: dict[str, Any], message_id: str, secret: str) -> Receipt:
@@ -219,7 +220,7 @@ def receive_whop(endpoint: dict[str, Any], message_id: str, secret: str) -> Rece
     raw = json.dumps(whop_payment(message_id, f"pay_{message_id}", user="ben")).encode()
     now = clock.real_now().timestamp()
     headers = whop_signatures.sign(raw, secret, message_id, int(now))
-    return reception.receive(whop_webhooks.incoming(raw, headers, ids.parse("whe", endpoint["id"]), now))
+    return reception.receive(WHOP, ids.parse("whe", endpoint["id"]), Delivery(raw, headers), now)
 
 
 def test_an_endpoint_may_name_where_its_secret_is(company: Company, vault: Vault) -> None:

@@ -17,7 +17,7 @@ from goodword.facts.kinds import (
     TakenBack,
 )
 from goodword.payments import inbox
-from goodword.payments.inbox import Delivery
+from goodword.payments.inbox import KeptEvent
 from goodword.referral import activations, clicks, code_checks, signups
 from goodword.referral.activations import Activation
 from goodword.referral.clicks import Visit
@@ -82,7 +82,7 @@ def _pay(tenant: Tenant) -> None:
     at = datetime.now(UTC) - timedelta(minutes=1)
     endpoint_id = ids.parse("whe", tenant.line["stripe_endpoint"].rpartition("/")[2])
     assert endpoint_id is not None
-    delivery = Delivery(
+    event = KeptEvent(
         id=ids.new_id(), company_id=tenant.id, endpoint_company_id=tenant.id, endpoint_id=endpoint_id,
         provider="stripe", event_id="evt_1", type="invoice.paid", livemode=False, headers={}, body=b"{}",
     )  # fmt: skip
@@ -99,5 +99,5 @@ def _pay(tenant: Tenant) -> None:
         TakenBack("dispute", "dp_1", ("pi_1",), 1900, "usd", "warning", at, at),
     )  # fmt: skip
     with tenant.transaction("webhook") as connection:
-        receipt = inbox.receive(connection, delivery, lambda: facts)
+        receipt = inbox.receive(connection, event, facts)
     assert receipt.outcome == "applied"

@@ -1,4 +1,5 @@
--- What the providers send: their endpoints here (a secret or a key is one, or the ARN of one in AWS Secrets Manager), and every event once, with its raw body and what became of it.
+-- What the providers send: their endpoints here (a secret or a key is one, or the ARN of one in AWS Secrets Manager),
+-- and every event once, with its raw body and what became of it.
 
 CREATE TABLE provider_endpoints (
     company_id  uuid NOT NULL,
@@ -20,7 +21,7 @@ CREATE TABLE provider_endpoints (
     CONSTRAINT provider_endpoints_api_key_ck CHECK (api_key <> '' AND (api_key IS NULL OR disabled_at IS NULL))
 );
 
--- Until when a provider was asked what an endpoint may have missed, for each company that it serves, in real time.
+-- Until when (in real time) a provider was asked what an endpoint may have missed, for each company that it serves.
 CREATE TABLE reconciliations (
     company_id           uuid NOT NULL,
     endpoint_company_id  uuid NOT NULL,
@@ -63,17 +64,18 @@ CREATE TABLE inbox_events (
 );
 CREATE INDEX inbox_events_newest_ix ON inbox_events (company_id, received_at DESC, id);
 CREATE INDEX inbox_events_due_ix ON inbox_events (next_attempt_at) WHERE outcome = 'failed';
--- Bodies hold personal data: once handled they are kept for a while and then removed (`body` NULL).
+-- Bodies hold personal data: the body of a handled event is kept for a while and then removed (`body` NULL).
 CREATE INDEX inbox_events_body_ix ON inbox_events (received_at) WHERE body IS NOT NULL AND outcome <> 'failed';
 
--- A minute, then ever more rarely, up to a day. An event that shows no object will never work: it waits for an operator.
+-- When a failed event is tried again: after a minute, then ever more rarely, up to a day. NULL for an event that shows
+-- no object: it will never work, and waits for an operator.
 CREATE FUNCTION next_inbox_attempt(outcome text, error text, attempts integer) RETURNS timestamptz
     LANGUAGE sql VOLATILE
     RETURN CASE WHEN outcome = 'failed' AND error <> 'thin_event' THEN
         clock_timestamp() + least(interval '1 minute' * 2 ^ least(attempts - 1, 12), interval '1 day') END;
 
--- Signing secrets can be read by the webhook role only, API keys by the jobs role only; who makes an endpoint cannot
--- read them back.
+-- Signing secrets can be read by the webhook role only, API keys by the jobs role only; the admin role, which writes
+-- both, cannot read them back.
 GRANT SELECT (company_id, id, provider, scope, secrets, disabled_at) ON provider_endpoints TO :"webhook";
 GRANT SELECT (company_id, id, provider, scope, api_key, reconciles) ON provider_endpoints TO :"jobs";
 GRANT SELECT (company_id, id, provider, scope, reconciles, created_at, disabled_at), INSERT,

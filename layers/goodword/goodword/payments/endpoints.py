@@ -5,22 +5,26 @@ asked what was missed, by the jobs role alone. Instead of either, an endpoint ma
 Manager. An endpoint that is turned off answers as if it had never been; its row stays, because the events that came in
 there name it.
 
-Whoever makes an app's endpoint chooses its secret, and so signs for every company of the deployment that the app is
-said to be installed by. So there are none unless the operator allows them (docs/decisions/0006).
+The company that makes an app's endpoint chooses its secret, and so signs for every company of the deployment that the
+app is said to be installed by. So there are no such endpoints unless the operator allows them (docs/decisions/0006).
 """
 
-from typing import Annotated, Any, Final, Literal, Self
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Annotated, Final, Literal, LiteralString, Self
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import dict_row
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from goodword.core import ids, secrets_manager
+from goodword.core import ids, paging, secrets_manager
+from goodword.core import query as queries
 from goodword.core.errors import NotFound, invalid_fields
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import EndpointId
+from goodword.core.paging import Page, PageQuery
 from goodword.core.settings import settings
+from goodword.payments.inbox import ProviderName
 
 # How each kind of key begins, at Stripe, at Whop and here: one given for another would be kept, and never work.
 _SIGNING: Final = ("whsec_", "ws_")
@@ -29,7 +33,7 @@ _NEVER: Final = ("pk_", "gw_")
 
 
 def _possible(text: str) -> str:
-    # whichever way it is spelt: as a literal secret it would be kept, and never work
+    # in any spelling: an ARN kept as a literal secret would never work
     if text.lower().startswith("arn:") and not secrets_manager.is_possible(text):
         raise ValueError("must be a secret, or the ARN of a secret in AWS Secrets Manager")
     return text
@@ -60,7 +64,7 @@ class NewEndpoint(RequestModel):
     An app's endpoint (Whop) takes events of every company that installed the app; the deployment must allow such.
     """
 
-    provider: Literal["stripe", "whop"]
+    provider: ProviderName
     secrets: Secrets
     api_key: ApiKey | None = None
     scope: Literal["company", "app"] = "company"
@@ -98,25 +102,33 @@ class Endpoint(AnswerModel):
 class ListedEndpoint(Endpoint):
     """An endpoint as it is listed."""
 
-    provider: Literal["stripe", "whop"]
+    provider: ProviderName
     scope: Literal["company", "app"]
     reconciles: bool
     reconciled_until: Instant | None
     created_at: Instant
 
 
-class EndpointList(AnswerModel):
+class EndpointList(Page[ListedEndpoint]):
     """A page of endpoints, newest first."""
 
-    data: list[ListedEndpoint]
-    has_more: bool
 
-
-class EndpointQuery(RequestModel):
+class EndpointQuery(PageQuery):
     """How GET /v1/provider-endpoints is asked."""
 
-    limit: int = Field(default=20, ge=1, le=100)
     after: str | None = Field(default=None, pattern=r"^whe_[0-9a-f]{32}$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An endpoint as it is stored, as far as the admin role may read it."""
+
+    id: UUID
+    provider: ProviderName
+    scope: Literal["company", "app"]
+    reconciles: bool
+    created_at: datetime
+    reconciled_until: datetime | None
 
 
 _INSERT = """
@@ -125,22 +137,28 @@ _INSERT = """
     ON CONFLICT ON CONSTRAINT provider_endpoints_pk DO NOTHING
 """
 
-# An app's endpoint is as far as the company that is behind.
-_LIST = """
+# An app's endpoint is reconciled as far as the company that is furthest behind.
+_ENDPOINTS: LiteralString = """
     SELECT id, provider, scope, reconciles, created_at, (
         SELECT CASE WHEN bool_and(reconciled_until IS NOT NULL) THEN min(reconciled_until) END FROM reconciliations
         WHERE endpoint_company_id = provider_endpoints.company_id AND endpoint_id = provider_endpoints.id
     ) AS reconciled_until
-    FROM provider_endpoints
-    WHERE company_id = %(company_id)s AND disabled_at IS NULL AND (%(id)s::uuid IS NULL OR id = %(id)s)
+    FROM provider_endpoints"""
+
+_LIST = f"""{_ENDPOINTS}
+    WHERE company_id = %(company_id)s AND disabled_at IS NULL
         AND (%(after)s::uuid IS NULL OR (created_at, id) < (
             SELECT created_at, id FROM provider_endpoints WHERE company_id = %(company_id)s AND id = %(after)s))
     ORDER BY created_at DESC, id DESC LIMIT %(limit)s + 1
+"""  # noqa: S608 - from constants of this module
+
+_ONE = f"""{_ENDPOINTS}
+    WHERE company_id = %(company_id)s AND id = %(id)s AND disabled_at IS NULL
 """
 
 _EXISTS = "SELECT 1 FROM provider_endpoints WHERE company_id = %(company_id)s AND id = %(id)s"
 
-# Two statements: neither could leave the other's column as it is, which nobody who changes it may read.
+# Two statements: one would have to read the column that it leaves as it is, and the admin role may read neither.
 _CHANGE_SECRETS = """
     UPDATE provider_endpoints SET secrets = %(secrets)s
     WHERE company_id = %(company_id)s AND id = %(id)s AND disabled_at IS NULL
@@ -170,11 +188,10 @@ def create(connection: Connection, company_id: UUID, endpoint_id: UUID, new: New
 def listed(connection: Connection, company_id: UUID, query: EndpointQuery, base_url: str) -> EndpointList:
     """A page of the endpoints that are in use. Raises Refused for an `after` that is none of the company's."""
     after = ids.parse("whe", query.after) if query.after else None
-    asked = {"company_id": company_id, "id": None, "after": after, "limit": query.limit}
-    rows = connection.cursor(row_factory=dict_row).execute(_LIST, asked).fetchall()
-    if after and not rows and not connection.execute(_EXISTS, {"company_id": company_id, "id": after}).fetchone():
-        raise invalid_fields(("after", "is no endpoint of this company"))
-    return EndpointList(data=[_shown(row, base_url) for row in rows[: query.limit]], has_more=len(rows) > query.limit)
+    rows = queries.every(connection, _Row, _LIST, company_id=company_id, after=after, limit=query.limit)
+    if after and not rows:
+        paging.refuse_unknown(connection, _EXISTS, "is no endpoint of this company", company_id=company_id, id=after)
+    return EndpointList.of([_shown(row, base_url) for row in rows], query.limit)
 
 
 def change(
@@ -183,13 +200,12 @@ def change(
     """Let other secrets sign, or another key ask, from now on. Raises NotFound."""
     if endpoint_id is None:
         raise _not_found()
-    wanted = {"company_id": company_id, "id": endpoint_id, **new.model_dump()}
+    values = {"company_id": company_id, "id": endpoint_id, **new.model_dump()}
     if "secrets" in new.model_fields_set:
-        connection.execute(_CHANGE_SECRETS, wanted)
+        connection.execute(_CHANGE_SECRETS, values)
     if "api_key" in new.model_fields_set:
-        connection.execute(_CHANGE_API_KEY, wanted)
-    asked = {"company_id": company_id, "id": endpoint_id, "after": None, "limit": 1}
-    row = connection.cursor(row_factory=dict_row).execute(_LIST, asked).fetchone()
+        connection.execute(_CHANGE_API_KEY, values)
+    row = queries.one(connection, _Row, _ONE, company_id=company_id, id=endpoint_id)
     if row is None:
         raise _not_found()
     return _shown(row, base_url)
@@ -205,8 +221,8 @@ def _not_found() -> NotFound:
     return NotFound("endpoint_not_found", "There is no such endpoint.")
 
 
-def _shown(row: dict[str, Any], base_url: str) -> ListedEndpoint:
-    return ListedEndpoint(**row, url=_url(base_url, row["provider"], row["id"]))
+def _shown(row: _Row, base_url: str) -> ListedEndpoint:
+    return ListedEndpoint(**asdict(row), url=_url(base_url, row.provider, row.id))
 
 
 def _url(base_url: str, provider: str, endpoint_id: UUID) -> str:

@@ -5,22 +5,23 @@ one trip. An event that cannot be applied is kept as failed in a second transact
 again. Nothing is acknowledged before it is stored.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from goodword.awards import settlement
+from goodword.core import query
 from goodword.core.fields import AnswerModel
 from goodword.facts import promotions, recording, touches
 from goodword.facts.kinds import Fact
 from goodword.payments.bodies import EventUnreadable
 from goodword.referral import late_attribution
 
+ProviderName = Literal["stripe", "whop"]
 Outcome = Literal["applied", "ignored", "parked", "failed"]
 
 
@@ -33,12 +34,13 @@ class Receipt(AnswerModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where an event came in, with the outcome stored for its id, if it came before.
+class Recipient:
+    """The endpoint that an event came in at, with the outcome stored for its id, if it came before.
 
     `company_id` is the company the event is about; None when an app's endpoint names one that we do not know.
     """
 
+    endpoint_id: UUID
     own_company_id: UUID
     company_id: UUID | None
     livemode: bool
@@ -47,25 +49,26 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """One authentic event, as it is kept. `ignored` says why it means nothing here; `error` why it cannot be read."""
+class KeptEvent:
+    """One authentic event, as it is kept. `note` says why it means nothing here; `error` why it cannot be read."""
 
     id: UUID
     company_id: UUID
     endpoint_company_id: UUID
     endpoint_id: UUID
-    provider: Literal["stripe", "whop"]
+    provider: ProviderName
     event_id: str
     type: str
     livemode: bool | None
     headers: Mapping[str, str]
     body: bytes
-    ignored: str | None = None
+    note: str | None = None
     error: str | None = None
 
 
-_ENDPOINT = """
-    SELECT own.id AS own_company_id, CASE endpoint.scope WHEN 'app' THEN named.id ELSE own.id END AS company_id,
+_RECIPIENT = """
+    SELECT endpoint.id AS endpoint_id, own.id AS own_company_id,
+        CASE endpoint.scope WHEN 'app' THEN named.id ELSE own.id END AS company_id,
         own.livemode, endpoint.secrets, event.outcome
     FROM provider_endpoints AS endpoint
     JOIN companies AS own ON own.id = endpoint.company_id
@@ -104,46 +107,33 @@ _PARK = """
 """
 
 
-def endpoint(
+def recipient(
     connection: Connection, provider: str, endpoint_id: UUID, event_id: str | None, provider_company: str | None,
     *, allows_app: bool,
-) -> Endpoint | None:  # fmt: skip
+) -> Recipient | None:  # fmt: skip
     """The endpoint with its secrets, and the outcome stored for an event id; None where there is none that is on.
 
     `provider_company` is the provider's own id of the company that the event is about, where it says so. An app's
     endpoint is on where the deployment `allows_app` endpoints.
     """
-    return (
-        connection.cursor(row_factory=class_row(Endpoint))
-        .execute(
-            _ENDPOINT,
-            {
-                "provider": provider,
-                "endpoint_id": endpoint_id,
-                "event_id": event_id,
-                "provider_company": provider_company,
-                "allows_app": allows_app,
-            },
-        )
-        .fetchone()
-    )
+    return query.one(
+        connection, Recipient, _RECIPIENT,
+        provider=provider, endpoint_id=endpoint_id, event_id=event_id, provider_company=provider_company,
+        allows_app=allows_app,
+    )  # fmt: skip
 
 
-def receive(connection: Connection, delivery: Delivery, read: Callable[[], Sequence[Fact]]) -> Receipt:
-    """Keep an event and apply the facts that `read` finds in it, in the caller's one transaction.
+def receive(connection: Connection, event: KeptEvent, facts: Sequence[Fact]) -> Receipt:
+    """Keep an event and apply its facts, in the caller's one transaction.
 
     Raises whatever applying raises; the caller then keeps the event as failed in a transaction of its own.
     """
-    outcome: Outcome = "failed" if delivery.error else "ignored" if delivery.ignored else "applied"
-    facts: Sequence[Fact] = ()
-    if outcome == "applied":
-        facts = read()
-        outcome = "applied" if facts else "ignored"
-    if not _keep(connection, delivery, outcome):
-        return Receipt(duplicate=True, outcome=_stored_outcome(connection, delivery))
-    if facts and apply(connection, delivery.company_id, delivery.provider, facts) == "parked":
+    outcome: Outcome = "failed" if event.error else "applied" if facts else "ignored"
+    if not _keep(connection, event, outcome, event.error):
+        return Receipt(duplicate=True, outcome=_stored_outcome(connection, event))
+    if facts and apply(connection, event.company_id, event.provider, facts) == "parked":
         outcome = "parked"
-        connection.execute(_PARK, _key(delivery))
+        connection.execute(_PARK, _key(event))
     return Receipt(duplicate=False, outcome=outcome)
 
 
@@ -160,12 +150,11 @@ def apply(connection: Connection, company_id: UUID, provider: str, facts: Sequen
     return "parked" if parked else "applied"
 
 
-def keep_failed(connection: Connection, delivery: Delivery, fault: Exception) -> Receipt:
+def keep_failed(connection: Connection, event: KeptEvent, fault: Exception) -> Receipt:
     """Keep an event that could not be applied, with what stood in its way but no data of its body."""
-    kept = _keep(connection, delivery, "failed", error_of(fault))
-    if kept:
+    if _keep(connection, event, "failed", event.error or error_of(fault)):
         return Receipt(duplicate=False, outcome="failed")
-    return Receipt(duplicate=True, outcome=_stored_outcome(connection, delivery))
+    return Receipt(duplicate=True, outcome=_stored_outcome(connection, event))
 
 
 def error_of(fault: Exception) -> str:
@@ -173,32 +162,18 @@ def error_of(fault: Exception) -> str:
     return str(fault) if isinstance(fault, EventUnreadable) else type(fault).__name__
 
 
-def _keep(connection: Connection, delivery: Delivery, outcome: Outcome, error: str | None = None) -> bool:
-    row = connection.execute(
-        _KEEP,
-        {
-            "company_id": delivery.company_id,
-            "endpoint_company_id": delivery.endpoint_company_id,
-            "id": delivery.id,
-            "type": delivery.type,
-            "livemode": delivery.livemode,
-            "headers": Jsonb(delivery.headers),
-            "body": delivery.body,
-            "outcome": outcome,
-            "error": error or delivery.error,
-            "note": delivery.ignored,
-            **_key(delivery),
-        },
-    ).fetchone()
-    return row is not None
+def _keep(connection: Connection, event: KeptEvent, outcome: Outcome, error: str | None) -> bool:
+    """Whether the event is kept now; False where it was handled before."""
+    columns = {**asdict(event), "headers": Jsonb(event.headers), "outcome": outcome, "error": error}
+    return connection.execute(_KEEP, columns).fetchone() is not None
 
 
-def _stored_outcome(connection: Connection, delivery: Delivery) -> Outcome:
-    row = connection.execute(_OUTCOME, _key(delivery)).fetchone()
+def _stored_outcome(connection: Connection, event: KeptEvent) -> Outcome:
+    row = connection.execute(_OUTCOME, _key(event)).fetchone()
     if row is None:
         raise LookupError("an event that conflicted is there")
     return row[0]
 
 
-def _key(delivery: Delivery) -> dict[str, object]:
-    return {"provider": delivery.provider, "endpoint_id": delivery.endpoint_id, "event_id": delivery.event_id}
+def _key(event: KeptEvent) -> dict[str, object]:
+    return {"provider": event.provider, "endpoint_id": event.endpoint_id, "event_id": event.event_id}

@@ -37,7 +37,8 @@ def named(*metadata: Object, reference: object = None) -> Person:
     """
 
     def first(key: str, read: Callable[[object], str | None]) -> str | None:
-        return next((found for source in metadata if (found := read(source.get(key)))), None)
+        values = (read(source.get(key)) for source in metadata)
+        return next((value for value in values if value), None)
 
     external_id = first("goodword_user", external_id_in)
     click_id = first("goodword_click", word)
@@ -95,7 +96,8 @@ def text(value: object, fits: re.Pattern[str] = _IDENTIFIER) -> str | None:
 def seen_email(objects: tuple[str, ...], *values: object) -> tuple[EmailSeen, ...]:
     """The first of these that is an e-mail, as shown beside `objects`."""
     stripped = (value.strip() if isinstance(value, str) else None for value in values)
-    email = next((found for value in stripped if (found := text(value, _EMAIL))), None)
+    emails = (text(value, _EMAIL) for value in stripped)
+    email = next((email for email in emails if email), None)
     return (EmailSeen(objects, email),) if email and objects else ()
 
 

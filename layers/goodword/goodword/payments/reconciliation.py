@@ -1,33 +1,32 @@
 """Asking the providers what they could not deliver, of endpoints that were given a key for it.
 
-What is found goes the way of a delivery, event by event, each in its own transaction, so what was delivered is a
-duplicate and nothing can count twice. Providers are asked outside of transactions, page by page; until when a company
+What a provider lists goes the way of a delivery, event by event, each in its own transaction, so what was delivered is
+a duplicate and nothing can count twice. Providers are asked outside of transactions, page by page; until when a company
 is reconciled moves only after its last page was stored. A run that is killed, late, doubled or concurrent finds what
 the one before has stored and goes on.
 
 How long ago a provider was asked is machinery, and so real time. When something happened is what it says itself.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, cast
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg import Connection
 
-from goodword.core import clock, database, fetching, ids, secrets_manager
+from goodword.core import clock, database, fetching, ids, query, secrets_manager
 from goodword.core.errors import Unavailable
 from goodword.core.fetching import NotAnswered
 from goodword.core.jobs import Batch
 from goodword.core.observability import logger
 from goodword.core.settings import settings
 from goodword.payments import reception
-from goodword.payments.inbox import Endpoint, Outcome
+from goodword.payments.inbox import Outcome, Recipient
+from goodword.payments.provider import Ask, Delivery, Listing, ListUnreadable, Missed, NotAnEvent
 from goodword.payments.reading import Object
-from goodword.payments.reception import Incoming
-from goodword.payments.stripe import listing as stripe_api
-from goodword.payments.whop import listing as whop_api
+from goodword.payments.registry import PROVIDERS
 
 JOB: Final = "reconcile_payments"
 OVERLAP: Final = timedelta(days=1)
@@ -37,7 +36,7 @@ AT_FIRST: Final = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whom to ask, with which key, about which company. `provider_company` is Whop's own id of it."""
+    """What to ask a provider for: with which key, about which company. `provider_company` is Whop's own id of it."""
 
     company_id: UUID
     endpoint_company_id: UUID
@@ -49,7 +48,7 @@ class Account:
     reconciled_until: datetime | None
 
 
-# Who waits longest comes first, so that a large company cannot keep all others waiting for ever.
+# The account that has waited longest comes first, so that a large company cannot keep all others waiting for ever.
 _ACCOUNTS = """
     SELECT company.id AS company_id, endpoint.company_id AS endpoint_company_id, endpoint.id AS endpoint_id,
         endpoint.provider, company.livemode, endpoint.api_key, company.whop_company_id AS provider_company,
@@ -78,24 +77,20 @@ _OUTCOMES = """
 
 _ENDED = """
     SELECT subscription_key FROM subscriptions
-    WHERE company_id = %(company_id)s AND provider = 'whop' AND status = 'ended'
-        AND subscription_key = ANY (%(memberships)s)
+    WHERE company_id = %(company_id)s AND provider = %(provider)s AND status = 'ended'
+        AND subscription_key = ANY (%(subscriptions)s)
 """
 
 
 def steps() -> Iterator[Batch]:
-    """One page of one provider after the other. Whoever does not answer is left for the next run."""
-    allowed = {"allows_app": settings().allow_app_endpoints}
-    accounts = database.once(
-        lambda connection: connection.cursor(row_factory=class_row(Account)).execute(_ACCOUNTS, allowed).fetchall()
-    )
-    for account in accounts:
+    """One page of one provider after the other. A provider that does not answer is left for the next run."""
+    for account in database.once(query.every, Account, _ACCOUNTS, allows_app=settings().allow_app_endpoints):
         began_at = clock.real_now()
         _note(account, None)
         try:
             for page in _pages(account, began_at):
                 yield Batch(counts=_store(account, page), more=True)
-        except NotAnswered as fault:
+        except (NotAnswered, ListUnreadable) as fault:
             logger.error(
                 "a provider does not tell what was missed",
                 extra={
@@ -111,17 +106,23 @@ def steps() -> Iterator[Batch]:
             yield Batch(counts={"reconciled": 1}, more=True)
 
 
-def _pages(account: Account, now: datetime) -> Iterator[Sequence[Incoming]]:
+def _pages(account: Account, now: datetime) -> Iterator[Sequence[Delivery]]:
     since = account.reconciled_until - OVERLAP if account.reconciled_until else now - AT_FIRST
-    key = _key(account)
-    urls = settings()
-    if account.provider == "stripe":
-        return stripe_api.pages(_asking(urls.stripe_api_url, key, {}), account.endpoint_id, since)
-    if account.provider_company is None:
-        raise NotAnswered("whop_company_id_missing")
-    url = urls.whop_api_url if account.livemode else urls.whop_sandbox_api_url
-    ask = _asking(url, key, whop_api.HEADERS)
-    return whop_api.pages(ask, account.endpoint_id, since, account.provider_company, lambda keys: _ended(account, keys))
+    missed = Missed(since, account.provider_company, lambda subscriptions: _ended(account, subscriptions))
+    listing = PROVIDERS[account.provider].listing
+    return listing.pages(_asking(account, listing), missed)
+
+
+def _asking(account: Account, listing: Listing) -> Ask:
+    url, key = listing.url(account.livemode), _key(account)
+
+    def ask(path: str) -> Object:
+        answer = fetching.fetch_json(f"{url}{path}", key, listing.headers)
+        if not isinstance(answer, dict) or not isinstance(cast("Object", answer).get("data"), list):
+            raise NotAnswered("no_list")
+        return cast("Object", answer)
+
+    return ask
 
 
 def _key(account: Account) -> str:
@@ -131,49 +132,48 @@ def _key(account: Account) -> str:
         raise NotAnswered("key_unavailable") from None
 
 
-def _asking(url: str, key: str, headers: Mapping[str, str]) -> Callable[[str], Object]:
-    def ask(path: str) -> Object:
-        answer = fetching.fetch_json(f"{url}{path}", key, headers)
-        if not isinstance(answer, dict) or not isinstance(cast("Object", answer).get("data"), list):
-            raise NotAnswered("no_list")
-        return cast("Object", answer)
-
-    return ask
-
-
-def _store(account: Account, page: Sequence[Incoming]) -> dict[str, int]:
+def _store(account: Account, page: Sequence[Delivery]) -> dict[str, int]:
     """Keep what is on a page; how many events were new, came before, or are none."""
-    named = {"provider": account.provider, "endpoint_id": account.endpoint_id}
-    event_ids = [each.event_id for each in page]
-    known: dict[str, Outcome] = dict(
-        database.once(lambda connection: connection.execute(_OUTCOMES, {**named, "event_ids": event_ids}).fetchall())
-    )
+    provider = PROVIDERS[account.provider]
+    events = [(provider.read(delivery), delivery) for delivery in page]
+    event_ids = [event.id for event, _ in events if not isinstance(event, NotAnEvent)]
+    known = database.once(_outcomes, account, event_ids)
     counts = {"events": 0, "duplicates": 0, "malformed": 0}
-    for each in page:
-        if each.malformed is not None or each.event_id is None:
+    for event, delivery in events:
+        if isinstance(event, NotAnEvent):
             counts["malformed"] += 1
-            continue
-        endpoint = Endpoint(
-            own_company_id=account.endpoint_company_id,
-            company_id=account.company_id,
-            livemode=account.livemode,
-            secrets=(),
-            outcome=known.get(each.event_id),
-        )
-        counts["duplicates" if reception.keep(each, endpoint).duplicate else "events"] += 1
+        elif event.company in {None, account.provider_company}:
+            recipient = _recipient(account, known.get(event.id))
+            counts["duplicates" if reception.keep(provider, event, delivery, recipient).duplicate else "events"] += 1
     return counts
 
 
-def _ended(account: Account, memberships: Sequence[str]) -> set[str]:
-    asked = {"company_id": account.company_id, "memberships": memberships}
-    return {key for (key,) in database.once(lambda connection: connection.execute(_ENDED, asked).fetchall())}
+def _recipient(account: Account, outcome: Outcome | None) -> Recipient:
+    return Recipient(
+        endpoint_id=account.endpoint_id,
+        own_company_id=account.endpoint_company_id,
+        company_id=account.company_id,
+        livemode=account.livemode,
+        secrets=(),
+        outcome=outcome,
+    )
+
+
+def _outcomes(connection: Connection, account: Account, event_ids: Sequence[str]) -> dict[str, Outcome]:
+    values = {"provider": account.provider, "endpoint_id": account.endpoint_id, "event_ids": event_ids}
+    return dict(connection.execute(_OUTCOMES, values).fetchall())
+
+
+def _ended(account: Account, subscriptions: Sequence[str]) -> set[str]:
+    values = {"company_id": account.company_id, "provider": account.provider, "subscriptions": subscriptions}
+    return {key for (key,) in database.once(lambda connection: connection.execute(_ENDED, values).fetchall())}
 
 
 def _note(account: Account, until: datetime | None) -> None:
-    noted = {
+    values = {
         "company_id": account.company_id,
         "endpoint_company_id": account.endpoint_company_id,
         "endpoint_id": account.endpoint_id,
         "until": until,
     }
-    database.once(lambda connection: connection.execute(_NOTE, noted))
+    database.once(lambda connection: connection.execute(_NOTE, values))

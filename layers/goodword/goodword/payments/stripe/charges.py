@@ -1,15 +1,13 @@
-"""Stripe's payment intents and charges: money that moved, told by what moved it instead of by what was sold.
+"""Stripe's payment intents and charges: money that moved, by what moved it instead of by what was sold.
 
 Every sale through Checkout or an invoice has a payment intent too, which since API version basil does not say so. So
 most of these events only say which ids belong to one sale. Where their metadata names somebody, a payment that may be
-nothing but that is told as one that stands in for its sale: it counts for as long as no session or invoice is known to
-be the sale.
+nothing but that stands in for its sale: it counts for as long as no session or invoice is known to be the sale.
 """
 
 from datetime import datetime
 
-from goodword.facts.kinds import Fact, PaymentSucceeded
-from goodword.payments.bodies import EventUnreadable
+from goodword.facts.kinds import Fact
 from goodword.payments.reading import Object, Person, distinct, elements, identifier, inside, named, seen_email
 from goodword.payments.stripe.reading import (
     StripeEvent,
@@ -17,8 +15,8 @@ from goodword.payments.stripe.reading import (
     customers,
     linked,
     one_sale,
+    payment,
     read_amount,
-    read_currency,
     required_amount,
 )
 from goodword.payments.stripe.takebacks import charge_and_sale
@@ -34,11 +32,12 @@ def read_payment_intent(event: StripeEvent) -> tuple[Fact, ...]:
         identifier(intent.get("invoice")),
     )
     person = named(inside(intent, "metadata"))
-    told = _told(event, sale, person)
+    facts = _facts_of_sale(event, sale, person)
     if not any(person) or intent.get("invoice") is not None:
-        return told
+        return facts
     received = required_amount(intent, "amount_received")
-    return told + _stand_in(intent, sale, person, received, paid_at=created_at(event), of_an_intent=True)
+    # a session's payment has the intent's id for its key, and this one is another
+    return facts + _stand_in(intent, sale, person, received, paid_at=created_at(event), prefix="intent:")
 
 
 def read_charge(event: StripeEvent) -> tuple[Fact, ...]:
@@ -46,16 +45,16 @@ def read_charge(event: StripeEvent) -> tuple[Fact, ...]:
     charge = event.object
     sale = distinct(*charge_and_sale(charge))
     person = named(inside(charge, "metadata"), inside(charge, "payment_intent", "metadata"))
-    told = _told(event, sale, person)
+    facts = _facts_of_sale(event, sale, person)
     belongs_to_another = charge.get("payment_intent") is not None or charge.get("invoice") is not None
     if not any(person) or belongs_to_another or charge.get("captured") is False:
-        return told
+        return facts
     captured = read_amount(charge, "amount_captured")
     received = required_amount(charge, "amount") if captured is None else captured
-    return told + _stand_in(charge, sale, person, received, paid_at=created_at(event))
+    return facts + _stand_in(charge, sale, person, received, paid_at=created_at(event))
 
 
-def _told(event: StripeEvent, sale: tuple[str, ...], person: Person) -> tuple[Fact, ...]:
+def _facts_of_sale(event: StripeEvent, sale: tuple[str, ...], person: Person) -> tuple[Fact, ...]:
     source, objects = event.object, distinct(*sale, *customers(event.object))
     return (
         *(linked(source, person, objects, created_at(event)) if any(person) else ()),
@@ -70,32 +69,17 @@ def _told(event: StripeEvent, sale: tuple[str, ...], person: Person) -> tuple[Fa
 
 
 def _stand_in(
-    source: Object,
-    sale: tuple[str, ...],
-    person: Person,
-    received: int,
-    *,
-    paid_at: datetime,
-    of_an_intent: bool = False,
+    source: Object, sale: tuple[str, ...], person: Person, received: int, *, paid_at: datetime, prefix: str = ""
 ) -> tuple[Fact, ...]:
-    if received <= 0:
-        return ()
-    key = identifier(source.get("id"))
-    if key is None:
-        raise EventUnreadable("the payment has no id")
-    return (
-        PaymentSucceeded(
-            # a session's payment has the intent's id for its key, and this is another telling of it
-            key=f"intent:{key}" if of_an_intent else key,
-            objects=distinct(*sale, *customers(source)),
-            external_id=person.external_id,
-            click_id=person.click_id,
-            code=person.code,
-            currency=read_currency(source),
-            gross_amount=received,
-            net_amount=received,  # neither says how much of it is tax
-            paid_at=paid_at,
-            period_start=None,
-            stands_in_for=key,
-        ),
+    """A payment that counts until its sale is known; nothing here says how much of it is tax."""
+    part = identifier(source.get("id"))
+    return payment(
+        source,
+        part and f"{prefix}{part}",
+        person,
+        distinct(*sale, *customers(source)),
+        gross=received,
+        net=received,
+        paid_at=paid_at,
+        stands_in_for=part,
     )

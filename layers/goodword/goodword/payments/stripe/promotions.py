@@ -1,18 +1,18 @@
 """Stripe's promotion codes: what a customer types in for each, and who is given a discount by one.
 
 A session, a subscription and a discount show a promotion code by its id, an invoice not even that: only the code's own
-events tell its text.
+events say its text.
 """
 
 from goodword.facts.kinds import Fact, PromotionCodeTold
 from goodword.payments.reading import Person, distinct, identifier, text
 from goodword.payments.stripe.reading import (
     StripeEvent,
+    as_of,
     customers,
     linked,
     promotions,
     read_time,
-    told_at,
     with_promotion_code,
 )
 
@@ -29,7 +29,7 @@ def read_discount(event: StripeEvent) -> tuple[Fact, ...]:
     objects = distinct(*customers(discount))
     shown = {"discount": discount}
     person = with_promotion_code(Person(None, None, None), shown)
-    at = read_time(discount, "start") or told_at(event)
+    at = read_time(discount, "start") or as_of(event)
     if person.code:
         return linked(discount, person, objects, at) if objects else ()
     return promotions(shown, person, objects, at)

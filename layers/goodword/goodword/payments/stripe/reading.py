@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from goodword.facts.kinds import Fact, IdentityLinked, ObjectsLinked, PromotionUsed
+from goodword.facts.kinds import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded, PromotionUsed
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.reading import Object, Person, distinct, elements, identifier, inside, text
 
@@ -40,7 +40,7 @@ def created_at(event: StripeEvent) -> datetime:
     return _first_of(read_time(event.object, "created"), event.created)
 
 
-def told_at(event: StripeEvent) -> datetime:
+def as_of(event: StripeEvent) -> datetime:
     """Since when what the event says of its object is so."""
     return _first_of(event.created, read_time(event.object, "created"))
 
@@ -64,16 +64,16 @@ def read_amount(source: Object, name: str) -> int | None:
 
 def required_amount(source: Object, name: str) -> int:
     """Minor units. Raises EventUnreadable also where there is nothing."""
-    found = read_amount(source, name)
-    if found is None:
+    amount = read_amount(source, name)
+    if amount is None:
         raise EventUnreadable(f"{name} is missing")
-    return found
+    return amount
 
 
 def read_currency(source: Object) -> str | None:
     """The object's currency in lower case, as ISO 4217 spells it."""
-    found = text(source.get("currency"), _CURRENCY)
-    return found and found.lower()
+    currency = text(source.get("currency"), _CURRENCY)
+    return currency and currency.lower()
 
 
 def read_time(source: Object, name: str) -> datetime | None:
@@ -100,7 +100,10 @@ def with_promotion_code(person: Person, source: Object) -> Person:
 
 
 def promotions(source: Object, person: Person, objects: tuple[str, ...], at: datetime) -> tuple[Fact, ...]:
-    """The promotion codes of its discounts by their ids, where no code is told: since when each is given, else `at`."""
+    """The promotion codes of a source's discounts, by their ids, where no code is known.
+
+    Each is used since its discount began, or since `at` where the discount does not say.
+    """
     if person.code or not objects:
         return ()
     used = ((identifier(discount.get("promotion_code")), discount) for discount in _discounts(source))
@@ -112,18 +115,58 @@ def promotions(source: Object, person: Person, objects: tuple[str, ...], at: dat
 
 
 def _discounts(source: Object) -> tuple[Object, ...]:
-    """Those that are shown: a bare id (`di_`) says nothing."""
+    """The discounts that are shown: a bare id (`di_`) says nothing."""
     return (inside(source, "discount"), *elements(source, "discounts"))
 
 
 def linked(source: Object, person: Person, objects: tuple[str, ...], at: datetime) -> tuple[Fact, ...]:
-    """Worth saying where somebody is named, or where a customer may have been named elsewhere."""
+    """Whose these objects are: where a person is named, or where a customer may have been named elsewhere."""
     if not any(person) and not distinct(*customers(source)):
         return ()
     return (IdentityLinked(objects, person.external_id, person.click_id, person.code, at, person.reference),)
 
 
 def one_sale(*identifiers: str | None) -> tuple[Fact, ...]:
-    """Worth saying where an object names another one of its sale."""
+    """Which objects are parts of one sale: where one names another."""
     objects = distinct(*identifiers)
     return (ObjectsLinked(objects),) if len(objects) > 1 else ()
+
+
+def payment(
+    source: Object,
+    key: str | None,
+    person: Person,
+    objects: tuple[str, ...],
+    *,
+    gross: int,
+    net: int,
+    paid_at: datetime,
+    period_start: datetime | None = None,
+    is_proration: bool = False,
+    stands_in_for: str | None = None,
+) -> tuple[Fact, ...]:
+    """The money of a sale, in minor units; none for a trial, a full discount or a credit: nothing was paid there.
+
+    Raises EventUnreadable for a payment without a key.
+    """
+    if net <= 0:
+        return ()
+    if key is None:
+        raise EventUnreadable("the payment has no id")
+    return (
+        PaymentSucceeded(
+            key=key,
+            objects=objects,
+            external_id=person.external_id,
+            click_id=person.click_id,
+            code=person.code,
+            currency=read_currency(source),
+            gross_amount=gross,
+            net_amount=net,
+            paid_at=paid_at,
+            period_start=period_start,
+            stands_in_for=stands_in_for,
+            is_proration=is_proration,
+            reference=person.reference,
+        ),
+    )

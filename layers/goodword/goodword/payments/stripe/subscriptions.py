@@ -9,12 +9,12 @@ from goodword.payments.bodies import EventUnreadable
 from goodword.payments.reading import Object, distinct, elements, identifier, inside, named, seen_email, text
 from goodword.payments.stripe.reading import (
     StripeEvent,
+    as_of,
     created_at,
     customers,
     linked,
     promotions,
     read_time,
-    told_at,
     with_promotion_code,
 )
 
@@ -38,10 +38,10 @@ def read_subscription(event: StripeEvent) -> tuple[Fact, ...]:
     person = with_promotion_code(
         named(inside(subscription, "metadata"), inside(subscription, "customer", "metadata")), subscription
     )
-    told: tuple[Fact, ...] = ()
+    facts: tuple[Fact, ...] = ()
     if objects:
         created = created_at(event)
-        told = (
+        facts = (
             *linked(subscription, person, objects, created),
             *promotions(subscription, person, objects, created),
             *seen_email(objects, inside(subscription, "customer").get("email")),
@@ -49,14 +49,14 @@ def read_subscription(event: StripeEvent) -> tuple[Fact, ...]:
     deleted = event.type == "customer.subscription.deleted"
     status = "ended" if deleted else _STATUSES.get(text(subscription.get("status")) or "")
     if status is None:
-        return told
+        return facts
     if key is None:
         raise EventUnreadable("the subscription has no id")
-    at, period_ends_at = told_at(event), _period_ends_at(subscription)
+    at, period_ends_at = as_of(event), _period_ends_at(subscription)
     cancels_at = read_time(subscription, "cancel_at")
     at_period_end = subscription.get("cancel_at_period_end") is True
     return (
-        *told,
+        *facts,
         SubscriptionChanged(
             key=key,
             objects=objects,
@@ -79,8 +79,8 @@ def read_customer(event: StripeEvent) -> tuple[Fact, ...]:
     person = named(inside(event.object, "metadata"))
     objects = distinct(identifier(event.object.get("id")))
     is_named = person.external_id is not None and objects
-    told = linked(event.object, person, objects, told_at(event)) if is_named else ()
-    return (*told, *seen_email(objects, event.object.get("email")))
+    facts = linked(event.object, person, objects, as_of(event)) if is_named else ()
+    return (*facts, *seen_email(objects, event.object.get("email")))
 
 
 def _price_refs(subscription: Object) -> tuple[str, ...]:

@@ -1,59 +1,43 @@
-"""Stripe's refunds and disputes: money that went back out of a sale, or may, told by the ids of the sale alone.
+"""Stripe's refunds and disputes: money that went back out of a sale, or may, known by the ids of the sale alone.
 
 A customer's other payments must never answer for a refund, so no fact of this page names a customer.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 from goodword.facts.kinds import Fact, TakenBack
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.reading import Object, distinct, elements, identifier, inside, text
 from goodword.payments.stripe.reading import (
     StripeEvent,
+    as_of,
     created_at,
     one_sale,
     read_currency,
     read_time,
     required_amount,
-    told_at,
 )
+from goodword.payments.takebacks import DISPUTE_STATUSES, REFUND_STATUSES, Kind, Status
 
-_Status = Literal["pending", "succeeded", "failed", "warning", "open", "lost", "won"]
-
-_REFUNDS: Final[Mapping[str, _Status]] = {
-    "pending": "pending",
-    "requires_action": "pending",
-    "succeeded": "succeeded",
-    "failed": "failed",
-    "canceled": "failed",
-}
-# An inquiry moves no money. While a lost dispute is appealed (`appeal_…`) it stays lost, so that says nothing, and
-# neither does a status that is yet to be invented.
-_DISPUTES: Final[Mapping[str, _Status]] = {
-    "warning_needs_response": "warning",
-    "warning_under_review": "warning",
-    "warning_closed": "warning",
-    "needs_response": "open",
-    "under_review": "open",
-    "won": "won",
+# A lost dispute stays lost while it is appealed (`appeal_…`), so that status is not listed.
+_DISPUTE_STATUSES: Final[Mapping[str, Status]] = {
+    **DISPUTE_STATUSES,
     "charge_refunded": "won",  # the money went back as a refund, which has an event of its own
-    "lost": "lost",
-    "prevented": "lost",
 }
 
 
 def read_refund(event: StripeEvent) -> tuple[Fact, ...]:
     """A refund: it begins when it is created, and each later status when its event says so."""
-    at = created_at(event) if event.type == "refund.created" else told_at(event)
-    return _taken_back("refund", _REFUNDS, event.object, began_at=created_at(event), at=at)
+    at = created_at(event) if event.type == "refund.created" else as_of(event)
+    return _taken_back("refund", REFUND_STATUSES, event.object, began_at=created_at(event), at=at)
 
 
 def read_dispute(event: StripeEvent) -> tuple[Fact, ...]:
     """A dispute, whatever has happened to it: its status says all."""
-    at = created_at(event) if event.type == "charge.dispute.created" else told_at(event)
-    return _taken_back("dispute", _DISPUTES, event.object, began_at=created_at(event), at=at)
+    at = created_at(event) if event.type == "charge.dispute.created" else as_of(event)
+    return _taken_back("dispute", _DISPUTE_STATUSES, event.object, began_at=created_at(event), at=at)
 
 
 def read_refunded_charge(event: StripeEvent) -> tuple[Fact, ...]:
@@ -63,9 +47,11 @@ def read_refunded_charge(event: StripeEvent) -> tuple[Fact, ...]:
     refunds could not be told apart from them.
     """
     charge = event.object
-    at = told_at(event)
+    at = as_of(event)
     refunds = (
-        _taken_back("refund", _REFUNDS, refund, began_at=read_time(refund, "created") or at, at=at, charge=charge)
+        _taken_back(
+            "refund", REFUND_STATUSES, refund, began_at=read_time(refund, "created") or at, at=at, charge=charge
+        )
         for refund in elements(inside(charge, "refunds"), "data")
     )
     return (*one_sale(*charge_and_sale(charge)), *(fact for refund in refunds for fact in refund))
@@ -82,8 +68,8 @@ def charge_and_sale(charge: Object) -> tuple[str | None, ...]:
 
 
 def _taken_back(
-    kind: Literal["refund", "dispute"],
-    statuses: Mapping[str, _Status],
+    kind: Kind,
+    statuses: Mapping[str, Status],
     source: Object,
     *,
     began_at: datetime,

@@ -1,71 +1,46 @@
-"""Stripe's webhook requests, as `goodword.payments.reception` takes them."""
+"""Stripe's deliveries: the event in one, the signature that proves it, and the record of Stripe as a provider."""
 
-from collections.abc import Mapping
-from typing import TypeVar
-from uuid import UUID
+from collections.abc import Sequence
+from typing import Final
 
-from goodword.core import ids
 from goodword.payments import signatures
 from goodword.payments.bodies import EventMalformed
-from goodword.payments.inbox import Delivery, Endpoint
-from goodword.payments.reception import Incoming
-from goodword.payments.stripe import events as stripe
+from goodword.payments.inbox import Recipient
+from goodword.payments.provider import Delivery, Event, NotAnEvent, Provider
+from goodword.payments.stripe import events
+from goodword.payments.stripe.listing import LISTING
 from goodword.payments.stripe.reading import StripeEvent
 
-T = TypeVar("T")
 
-KEPT_HEADERS = ("stripe-signature", "content-type", "user-agent")
-
-
-def incoming(raw: bytes, headers: Mapping[str, str], endpoint_id: UUID | None, now: float) -> Incoming:
-    """Read a request; `now` is real time, by which a signature's freshness is judged."""
-    event: StripeEvent | None = None
-    malformed: EventMalformed | None = None
+def read(delivery: Delivery) -> Event[StripeEvent] | NotAnEvent:
+    """The event that a delivery brings; a thin one shows no object and can only be kept."""
     try:
-        event = stripe.read_event(raw)
+        event = events.read_event(delivery.body)
     except EventMalformed as fault:
-        malformed = fault
-    delivery_id = ids.new_id()
-
-    def delivery(endpoint: Endpoint) -> Delivery:
-        read = _authentic(event)
-        return Delivery(
-            id=delivery_id,
-            company_id=endpoint.own_company_id,
-            endpoint_company_id=endpoint.own_company_id,
-            endpoint_id=_authentic(endpoint_id),
-            provider="stripe",
-            event_id=read.id,
-            type=read.type,
-            livemode=read.livemode,
-            headers={name: headers[name] for name in KEPT_HEADERS if name in headers},
-            body=raw,
-            ignored=_why_ignored(read, endpoint),
-            error="thin_event" if read.thin else None,
-        )
-
-    return Incoming(
-        provider="stripe",
-        endpoint_id=endpoint_id,
-        event_id=event.id if event else None,
-        provider_company=None,
-        malformed=malformed,
-        verify=lambda secrets: signatures.verify(raw, headers.get("stripe-signature"), secrets, now),
-        delivery=delivery,
-        facts=lambda: stripe.facts(_authentic(event)),
-    )
+        return NotAnEvent(fault)
+    return Event(event.id, event.type, event.livemode, event, error="thin_event" if event.thin else None)
 
 
-def _authentic(value: T | None) -> T:
-    """What is there for certain once the endpoint is found and the body is known to be an event."""
-    if value is None:
-        raise LookupError("asked before the request was known to be an event for an endpoint")
-    return value
+def verify(delivery: Delivery, secrets: Sequence[str], now: float) -> None:
+    """Return if one of `secrets` signed the delivery just now. Raises SignatureRejected."""
+    signatures.verify(delivery.body, delivery.headers.get("stripe-signature"), secrets, now)
 
 
-def _why_ignored(event: StripeEvent, endpoint: Endpoint) -> str | None:
+def why_ignored(event: StripeEvent, recipient: Recipient) -> str | None:
+    """An event of a connected account, or of the other mode, means nothing here."""
     if event.thin:
         return None
     if event.account is not None:
         return "connect_account"
-    return None if event.livemode == endpoint.livemode else "livemode_mismatch"
+    return None if event.livemode == recipient.livemode else "livemode_mismatch"
+
+
+STRIPE: Final = Provider(
+    name="stripe",
+    kept_headers=("stripe-signature", "content-type", "user-agent"),
+    read=read,
+    verify=verify,
+    why_ignored=why_ignored,
+    facts=events.facts,
+    listing=LISTING,
+)

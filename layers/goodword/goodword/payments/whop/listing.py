@@ -1,84 +1,79 @@
-"""Whop's lists, for what no delivery told. Whop lists no events, so the state of an object is made into one.
+"""Whop's lists, for what no delivery brought. Whop lists no events, so the state of an object is made into one.
 
-Its id is a hash of the state: the same state is the same event however often it is seen, a changed one is another. Its
-time is when the object changed, never when we asked. Lists can be asked for by the time of creation alone, so they are
-asked from far enough back to show what has changed since.
+The id of such an event is a hash of the state: the same state is the same event however often it is seen, a changed one
+is another. Its time is when the object changed, never when we asked. Lists can be asked for by the time of creation
+alone, so they are asked from far enough back to show what has changed since.
 
 One dated version of the API is asked; its shapes are among those that are read anyway.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final, cast
 from urllib.parse import urlencode
-from uuid import UUID
 
-from goodword.core.fetching import NotAnswered
+from goodword.core.settings import settings
 from goodword.payments.bodies import EventUnreadable
+from goodword.payments.provider import Ask, Delivery, Listing, ListUnreadable, Missed
 from goodword.payments.reading import Object, elements, identifier, inside
-from goodword.payments.reception import Incoming
-from goodword.payments.whop import webhooks as whop_webhooks
 from goodword.payments.whop.reading import read_time
 
-HEADERS: Final = {"api-version-date": "2026-10-15-1"}
 PAGE: Final = 50
 # What is listed, the kind of its objects, and for how many days after its creation one is still looked at.
-_LISTS: Final = (("payments", "payment", 30), ("refunds", "refund", 30), ("disputes", "dispute", 180))
-_MEMBERSHIPS: Final = ("memberships", "membership", 366)
+_LISTS: Final = (
+    ("payments", "payment", 30), ("refunds", "refund", 30), ("disputes", "dispute", 180),
+    ("memberships", "membership", 366),
+)  # fmt: skip
 _OVER: Final = frozenset({"canceled", "expired"})
 
 
-def pages(
-    ask: Callable[[str], Object],
-    endpoint_id: UUID,
-    since: datetime,
-    company: str,
-    ended: Callable[[Sequence[str]], set[str]],
-) -> Iterator[Sequence[Incoming]]:
-    """What has changed since then of a company (`biz_…`); `ask` answers what is at a path. Raises NotAnswered.
+def pages(ask: Ask, missed: Missed) -> Iterator[Sequence[Delivery]]:
+    """What has changed of a company (`biz_…`). Raises ListUnreadable.
 
-    `ended` picks the memberships that are known to have ended. Nothing more is told of these: whatever is edited of
-    one later would seem to be its end.
+    Nothing more is made of memberships that are known to have ended: an edit of one later would seem to be its end.
     """
-    for path, kind, days in (*_LISTS, _MEMBERSHIPS):
-        asked = {
-            "account_id": company,
-            "created_after": (since - timedelta(days=days)).isoformat(),
+    if missed.company is None:
+        raise ListUnreadable("whop_company_id_missing")
+    for path, kind, days in _LISTS:
+        parameters = {
+            "account_id": missed.company,
+            "created_after": (missed.since - timedelta(days=days)).isoformat(),
             "order": "created_at",
             "direction": "asc",
             "first": str(PAGE),
         }
         while True:
-            page = ask(f"/{path}?{urlencode(asked)}")
-            changed = [each for each in elements(page, "data") if _changed_since(each, since)]
-            if kind == "membership":
-                over = [key for each in changed if _is_over(each) and (key := identifier(each.get("id")))]
-                known = ended(over) if over else set[str]()
-                changed = [each for each in changed if not (_is_over(each) and identifier(each.get("id")) in known)]
-            told = [_incoming(kind, each, endpoint_id) for each in changed if _means_something(kind, each)]
-            yield [each for each in told if each.provider_company in {None, company}]
+            page = ask(f"/{path}?{urlencode(parameters)}")
+            yield [_delivery(kind, source) for source in _changed(kind, page, missed)]
             info = inside(page, "page_info")
             if info.get("has_next_page") is False:
                 break
             cursor = info.get("end_cursor")
-            if not isinstance(cursor, str) or cursor == asked.get("after"):
-                raise NotAnswered("no_cursor")
-            asked["after"] = cursor
+            if not isinstance(cursor, str) or cursor == parameters.get("after"):
+                raise ListUnreadable("no_cursor")
+            parameters["after"] = cursor
+
+
+def _changed(kind: str, page: Object, missed: Missed) -> list[Object]:
+    changed = [source for source in elements(page, "data") if _has_changed_since(source, missed.since)]
+    if kind == "payment":
+        # a payment counts once it is paid, whatever has become of it since; before that it says nothing
+        return [payment for payment in changed if payment.get("status") == "paid"]
+    if kind == "membership":
+        over = [key for each in changed if _is_over(each) and (key := identifier(each.get("id")))]
+        ended = missed.ended(over) if over else set[str]()
+        return [each for each in changed if not (_is_over(each) and identifier(each.get("id")) in ended)]
+    return changed
 
 
 def _is_over(membership: Object) -> bool:
     return membership.get("status") in _OVER
 
 
-def _means_something(kind: str, source: Object) -> bool:
-    """A payment counts once it is paid, whatever has become of it since; before that there is nothing to tell."""
-    return kind != "payment" or source.get("status") == "paid"
-
-
-def _changed_since(source: Object, since: datetime) -> bool:
-    """Whatever does not say so may have."""
+def _has_changed_since(source: Object, since: datetime) -> bool:
+    """An object without a time may have changed."""
     try:
         at = read_time(source, "updated_at") or read_time(source, "created_at")
     except EventUnreadable:
@@ -86,18 +81,18 @@ def _changed_since(source: Object, since: datetime) -> bool:
     return at is None or at >= since
 
 
-def _incoming(kind: str, source: Object, endpoint_id: UUID) -> Incoming:
-    event = {"payment": "succeeded", "membership": "deactivated" if _is_over(source) else "updated"}
+def _delivery(kind: str, source: Object) -> Delivery:
+    verbs = {"payment": "succeeded", "membership": "deactivated" if _is_over(source) else "updated"}
     state = json.dumps(_without_links(source), sort_keys=True)
     event_id = f"api:{kind}:{identifier(source.get('id'))}:{sha256(state.encode()).hexdigest()}"
     body = {
         "id": event_id,
         "api_version": "v1",
-        "type": f"{kind}.{event.get(kind, 'updated')}",
+        "type": f"{kind}.{verbs.get(kind, 'updated')}",
         "timestamp": source.get("updated_at") or source.get("created_at"),
         "data": source,
     }
-    return whop_webhooks.incoming(json.dumps(body).encode(), {}, endpoint_id, 0, event_id)
+    return Delivery(json.dumps(body).encode(), event_id=event_id)
 
 
 def _without_links(value: object) -> object:
@@ -107,3 +102,10 @@ def _without_links(value: object) -> object:
     if isinstance(value, list):
         return [_without_links(each) for each in cast("list[object]", value)]
     return None if isinstance(value, str) and value.startswith("https://") else value
+
+
+def _url(livemode: bool) -> str:  # noqa: FBT001 - a company's column
+    return settings().whop_api_url if livemode else settings().whop_sandbox_api_url
+
+
+LISTING: Final = Listing(url=_url, headers={"api-version-date": "2026-10-15-1"}, pages=pages)

@@ -32,7 +32,7 @@ _USERNAME, _EMAIL, _AVATAR = (TypeAdapter[str](kind) for kind in (Text, Email, U
 
 @dataclass(frozen=True, slots=True)
 class WhopEvent:
-    """One event as Whop sent it; its id is the request's (`whop_signatures.event_id`).
+    """One event as Whop sent it; its id is the request's (`whop.signatures.event_id`).
 
     `company` is the `biz_…` that it is about, `sent_at` the envelope's time; both None where the body does not say.
     """
@@ -48,6 +48,13 @@ class Money(NamedTuple):
 
     amount: Decimal
     currency: str | None
+
+
+class Sum(NamedTuple):
+    """An amount of a currency's minor units."""
+
+    amount: int
+    currency: str
 
 
 def minor_units(amount: Decimal, currency: str) -> int:
@@ -94,7 +101,7 @@ def dated(event: WhopEvent, *names: str, source: Object | None = None) -> dateti
     return _required(_first_time(event.object if source is None else source, names) or event.sent_at)
 
 
-def told_at(event: WhopEvent, *names: str, source: Object | None = None) -> datetime:
+def as_of(event: WhopEvent, *names: str, source: Object | None = None) -> datetime:
     """Since when what the event says is so: the envelope's time, and the first of these where it has none (v5)."""
     return _required(event.sent_at or _first_time(event.object if source is None else source, names))
 
@@ -150,12 +157,12 @@ def about_person(event: WhopEvent, objects: tuple[str, ...], person: Person) -> 
     linked = IdentityLinked(objects, person.external_id, person.click_id, person.code, at)
     source, user = event.object, inside(event.object, "user")
     emails = (user.get("email"), *(source.get(name) for name in ("customer_email", "user_email", "email")))
-    told = (linked, *seen_email(objects, *emails))
+    facts = (linked, *seen_email(objects, *emails))
     user_id = reference(source, "user")
     if user_id is None:
-        return told  # the buyer is a company, or the app may not see who it is
+        return facts  # the buyer is a company, or the app may not see who it is
     return (
-        *told,
+        *facts,
         ProfileSeen(
             objects,
             whop_user_id=user_id,
@@ -169,7 +176,7 @@ def about_person(event: WhopEvent, objects: tuple[str, ...], person: Person) -> 
 
 
 def _fitting(kind: TypeAdapter[str], *values: object) -> str | None:
-    """The first value that an app might have told us at a signup."""
+    """The first value that a signup could have given."""
     for value in values:
         try:
             return kind.validate_python(value)

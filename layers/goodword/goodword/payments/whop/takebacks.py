@@ -1,48 +1,32 @@
 """Whop's refunds and disputes: money that went back out of a payment, or may.
 
-Whop tells a refund in the currency that was moved (`original_amount`) and in that of the settlement, at the rate of the
-day of the refund (`amount`). Both are kept: only in a currency that does not move is a part of a payment a part.
+Whop states a refund in the currency that was moved (`original_amount`) and in that of the settlement, at the rate of
+the day of the refund (`amount`). Both are kept: only in a currency that does not move is a part of a payment a part.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from goodword.facts.kinds import Fact, TakenBack
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.reading import Object, elements, identifier, inside, text
+from goodword.payments.takebacks import DISPUTE_STATUSES, REFUND_STATUSES, Kind, Status
 from goodword.payments.whop.reading import (
     Money,
+    Sum,
     WhopEvent,
+    as_of,
     dated,
     minor_units,
     read_currency,
     read_money,
     reference,
-    told_at,
 )
 
-_Kind = Literal["refund", "dispute"]
-_Status = Literal["pending", "succeeded", "failed", "warning", "open", "lost", "won"]
-
-_REFUNDS: Final[Mapping[str, _Status]] = {
-    "pending": "pending",
-    "requires_action": "pending",
-    "succeeded": "succeeded",
-    "failed": "failed",
-    "canceled": "failed",
-}
-# A status that is yet to be invented says nothing: the last one told stays.
-_DISPUTES: Final[Mapping[str, _Status]] = {
-    "warning_needs_response": "warning",
-    "warning_under_review": "warning",
-    "warning_closed": "warning",
-    "needs_response": "open",
-    "under_review": "open",
-    "open": "open",
-    "won": "won",
-    "lost": "lost",
-    "prevented": "lost",
+_STATUSES: Final[Mapping[Kind, Mapping[str, Status]]] = {
+    "refund": REFUND_STATUSES,
+    "dispute": {**DISPUTE_STATUSES, "open": "open"},
 }
 
 
@@ -57,10 +41,10 @@ def read_dispute(event: WhopEvent) -> tuple[Fact, ...]:
 
 
 def taken_back_inside(event: WhopEvent) -> tuple[Fact, ...]:
-    """The refunds and disputes that a payment shows, as they stand when it is told; mostly none yet."""
+    """The refunds and disputes that a payment shows, as they stand at its event; mostly none yet."""
     payment = event.object
     payment_id = identifier(payment.get("id"))
-    kinds: tuple[tuple[_Kind, str], ...] = (("refund", "refunds"), ("dispute", "disputes"))
+    kinds: tuple[tuple[Kind, str], ...] = (("refund", "refunds"), ("dispute", "disputes"))
     return tuple(
         fact
         for kind, name in kinds
@@ -72,21 +56,21 @@ def taken_back_inside(event: WhopEvent) -> tuple[Fact, ...]:
             payment_id,
             read_currency(payment),
             began_at=dated(event, "created_at", source=source),
-            at=told_at(event, "updated_at", "created_at", source=source),
+            at=as_of(event, "updated_at", "created_at", source=source),
         )
     )
 
 
-def _of_its_own(kind: _Kind, event: WhopEvent, *, began_with: str) -> tuple[Fact, ...]:
+def _of_its_own(kind: Kind, event: WhopEvent, *, began_with: str) -> tuple[Fact, ...]:
     source = event.object
     payment = inside(source, "payment")
     began_at = dated(event, "created_at", "provider_created_at")
-    at = began_at if event.type == began_with else told_at(event, "updated_at", "created_at")
+    at = began_at if event.type == began_with else as_of(event, "updated_at", "created_at")
     return _taken_back(kind, source, reference(source, "payment"), read_currency(payment), began_at=began_at, at=at)
 
 
 def _taken_back(
-    kind: _Kind,
+    kind: Kind,
     source: Object,
     payment_id: str | None,
     payment_currency: str | None,
@@ -94,8 +78,7 @@ def _taken_back(
     began_at: datetime,
     at: datetime,
 ) -> tuple[Fact, ...]:
-    statuses = _REFUNDS if kind == "refund" else _DISPUTES
-    status = statuses.get(text(source.get("status")) or "")
+    status = _STATUSES[kind].get(text(source.get("status")) or "")
     if status is not None and kind == "dispute" and source.get("inquiry") is True:
         status = "warning"
     if status is None or payment_id is None:
@@ -126,12 +109,7 @@ def _taken_back(
     )
 
 
-class _Sum(NamedTuple):
-    amount: int
-    currency: str
-
-
-def _sum(money: Money | None) -> _Sum | None:
+def _sum(money: Money | None) -> Sum | None:
     """In minor units. Raises EventUnreadable for an amount below zero or without a currency."""
     if money is None:
         return None
@@ -139,4 +117,4 @@ def _sum(money: Money | None) -> _Sum | None:
         raise EventUnreadable("amount is below zero")
     if money.currency is None:
         raise EventUnreadable("currency is missing")
-    return _Sum(minor_units(money.amount, money.currency) if money.amount else 0, money.currency)
+    return Sum(minor_units(money.amount, money.currency) if money.amount else 0, money.currency)

@@ -1,63 +1,44 @@
-"""Whop's webhook requests, as `goodword.payments.reception` takes them."""
+"""Whop's deliveries: the event in one, the signature that proves it, and the record of Whop as a provider."""
 
-from collections.abc import Mapping, Sequence
-from uuid import UUID
+from collections.abc import Sequence
+from typing import Final
 
-from goodword.core import ids
-from goodword.facts.kinds import Fact
 from goodword.payments.bodies import EventMalformed
-from goodword.payments.inbox import Delivery, Endpoint
-from goodword.payments.reception import Incoming
-from goodword.payments.whop import events as whop
-from goodword.payments.whop import signatures as whop_signatures
-from goodword.payments.whop.events import WhopEvent
-
-KEPT_HEADERS = (*whop_signatures.HEADERS, "content-type", "user-agent")
+from goodword.payments.inbox import Recipient
+from goodword.payments.provider import Delivery, Event, NotAnEvent, Provider
+from goodword.payments.whop import events, signatures
+from goodword.payments.whop.listing import LISTING
+from goodword.payments.whop.reading import WhopEvent
 
 
-def incoming(
-    raw: bytes, headers: Mapping[str, str], endpoint_id: UUID | None, now: float, event_id: str | None = None
-) -> Incoming:
-    """Read a request; `now` is real time, by which a signature's freshness is judged.
-
-    What was not sent but asked for has no signature, and an `event_id` of ours.
-    """
-    event: WhopEvent | None = None
-    malformed: EventMalformed | None = None
+def read(delivery: Delivery) -> Event[WhopEvent] | NotAnEvent:
+    """The event that a delivery brings; its id is the request's. Whop does not say which mode it is of."""
+    event_id = delivery.event_id or signatures.event_id(delivery.body, delivery.headers)
     try:
-        event = whop.read_event(raw)
+        event = events.read_event(delivery.body)
     except EventMalformed as fault:
-        malformed = fault
-    delivery_id = ids.new_id()
-    event_id = event_id or whop_signatures.event_id(raw, headers)
+        return NotAnEvent(fault)
+    if event_id is None:
+        return NotAnEvent(EventMalformed("the headers name no message"))
+    return Event(event_id, event.type, None, event, company=event.company)
 
-    def delivery(endpoint: Endpoint) -> Delivery:
-        if event is None or event_id is None or endpoint_id is None:
-            raise LookupError("asked before the request was known to be an event for an endpoint")
-        return Delivery(
-            id=delivery_id,
-            company_id=endpoint.company_id or endpoint.own_company_id,
-            endpoint_company_id=endpoint.own_company_id,
-            endpoint_id=endpoint_id,
-            provider="whop",
-            event_id=event_id,
-            type=event.type,
-            livemode=endpoint.livemode,  # Whop says nothing about it
-            headers={name: headers[name] for name in KEPT_HEADERS if name in headers},
-            body=raw,
-            ignored="unknown_company" if endpoint.company_id is None else None,
-        )
 
-    def facts() -> Sequence[Fact]:
-        return whop.facts(event) if event else ()
+def verify(delivery: Delivery, secrets: Sequence[str], now: float) -> None:
+    """Return if one of `secrets` signed the delivery just now. Raises SignatureRejected."""
+    signatures.verify(delivery.body, delivery.headers, secrets, now)
 
-    return Incoming(
-        provider="whop",
-        endpoint_id=endpoint_id,
-        event_id=event_id,
-        provider_company=event.company if event else None,
-        malformed=malformed,
-        verify=lambda secrets: whop_signatures.verify(raw, headers, secrets, now),
-        delivery=delivery,
-        facts=facts,
-    )
+
+def why_ignored(_event: WhopEvent, recipient: Recipient) -> str | None:
+    """An event of an app is ignored where the company it names is none of ours."""
+    return "unknown_company" if recipient.company_id is None else None
+
+
+WHOP: Final = Provider(
+    name="whop",
+    kept_headers=(*signatures.HEADERS, "content-type", "user-agent"),
+    read=read,
+    verify=verify,
+    why_ignored=why_ignored,
+    facts=events.facts,
+    listing=LISTING,
+)
