@@ -6,8 +6,7 @@ again. Nothing is acknowledged before it is stored.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -33,8 +32,7 @@ class Receipt(AnswerModel):
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """The endpoint that an event came in at, with the outcome stored for its id, if it came before.
 
     `company_id` is the company the event is about; None when an app's endpoint names one that we do not know.
@@ -48,8 +46,7 @@ class Recipient:
     outcome: Outcome | None
 
 
-@dataclass(frozen=True, slots=True)
-class KeptEvent:
+class KeptEvent(NamedTuple):
     """One authentic event, as it is kept. `note` says why it means nothing here; `error` why it cannot be read."""
 
     id: UUID
@@ -164,7 +161,7 @@ def error_of(fault: Exception) -> str:
 
 def _keep(connection: Connection, event: KeptEvent, outcome: Outcome, error: str | None) -> bool:
     """Whether the event is kept now; False where it was handled before."""
-    columns = {**asdict(event), "headers": Jsonb(event.headers), "outcome": outcome, "error": error}
+    columns = {**event._asdict(), "headers": Jsonb(event.headers), "outcome": outcome, "error": error}
     return connection.execute(_KEEP, columns).fetchone() is not None
 
 

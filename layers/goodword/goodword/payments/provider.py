@@ -3,12 +3,15 @@
 Bytes go one way: `read` makes an event of a delivery, and `facts` makes facts of an event. Nothing here has state. A
 function that receives one provider's webhooks names that provider's record; replays and reconciliation, which serve all
 of them, look it up in the `registry`.
+
+The values are named tuples, for a receiving function makes their classes at each cold start: as dataclasses they would
+cost it some milliseconds more.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Generic, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from goodword.facts.kinds import Fact
 from goodword.payments.bodies import EventMalformed
@@ -18,20 +21,18 @@ from goodword.payments.reading import Object
 Content = TypeVar("Content")
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """What a provider sends: the bytes of a body, and its headers under lower-case names.
 
     `event_id` is our own id of an event that was not sent but listed, where the provider has none.
     """
 
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = MappingProxyType({})
     event_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Event(Generic[Content]):
+class Event(NamedTuple, Generic[Content]):
     """An event, as far as the events of all providers are alike. Until its signature holds, only its id may be used.
 
     `livemode` is None where the provider does not say. `company` is the provider's own id of the company that the event
@@ -47,8 +48,7 @@ class Event(Generic[Content]):
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NotAnEvent:
+class NotAnEvent(NamedTuple):
     """A body that is no event; `fault` says why."""
 
     fault: EventMalformed
@@ -58,8 +58,7 @@ class ListUnreadable(ValueError):
     """A provider's list that cannot be gone through to its end; the message is a code that says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Missed:
+class Missed(NamedTuple):
     """What a provider is asked for: the changes of one company since an instant.
 
     `company` is the provider's own id of it, where we know it. `ended` picks the subscriptions that are known to have
@@ -75,8 +74,7 @@ Ask: TypeAlias = Callable[[str], Object]
 """Answers what is at a path of the provider's API; it has a list at `data`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """How a provider's API is asked for what no delivery brought.
 
     `url` tells the API's address, for a company in live mode or in test mode. `pages` yields the deliveries that were
@@ -88,8 +86,7 @@ class Listing:
     pages: Callable[[Ask, Missed], Iterator[Sequence[Delivery]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Provider(Generic[Content]):
+class Provider(NamedTuple, Generic[Content]):
     """What is asked of a provider.
 
     `read` tells an event from what is none, and raises nothing. `verify` takes the secrets of the endpoint and the real

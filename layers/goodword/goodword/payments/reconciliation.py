@@ -11,6 +11,7 @@ How long ago a provider was asked is machinery, and so real time. When something
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, cast
 from uuid import UUID
 
@@ -108,7 +109,7 @@ def steps() -> Iterator[Batch]:
 
 def _pages(account: Account, now: datetime) -> Iterator[Sequence[Delivery]]:
     since = account.reconciled_until - OVERLAP if account.reconciled_until else now - AT_FIRST
-    missed = Missed(since, account.provider_company, lambda subscriptions: _ended(account, subscriptions))
+    missed = Missed(since, account.provider_company, partial(_ended, account))
     listing = PROVIDERS[account.provider].listing
     return listing.pages(_asking(account, listing), missed)
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from goodword.facts.kinds import Fact, SubscriptionChanged, SubscriptionStatus
 from goodword.payments.bodies import EventUnreadable
-from goodword.payments.reading import Object, distinct, elements, identifier, inside, named, seen_email, text
+from goodword.payments.reading import Object, Person, distinct, elements, identifier, inside, named, seen_email, text
 from goodword.payments.stripe.reading import (
     StripeEvent,
     as_of,
@@ -33,8 +33,7 @@ _STATUSES: Final[Mapping[str, SubscriptionStatus]] = {
 def read_subscription(event: StripeEvent) -> tuple[Fact, ...]:
     """A subscription as it is since the event: whose it is, and how it stands."""
     subscription = event.object
-    key = identifier(subscription.get("id"))
-    objects = distinct(key, *customers(subscription))
+    objects = distinct(identifier(subscription.get("id")), *customers(subscription))
     person = with_promotion_code(
         named(inside(subscription, "metadata"), inside(subscription, "customer", "metadata")), subscription
     )
@@ -48,29 +47,32 @@ def read_subscription(event: StripeEvent) -> tuple[Fact, ...]:
         )
     deleted = event.type == "customer.subscription.deleted"
     status = "ended" if deleted else _STATUSES.get(text(subscription.get("status")) or "")
-    if status is None:
-        return facts
+    return facts if status is None else (*facts, _change(event, objects, person, status))
+
+
+def _change(
+    event: StripeEvent, objects: tuple[str, ...], person: Person, status: SubscriptionStatus
+) -> SubscriptionChanged:
+    subscription = event.object
+    key = identifier(subscription.get("id"))
     if key is None:
         raise EventUnreadable("the subscription has no id")
     at, period_ends_at = as_of(event), _period_ends_at(subscription)
     cancels_at = read_time(subscription, "cancel_at")
     at_period_end = subscription.get("cancel_at_period_end") is True
-    return (
-        *facts,
-        SubscriptionChanged(
-            key=key,
-            objects=objects,
-            external_id=person.external_id,
-            click_id=person.click_id,
-            code=person.code,
-            status=status,
-            price_refs=_price_refs(subscription),
-            period_ends_at=period_ends_at,
-            cancel_at_period_end=at_period_end or cancels_at is not None,
-            cancels_at=cancels_at or (period_ends_at if at_period_end else None),
-            ended_at=_ended_at(subscription, at) if status == "ended" else None,
-            at=at,
-        ),
+    return SubscriptionChanged(
+        key=key,
+        objects=objects,
+        external_id=person.external_id,
+        click_id=person.click_id,
+        code=person.code,
+        status=status,
+        price_refs=_price_refs(subscription),
+        period_ends_at=period_ends_at,
+        cancel_at_period_end=at_period_end or cancels_at is not None,
+        cancels_at=cancels_at or (period_ends_at if at_period_end else None),
+        ended_at=_ended_at(subscription, at) if status == "ended" else None,
+        at=at,
     )
 
 
