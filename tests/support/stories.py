@@ -1,6 +1,6 @@
 """What may be told of one referred person, in any order: what is told, what is known of it, and what must stand.
 
-`known` is a second telling of what `recording.record` keeps, in plain Python; `Told` and `Applied` know no database.
+`known` is a second telling of what `facts.keep` keeps, in plain Python; `Told` and `Applied` know no database.
 """
 
 import json
