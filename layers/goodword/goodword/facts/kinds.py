@@ -1,7 +1,7 @@
 """Facts about the people of a referral, provider-neutral: the kinds there are. `recording` keeps them.
 
-A fact is small, immutable and true for ever: facts may arrive in any order and any number of times, and whoever applies
-them must end in the same place. Provider ids (Stripe's `cus_`, `sub_`, `in_`, `pi_`, `ch_`, `cs_`) are opaque text; ids
+A fact is small, immutable and true for ever: facts may arrive in any order and any number of times, and what they
+come to is the same. Provider ids (Stripe's `cus_`, `sub_`, `in_`, `pi_`, `ch_`, `cs_`) are opaque text; ids
 that stand together in one fact belong to one person, which is how a payment that names nobody finds its payer.
 """
 

@@ -14,7 +14,7 @@ from goodword.core.query import Later
 from goodword.facts.kinds import ProfileSeen
 
 UserIds: TypeAlias = Cursor[tuple[UUID]]
-"""Ids of users, asked for; they ride along until they are read."""
+"""Ids of users that a statement asks for; they ride along until they are read."""
 
 _CLAIM = "SELECT claim(%(company_id)s, %(provider)s, %(objects)s)"
 

@@ -118,11 +118,11 @@ def find(
     """
     if code is not None or click_id is not None:
         connection.execute(_HOLD_CAPS, {"company_id": company_id})
-    asked = [
+    laters = [
         *([_ask_code(connection, company_id, user, code, terms.at)] if code is not None else []),
         *([_ask_click(connection, company_id, user, click_id, terms)] if click_id is not None else []),
     ]
-    return [candidate for candidates_later in asked for candidate in candidates_later()]
+    return [candidate for candidates_later in laters for candidate in candidates_later()]
 
 
 def carried(
@@ -137,10 +137,10 @@ def carried(
         return []
     connection.execute(_HOLD_CAPS, {"company_id": company_id})
     ordered = touches.ordered(person_touches, terms.program.attribution.model)
-    asked = [_ask_touch(connection, company_id, user, touch, terms) for touch in ordered]
+    laters = [_ask_touch(connection, company_id, user, touch, terms) for touch in ordered]
     pairs = [
         (touch, candidate)
-        for touch, candidates_later in zip(ordered, asked, strict=True)
+        for touch, candidates_later in zip(ordered, laters, strict=True)
         for candidate in candidates_later()
     ]
     return [(touch, candidate) for touch, candidate in pairs if candidate.code_id is not None]

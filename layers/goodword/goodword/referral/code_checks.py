@@ -45,7 +45,7 @@ class CodeCheck(AnswerModel):
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """What is known of a code, and how long its browser has to wait, if it has asked too often."""
+    """What is known of a code, and how long its browser has to wait, where it checks too many."""
 
     retry_after: int | None
     welcome_points: int
@@ -113,7 +113,7 @@ def _subject(browser: Browser | None, key: PrivacyKey) -> bytes | None:
 
 
 def _counted_as(address: str) -> str:
-    """Whoever has one IPv6 address mostly has all of its /64; IPv4 in IPv6 is IPv4 (docs/rules.md, Limits on codes)."""
+    """A holder of one IPv6 address mostly has all of its /64; IPv4 in IPv6 is IPv4 (docs/rules.md, Limits on codes)."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -6,8 +6,8 @@ write binds inside the signup's grace, an administrator's at any time. The signu
 the referral's trace says who decided late, and for what reason.
 
 A click or code that a provider's event carries (`touches`) binds inside the grace too, as of the time it was carried:
-whether the event or the signup comes first, the same windows are asked. It is decided on once, as long as it is not
-found to have been carried earlier.
+whether the event or the signup comes first, the same windows count. It is decided on once, as long as it does not turn
+out to have been carried earlier.
 """
 
 from collections.abc import Mapping, Sequence
@@ -211,7 +211,7 @@ def _judge(
     connection: Connection, company_id: UUID, person: _Person, candidate: Candidate, terms: Terms, scope: Scope,
     at: datetime,
 ) -> Verdict:  # fmt: skip
-    """`at` is when the binding is asked for: by a request now, by an event when it happened."""
+    """`at` is when the binding is wanted: by a request now, by an event when it happened."""
     if person.referral_id is not None:
         return Verdict(candidate, "already_referred")
     too_old = scope < Scope.ADMIN and (

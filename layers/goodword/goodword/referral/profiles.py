@@ -100,7 +100,6 @@ def _user(row: dict[str, object] | None, base_url: str) -> User:
 
 def balance(connection: Connection, company_id: UUID, external_id: str, as_of: datetime | None) -> Balance:
     """A user's balance, with the points of awards that are still pending or held. Raises NotFound and Refused."""
-    asked = ledger.ask_balance(connection, company_id, external_id, as_of)
-    waiting = connection.execute(_WAITING, {"company_id": company_id, "external_id": external_id})
-    row = waiting.fetchone()
-    return asked().model_copy(update={"pending": row[0] if row else 0})
+    balance_later = ledger.ask_balance(connection, company_id, external_id, as_of)
+    row = connection.execute(_WAITING, {"company_id": company_id, "external_id": external_id}).fetchone()
+    return balance_later().model_copy(update={"pending": row[0] if row else 0})

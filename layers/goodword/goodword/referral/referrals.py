@@ -73,7 +73,7 @@ class ReferralQuery(PageQuery, _ReferralFilter):
 
 
 # One referral, that by which one user came, those of one referrer or of those they brought, or all: the planner drops
-# what is not asked for.
+# the conditions of filters that are NULL.
 _READ = """
     SELECT referrals.id, referrer.external_id AS referrer, referee.external_id AS referee, codes.code,
         stage_at(referrals, now.at) AS stage, source, referrals.app_id, program_version,
