@@ -1,5 +1,6 @@
-"""template.yaml, as the contract tests read it."""
+"""template.yaml and docs/architecture.md, as the contract tests read them."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 TEMPLATE = template.load(ROOT / "template.yaml")
 PARAMETERS = {"DatabaseHost": "database.example", "DatabaseRolePrefix": "acme", "DatabaseResourceId": "cluster-EXAMPLE"}
 FUNCTIONS = TEMPLATE.functions(PARAMETERS)
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 
 
 def properties(logical_id: str) -> template.Node:
@@ -25,3 +27,9 @@ def schedules_of(logical_id: str) -> list[template.Node]:
     """The properties of a function's schedules."""
     events: list[Any] = list(properties(logical_id).get("Events", {}).values())
     return [event["Properties"] for event in events if event["Type"] in template.SCHEDULES]
+
+
+def section(heading: str) -> str:
+    """What stands under a heading of docs/architecture.md."""
+    (text,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", ARCHITECTURE, re.MULTILINE | re.DOTALL)
+    return text

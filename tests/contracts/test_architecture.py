@@ -2,15 +2,14 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+from tests.contracts.support import ARCHITECTURE, ROOT, section
+
 MIGRATIONS = sorted((ROOT / "layers/goodword/goodword/migrations").glob("*.sql"))
 
 
 def test_the_page_is_read_in_one_go() -> None:
-    assert len(PAGE.splitlines()) <= 150
+    assert len(ARCHITECTURE.splitlines()) <= 150
 
 
 def test_every_table_is_one_rooms() -> None:
@@ -21,9 +20,3 @@ def test_every_table_is_one_rooms() -> None:
         for name in re.findall(r"`(\w+)`", tables)
     )
     assert owned == Counter(made)
-
-
-def section(heading: str) -> str:
-    """What stands under a heading of the page."""
-    (text,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
-    return text

@@ -9,9 +9,7 @@ LAYER = ROOT / "layers/goodword/goodword"
 
 EXPECTED = {
     "Attribution": {"program/document.py", "referral/signups.py"},
-    "Endpoint": {"payments/endpoints.py", "payments/inbox.py"},
     "Limit": {"access/plans.py", "program/document.py"},
-    "Typed": {"referral/clicks.py", "referral/typed.py"},
 }
 """Names that are still given twice, and where. One that is mended is struck off."""
 

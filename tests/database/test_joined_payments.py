@@ -3,7 +3,7 @@
 import threading
 from datetime import UTC, datetime
 
-from goodword.facts import recording
+from goodword.facts import keep
 from goodword.facts.kinds import IdentityLinked, ObjectsLinked, PaymentSucceeded
 from tests.support.tenants import AsRole, Tenant
 from tests.support.waiting import wait_until_blocked
@@ -23,15 +23,15 @@ def test_a_payment_and_a_link_of_its_partner_in_flight_together_do_not_miss_each
 ) -> None:
     ben = tenant.add_user("ben")
     paying, linking = as_role("webhook"), as_role("webhook")
-    recording.record(paying, tenant.id, "stripe", [ObjectsLinked(("in_1", "pi_1"))])
+    keep(paying, tenant.id, "stripe", [ObjectsLinked(("in_1", "pi_1"))])
 
     def link() -> None:
         with linking.transaction():
-            recording.record(linking, tenant.id, "stripe", [BENS])
+            keep(linking, tenant.id, "stripe", [BENS])
 
     other = threading.Thread(target=link)
     with paying.transaction():
-        recording.record(paying, tenant.id, "stripe", [PAID])
+        keep(paying, tenant.id, "stripe", [PAID])
         other.start()
         wait_until_blocked(tenant.superuser)
     other.join()
@@ -42,8 +42,8 @@ def test_of_several_people_the_one_linked_first_paid(tenant: Tenant) -> None:
     ada, _ = tenant.add_user("ada"), tenant.add_user("ben")
     connection = tenant.connection("webhook")
     later = IdentityLinked(("cus_1",), "ben", None, None, NOW.replace(month=2))
-    recording.record(connection, tenant.id, "stripe", [later])
-    recording.record(connection, tenant.id, "stripe", [IdentityLinked(("sub_1",), "ada", None, None, NOW)])
+    keep(connection, tenant.id, "stripe", [later])
+    keep(connection, tenant.id, "stripe", [IdentityLinked(("sub_1",), "ada", None, None, NOW)])
     paid = PaymentSucceeded("in_2", ("cus_1", "sub_1"), None, None, None, "usd", 100, 100, NOW, None)
-    recording.record(connection, tenant.id, "stripe", [paid])
+    keep(connection, tenant.id, "stripe", [paid])
     assert owner(tenant) == ada

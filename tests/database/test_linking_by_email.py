@@ -10,7 +10,7 @@ import pytest
 
 from goodword.awards import settlement
 from goodword.core import privacy
-from goodword.facts import by_email, recording
+from goodword.facts import by_email, keep, locks, ownership
 from goodword.facts.kinds import EmailSeen, Fact, PaymentSucceeded
 from tests.support.everything import sign_up
 from tests.support.tenants import AsRole, Tenant
@@ -27,9 +27,9 @@ def paid(number: int = 1, email: str | None = EMAIL) -> list[Fact]:
 
 def tell(tenant: Tenant, facts: list[Fact]) -> tuple[list[UUID], bool]:
     with tenant.transaction("webhook") as connection:
-        concerned, parked = recording.record(connection, tenant.id, "stripe", facts)
-        settlement.settle(connection, tenant.id, concerned)
-    return concerned, parked
+        kept = keep(connection, tenant.id, "stripe", facts)
+        settlement.settle(connection, tenant.id, sorted(kept.concerned))
+    return sorted(kept.concerned), kept.parked
 
 
 def enter(tenant: Tenant, person: str, email: str = EMAIL, *, verified: bool = True, code: str | None = None) -> str:
@@ -44,14 +44,14 @@ def verify(tenant: Tenant, person: str) -> list[UUID]:
     with tenant.transaction("app") as connection:
         email = by_email.hashed(connection, EMAIL)
         assert email is not None
-        by_email.lock(connection, tenant.id, "", (), [email])
-        recording.lock_users(connection, tenant.id, [person])
+        locks.hold_emails(connection, tenant.id, "", (), email.hashes)
+        locks.hold_people(connection, tenant.id, [person])
         connection.execute(
             "UPDATE users SET email_verified = true, verified_email = %s WHERE company_id = %s AND external_id = %s",
             (email.email, tenant.id, person),
         )
         by_email.verify(connection, tenant.id, email)
-        concerned = recording.claim_of(connection, tenant.id, person, email.hashes)
+        concerned = ownership.claim_of(connection, tenant.id, person, email.hashes)
         settlement.settle(connection, tenant.id, concerned)
     return concerned
 
@@ -163,7 +163,7 @@ def test_a_payment_and_a_signup_wait_for_each_other_at_an_e_mail_of_before(
     other = threading.Thread(target=deeds["signup" if first == "payment" else "payment"])
     with tenant.connection("webhook" if first == "payment" else "app").transaction():
         if first == "payment":
-            recording.record(tenant.connection("webhook"), tenant.id, "stripe", paid(1, None))
+            keep(tenant.connection("webhook"), tenant.id, "stripe", paid(1, None))
         else:
             enter(tenant, "ben")
         other.start()

@@ -120,7 +120,7 @@ _READING = "entitlement_json entitlements entry_json entry_total first_instant s
 _REFERRING = (
     "code_refusal received_at_of lock_identities stage_at takeback_rank takeback_state subscription_rank"
     " match_takebacks sale_objects share_identities taken_part touches_of hold_caps"
-    " claim claim_of objects_by_email objects_of owner_of with_partners"
+    " claim claim_of objects_by_email objects_of owner_of with_partners person_of is_same_payer"
     " lock_newcomer lock_objects lock_people lock_promotion people_beside waiting_for_promotion"
 )
 _POSTING = "post_entries post_entry"
@@ -128,14 +128,14 @@ _KEEPING = "claim_idempotency_key keep_idempotent_answer"
 _ANSWERING = f"{_KEEPING} answer_of_key problem"
 FUNCTIONS = {
     "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit",
-    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt",
+    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt fill_in_user",
     "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage take_hit",
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption"
-        " next_inbox_attempt take_hit entry_digest"
+        " next_inbox_attempt take_hit entry_digest fill_in_user"
     ),
     "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots forget_expired_keys is_set_aside"
-    " next_inbox_attempt entry_digest seal_entries",
+    " next_inbox_attempt entry_digest seal_entries fill_in_user",
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} redeem refund_redemption adjust_points"
         " append_entry"

@@ -9,10 +9,10 @@ import pytest
 from psycopg import Connection
 
 from goodword.core import privacy
-from goodword.facts import promotions, recording, touches
+from goodword.facts import locks, promotions
 from goodword.facts.kinds import IdentityLinked, PromotionCodeTold, PromotionUsed
 from goodword.payments import inbox
-from goodword.referral import signups
+from goodword.referral import signups, undecided
 from goodword.referral.signups import Signup, SignupIds
 from tests.support.everything import BASE_URL, sign_up
 from tests.support.tenants import Tenant
@@ -106,12 +106,12 @@ def test_whoever_has_the_person_may_still_look_for_their_codes(tenant: Tenant) -
     (ben,) = tenant.rows("SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = 'ben'")
     other = threading.Thread(target=run, args=[tenant.patient_twin("webhook"), told])
     with tenant.transaction("webhook") as connection:
-        connection.execute("SELECT lock_objects(%s, 'stripe', ARRAY['cus_ben'])", (tenant.id,))
-        recording.lock_users(connection, tenant.id, ["ben"])
+        locks.hold_objects(connection, tenant.id, "stripe", ["cus_ben"])
+        locks.hold_people(connection, tenant.id, ["ben"])
         connection.execute("SELECT 1").fetchone()
         other.start()
         wait_until_blocked(tenant.superuser)
-        assert touches.ask_undecided(connection, tenant.id, [ben["id"]])() == []
+        assert undecided.among(connection, tenant.id, [ben["id"]]) == []
     other.join()
     assert referees(tenant) == {"ben"}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from goodword.facts import recording
+from goodword.facts import keep
 from goodword.facts.kinds import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded, TakenBack
 from tests.support.tenants import AsRole, Tenant
 from tests.support.waiting import wait_until_blocked
@@ -43,11 +43,12 @@ def refunded(tenant: Tenant) -> str | None:
 def record(tenant: Tenant, *told: Fact) -> tuple[set[str], bool]:
     """Store facts; the people concerned, and whether money was parked."""
     with tenant.transaction("webhook") as connection:
-        concerned, parked = recording.record(connection, tenant.id, "stripe", told)
+        kept = keep(connection, tenant.id, "stripe", told)
     people = tenant.rows(
-        "SELECT external_id FROM users WHERE company_id = %(company_id)s AND id = ANY (%(ids)s)", ids=concerned
+        "SELECT external_id FROM users WHERE company_id = %(company_id)s AND id = ANY (%(ids)s)",
+        ids=sorted(kept.concerned),
     )
-    return {row["external_id"] for row in people}, parked
+    return {row["external_id"] for row in people}, kept.parked
 
 
 @pytest.mark.parametrize("order", list(permutations((INTENT, INVOICE, LINK, BACK))))
@@ -97,11 +98,11 @@ def test_a_part_and_its_sale_in_flight_together_do_not_miss_each_other(tenant: T
 
     def tell_of_the_sale() -> None:
         with another.transaction():
-            recording.record(another, tenant.id, "stripe", [sale])
+            keep(another, tenant.id, "stripe", [sale])
 
     other = threading.Thread(target=tell_of_the_sale)
     with one.transaction():
-        recording.record(one, tenant.id, "stripe", [part])
+        keep(one, tenant.id, "stripe", [part])
         other.start()
         wait_until_blocked(tenant.superuser)
     other.join()
@@ -117,11 +118,11 @@ def test_a_refund_and_its_sale_two_steps_away_in_flight_together_do_not_miss_eac
 
     def tell_of_the_refund() -> None:
         with another.transaction():
-            recording.record(another, tenant.id, "stripe", [BACK])
+            keep(another, tenant.id, "stripe", [BACK])
 
     other = threading.Thread(target=tell_of_the_refund)
     with one.transaction():
-        recording.record(one, tenant.id, "stripe", [INVOICE])
+        keep(one, tenant.id, "stripe", [INVOICE])
         other.start()
         wait_until_blocked(tenant.superuser)
     other.join()

@@ -16,9 +16,9 @@ def test_nothing_given_is_nothing(text: str | None) -> None:
 
 
 @pytest.mark.parametrize(("text", "code"), [
-    ("ada23456", "ada23456"), ("a b", "a b"), ("x" * 64, "x" * 64), ("x" * 65, typed.UNKNOWN),
+    ("ada23456", "ADA23456"), ("a b", "A B"), ("x" * 64, "X" * 64), ("x" * 65, typed.UNKNOWN),
     ("\0", typed.UNKNOWN), ("A\x00B", typed.UNKNOWN), ("A\tB", typed.UNKNOWN), ("A\ud800", typed.UNKNOWN),
-    ("https://go.example/r/ADA?x=" + "y" * 500, "ADA"), ("go.example/r/a/b", "a"), ("/r/", "/r/"), ("...", ""),
+    ("https://go.example/r/ADA?x=" + "y" * 500, "ADA"), ("go.example/r/a/b", "A"), ("/r/", "/R"), ("...", ""),
 ])  # fmt: skip
 def test_a_text_is_a_code_if_it_can_be_one(text: str, code: str) -> None:
     assert typed.code(text) == code

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from goodword.awards import listing, settlement
 from goodword.core.fields import rfc3339
-from goodword.facts import recording
+from goodword.facts import keep
 from goodword.facts.kinds import Fact, PaymentSucceeded, SubscriptionChanged, TakenBack
 from local import setup
 from local.postgres import Cluster
@@ -37,8 +37,8 @@ def tell(company: Company, as_role: Callable[[str], psycopg.Connection]) -> Tell
 
     def record(*facts: Fact) -> None:
         with connection.pipeline(), connection.transaction():
-            concerned, _ = recording.record(connection, company.id, "stripe", facts)
-            settlement.settle(connection, company.id, concerned)
+            concerned, _ = keep(connection, company.id, "stripe", facts)
+            settlement.settle(connection, company.id, sorted(concerned))
 
     return record
 
@@ -573,8 +573,8 @@ def test_an_explanation_is_of_one_instant(
             answered = thread.submit(referred.ok, "GET", path)
             wait_until_blocked(superuser)
             takeback = refund(f"re_{number}", "in_1", 700, "succeeded", START)
-            concerned, _ = recording.record(teller, referred.id, "stripe", [takeback])
-            settlement.settle(teller, referred.id, concerned)
+            concerned, _ = keep(teller, referred.id, "stripe", [takeback])
+            settlement.settle(teller, referred.id, sorted(concerned))
             teller.commit()
         shown = answered.result()
         assert len(shown["takebacks"]) == number + 1

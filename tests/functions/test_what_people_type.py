@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -50,19 +51,47 @@ def test_what_is_no_text_or_a_whole_book_is_the_apps_mistake(company: Company, f
         assert fields(company.api.send("POST", "/v1/signups", body)) == {field}
 
 
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "{code}", " {code}\n", "{lower}", "\u200b{code}\u200d", "{half}\u00ad{rest}", "{code}.", "{code}!)", "{wide}",
-        "https://go.example/r/{code}", "HTTPS://GO.EXAMPLE/R/{lower}/", "go.example/r/{code}?utm_source=chat#top",
-        "https://go.example/r/{code}?next=/r/other", "https://go.example/r/{code}).", " /r/{code} ",
-    ],
-)  # fmt: skip
-def test_a_code_is_known_however_it_was_pasted(company: Company, typed: str) -> None:
-    code = company.sign_up("ada")["user"]["referral_code"]
+PASTED = [
+    "{code}", " {code}\n", "{lower}", "\u200b{code}\u200d", "{half}\u00ad{rest}", "{code}.", "{code}!)", "{wide}",
+    "https://go.example/r/{code}", "HTTPS://GO.EXAMPLE/R/{lower}/", "go.example/r/{code}?utm_source=chat#top",
+    "https://go.example/r/{code}?next=/r/other", "https://go.example/r/{code}).", " /r/{code} ",
+]  # fmt: skip
+
+
+def pasted(text: str, code: str) -> str:
+    """A code as somebody has pasted it."""
     wide = "".join(chr(ord(letter) + 0xFEE0) for letter in code)
-    pasted = typed.format(code=code, lower=code.lower(), half=code[:4], rest=code[4:], wide=wide)
-    assert attribution(company, referral_code=pasted) == ("attributed", None, "code")
+    return text.format(code=code, lower=code.lower(), half=code[:4], rest=code[4:], wide=wide)
+
+
+@pytest.mark.parametrize("text", PASTED)
+def test_a_code_is_known_however_it_was_pasted(company: Company, text: str) -> None:
+    code = company.sign_up("ada")["user"]["referral_code"]
+    assert attribution(company, referral_code=pasted(text, code)) == ("attributed", None, "code")
+
+
+@pytest.mark.parametrize("text", PASTED)
+def test_a_click_and_a_late_attribution_read_a_code_as_a_signup_does(company: Company, text: str) -> None:
+    code = company.sign_up("ada")["user"]["referral_code"]
+    company.sign_up("ben")
+    assert company.ok("POST", "/v1/clicks", {"code": pasted(text, code)})["code"] == code
+    late = {"referral_code": pasted(text, code), "reason": "asked for it"}
+    assert company.ok("PUT", "/v1/users/ben/referrer", late)["attribution"]["outcome"] == "attributed"
+
+
+@pytest.mark.parametrize("text", [text for text in PASTED if "/" not in text])
+def test_a_link_and_a_check_read_a_code_as_a_signup_does(company: Company, text: str) -> None:
+    code = company.sign_up("ada")["user"]["referral_code"]
+    path = quote(pasted(text, code))
+    assert company.ok("GET", f"/v1/codes/{path}")["code"] == code
+    assert "gw_click=" in company.browser.send("GET", f"/r/{path}").headers["location"]
+
+
+@pytest.mark.parametrize("text", ["x" * 65, "NO-SUCH-CODE", "A\0B", "\ud83d"])
+def test_a_late_attribution_by_what_can_be_no_code_is_by_an_unknown_one(company: Company, text: str) -> None:
+    company.sign_up("ben")
+    answer = company.ok("PUT", "/v1/users/ben/referrer", {"referral_code": text, "reason": "asked for it"})
+    assert answer["attribution"]["reason"] == "unknown_code"
 
 
 @pytest.mark.parametrize("dash", ["-", "\u2010", "\u2011", "\u2013", "\u2014", "\u2212", "\ufe63", "\uff0d"])

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from goodword.awards import advancing, settlement
 from goodword.awards.due import AwardKey
 from goodword.awards.engine import Standing
-from goodword.facts import recording
+from goodword.facts import keep
 from goodword.facts.kinds import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded, SubscriptionChanged, TakenBack
 from goodword.program.document import Program
 from goodword.referral import activations
@@ -153,8 +153,8 @@ class Play:
         """One event of the provider."""
         found = [self._fact(each) for each in told]
         with self.tenant.transaction("webhook") as connection:
-            concerned, _ = recording.record(connection, self.tenant.id, "stripe", found)
-            settlement.settle(connection, self.tenant.id, concerned)
+            concerned, _ = keep(connection, self.tenant.id, "stripe", found)
+            settlement.settle(connection, self.tenant.id, sorted(concerned))
 
     def pass_time(self) -> None:
         """What the jobs do when they come by for this person."""

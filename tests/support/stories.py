@@ -1,6 +1,6 @@
 """What may be reported of one referred person, in any order: the reports, what is known by them, and what must stand.
 
-`known` is a second telling of what `recording.record` keeps, in plain Python; `Report` and `Applied` know no database.
+`known` is a second telling of what `facts.keep` keeps, in plain Python; `Report` and `Applied` know no database.
 """
 
 import json

@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,6 +22,15 @@ IDLE = b"Z\x00\x00\x00\x05I"
 """How the server says that it is done and in no transaction (ReadyForQuery)."""
 STATEMENTS = b"EQ"
 """The kinds of messages that make the server do something: Execute and Query."""
+PREPARE, BIND = b"P", b"B"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement as it was run: its text, and the message that brought its parameters."""
+
+    text: str
+    parameters: bytes
 
 
 @dataclass
@@ -37,6 +46,14 @@ class Wire:
     cut_when_done: bool = False
     unfinished: bytes = b""
     first: bool = True
+    prepared: dict[bytes, str] = field(default_factory=dict[bytes, str])
+
+    def statement(self, message: bytes) -> Statement | None:
+        """What a message binds parameters to: a text that this connection has prepared before."""
+        kind, (name, text, *_) = message[:1], [*message[1 + LENGTH :].split(b"\0", 2), b""]
+        if kind == PREPARE:
+            self.prepared[name] = text.decode()
+        return Statement(self.prepared[text], message) if kind == BIND else None
 
     def messages(self, piece: bytes) -> Iterator[bytes]:
         """What the client has said with this piece, message by message, as far as they are whole."""
@@ -68,6 +85,7 @@ class WireProxy:
         self._refused: int | None = None
         self._lost_request: bytes | None = None
         self._lost_answer: bytes | None = None
+        self._recorded: list[Statement] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -87,6 +105,16 @@ class WireProxy:
         """Connections that the server has not ended yet."""
         with self._lock:
             return self._wires
+
+    @contextmanager
+    def recording(self) -> Iterator[list[Statement]]:
+        """Every statement that is passed on while the block lasts, in order."""
+        recorded: list[Statement] = []
+        with self._lock:
+            self._recorded = recorded
+        yield recorded
+        with self._lock:
+            self._recorded = None
 
     def stop_after(self, statements: int | None) -> None:
         """Pass on so many more statements, and nothing that a client says after them; with None everything again.
@@ -216,6 +244,8 @@ class WireProxy:
             if self._still_passing == 0:
                 continue
             yield message
+            if (statement := wire.statement(message)) and self._recorded is not None:
+                self._recorded.append(statement)
             if message[:1] in STATEMENTS:
                 self._statements += 1
                 if self._still_passing is not None:

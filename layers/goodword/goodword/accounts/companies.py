@@ -47,6 +47,10 @@ _SET_CLOCK = """
     RETURNING test_now
 """
 
+_SET_TIME_ZONE = """
+    UPDATE companies SET time_zone = %(time_zone)s WHERE id = %(company_id)s AND time_zone <> %(time_zone)s
+"""
+
 _CLOCK = "SELECT test_now FROM companies WHERE id = %(company_id)s"
 _DESTINATION = "SELECT destination_url FROM companies WHERE id = %(company_id)s"
 
@@ -62,6 +66,11 @@ def destination(connection: Connection, company_id: UUID) -> str:
     if row is None:
         raise LookupError(f"no company {company_id}")
     return row[0]
+
+
+def set_time_zone(connection: Connection, company_id: UUID, time_zone: str) -> None:
+    """Set the zone by which the company's points expire and its uses are counted; costs no trip of its own."""
+    connection.execute(_SET_TIME_ZONE, {"company_id": company_id, "time_zone": time_zone})
 
 
 def set_test_clock(connection: Connection, company_id: UUID, livemode: bool, clock: TestClock) -> TestClockState:  # noqa: FBT001 - the caller's own flag

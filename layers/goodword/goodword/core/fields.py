@@ -127,7 +127,6 @@ Url = Annotated[
 ]
 Destination = Annotated[Url, AfterValidator(urls.destination)]  # where people are led
 AppId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-CodeText = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 PositiveInt = Annotated[int, Field(ge=1, le=BIGGEST)]
 
 # Models are built at their first use: a function imports more of them than a request needs.

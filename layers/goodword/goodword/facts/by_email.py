@@ -9,8 +9,9 @@ E-mails meet as keyed hashes of their normal form, made under every key alive: o
 enough. Where there is none, an event that shows the address finds the user by it and hashes anew.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -32,17 +33,12 @@ class Hashed:
         return list(self.by_key.values())
 
 
-# After the objects and their partners, whose e-mails these are; an e-mail shown by an earlier event counts too.
-_LOCK = """
-    SELECT lock_identities(%(company_id)s, ARRAY(
-        SELECT 'email:' || encode(email_hash, 'hex') FROM (
-            SELECT email_hash FROM object_emails
-            WHERE company_id = %(company_id)s AND provider = %(provider)s
-                AND object_id = ANY (with_partners(%(company_id)s, %(provider)s, %(objects)s))
-            UNION ALL
-            SELECT unnest(%(hashes)s::bytea[])
-        ) AS shown))
-"""
+class ShownEmail(NamedTuple):
+    """An e-mail that an event shows, with the objects beside which it shows it."""
+
+    objects: tuple[str, ...]
+    hashed: Hashed
+
 
 _SHOWN = """
     INSERT INTO object_emails (company_id, provider, object_id, email_hash, hash_key_id)
@@ -70,34 +66,25 @@ def hashed(connection: Connection, email: str | None) -> Hashed | None:
     return Hashed(normal, {key.id: digest for key in keys if (digest := key.hash("email", normal))})
 
 
-def lock(
-    connection: Connection, company_id: UUID, provider: str, objects: Iterable[str], told: Iterable[Hashed]
-) -> None:
-    """Serialise with all that is about these e-mails and those shown beside the objects; between objects and person."""
-    hashes = [digest for each in told for digest in each.hashes]
-    scope = {"company_id": company_id, "provider": provider, "objects": list(objects), "hashes": hashes}
-    connection.execute(_LOCK, scope)
-
-
-def shown(connection: Connection, facts: Sequence[Fact]) -> list[tuple[tuple[str, ...], Hashed]]:
-    """The e-mails that an event shows, each with the objects beside it; none where it names whose all of these are."""
+def shown(connection: Connection, facts: Sequence[Fact]) -> list[ShownEmail]:
+    """The e-mails that an event shows, each with its objects; none where the event names whose all of these are."""
     named = {name for fact in facts if isinstance(fact, IdentityLinked) and fact.external_id for name in fact.objects}
-    told = (fact for fact in facts if isinstance(fact, EmailSeen) and not named.issuperset(fact.objects))
-    hashes = ((fact.objects, hashed(connection, fact.email)) for fact in told)
-    return [(objects, email) for objects, email in hashes if email is not None]
+    unnamed = (fact for fact in facts if isinstance(fact, EmailSeen) and not named.issuperset(fact.objects))
+    emails = ((fact.objects, hashed(connection, fact.email)) for fact in unnamed)
+    return [ShownEmail(objects, email) for objects, email in emails if email is not None]
 
 
-def record(connection: Connection, company_id: UUID, provider: str, objects: Sequence[str], email: Hashed) -> None:
-    """Keep that this e-mail was shown beside these objects; costs no trip of its own."""
-    scope = _parameters(company_id, email)
-    connection.execute(_SHOWN, {**scope, "provider": provider, "objects": list(objects)})
-    connection.execute(_VERIFIED, scope)
+def record(connection: Connection, company_id: UUID, provider: str, email: ShownEmail) -> None:
+    """Keep that an e-mail was shown beside objects; costs no trip of its own. Needs: the locks of both."""
+    values = _parameters(company_id, email.hashed)
+    connection.execute(_SHOWN, {**values, "provider": provider, "objects": list(email.objects)})
+    connection.execute(_VERIFIED, values)
 
 
 def verify(connection: Connection, company_id: UUID, email: Hashed) -> None:
     """Keep that a user has verified this e-mail, which `users.verified_email` says by now; costs no trip of its own.
 
-    Under the locks of the e-mail and of the user. What is theirs by it is then to be claimed (`recording.claim_of`).
+    What is theirs by it is then to be claimed (`ownership.claim_of`). Needs: the locks of the e-mail and of the user.
     """
     connection.execute(_VERIFIED, _parameters(company_id, email))
 

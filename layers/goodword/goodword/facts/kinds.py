@@ -1,7 +1,7 @@
 """Facts about the people of a referral, provider-neutral: the kinds there are. `recording` keeps them.
 
-A fact is small, immutable and true for ever: facts may arrive in any order and any number of times, and whoever applies
-them must end in the same place. Provider ids (Stripe's `cus_`, `sub_`, `in_`, `pi_`, `ch_`, `cs_`) are opaque text; ids
+A fact is small, immutable and true for ever: facts may arrive in any order and any number of times, and what they
+come to is the same. Provider ids (Stripe's `cus_`, `sub_`, `in_`, `pi_`, `ch_`, `cs_`) are opaque text; ids
 that stand together in one fact belong to one person, which is how a payment that names nobody finds its payer.
 """
 
@@ -25,6 +25,11 @@ class IdentityLinked:
     at: datetime
     reference: str | None = None
 
+    @property
+    def name(self) -> str | None:
+        """Whom the event names, in either way."""
+        return self.external_id or self.reference
+
 
 @dataclass(frozen=True, slots=True)
 class PaymentSucceeded:
@@ -32,7 +37,7 @@ class PaymentSucceeded:
 
     `gross_amount` is what was charged, in minor units, after discounts and credit; `net_amount` is that without tax and
     always above zero. `other_amount` is the gross amount in the sale's other currency, where it has two.
-    A part of a sale (a payment intent, a charge) knows neither the sale's key nor its tax. What it tells stands in for
+    A part of a sale (a payment intent, a charge) knows neither the sale's key nor its tax. Its payment stands in for
     the sale, by the id in `stands_in_for`, and counts for nothing once a payment is known that has this id among its
     sale's objects.
     `period_start` is when the billing period that was paid for begins; None where nothing recurs. `is_proration`: every
@@ -62,8 +67,8 @@ class TakenBack:
     """A refund or a dispute, once per `key`, with one of its statuses and since when it has that.
 
     `amount` is out of the payment's gross amount, in minor units; `other_amount` is the same in another currency, where
-    it was told in two. `objects` are ids of the sale alone
-    (charge, payment intent, invoice), by which its payment is found, before or after this.
+    the provider says it in two. `objects` are ids of the sale alone (charge, payment intent, invoice), by which its
+    payment is found, before or after this.
     """
 
     kind: Literal["refund", "dispute"]
@@ -112,7 +117,7 @@ class ObjectsLinked:
 
 @dataclass(frozen=True, slots=True)
 class PromotionUsed:
-    """A promotion code was used on these objects, told by the provider's id of it: a touch, once its text is known."""
+    """A promotion code was used on these objects, known by the provider's id of it: a touch, once its text is known."""
 
     objects: tuple[str, ...]
     external_id: str | None
@@ -139,7 +144,7 @@ class EmailSeen:
 
 @dataclass(frozen=True, slots=True)
 class ProfileSeen:
-    """What a provider knows of a person: fills in what the app has not told, and never overwrites it.
+    """What a provider knows of a person: fills in what the app has not said, and never overwrites it.
 
     `whop_user_id` becomes the user's where neither has another.
     """

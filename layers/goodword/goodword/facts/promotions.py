@@ -1,19 +1,21 @@
-"""Promotion codes: the texts that customers type in for what a provider's other events show by id alone.
+"""Promotion codes: the texts that customers type in, which a provider's other events show by id alone.
 
 Goodword asks no provider, so a text is known once an event tells it, which may be after the code was used. Then the
-touches that were waiting for it are those of people who may have signed up long ago, and are decided on as any late
-touch is. A promotion code that is no referral code means nothing.
+touches that have waited for the text are those of people who may have signed up long ago, and are decided on as any
+late touch is. A promotion code that is no referral code means nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
 
+from goodword.facts import locks
 from goodword.facts.kinds import Fact, PromotionCodeTold
 
 MOST_AT_ONCE = 100
-"""How many people one telling decides on: the others follow with their own next event, or when it is told again."""
+"""How many people one text decides on: the others follow with their own next event, or when it is told again."""
 
 _RECORD = """
     INSERT INTO promotion_codes (company_id, provider, object_id, code)
@@ -21,34 +23,29 @@ _RECORD = """
     ON CONFLICT ON CONSTRAINT promotion_codes_pk DO NOTHING
 """
 
-_WAITING = """
-    SELECT id FROM waiting_for_promotion(%(company_id)s, %(provider)s, %(promotion)s, %(code)s, %(most)s)
-"""
 
-_LOCK = "SELECT lock_promotion(%(company_id)s, %(provider)s, %(promotion)s, %(code)s, %(most)s)"
+class Promotion(NamedTuple):
+    """A promotion code: the provider's id of it, and its text in upper case."""
+
+    id: str
+    code: str
+
+
+def in_facts(facts: Sequence[Fact]) -> Iterator[Promotion]:
+    """The promotion codes whose texts an event tells."""
+    for fact in facts:
+        if isinstance(fact, PromotionCodeTold):
+            yield from (Promotion(object_id, fact.code.upper()) for object_id in fact.objects)
 
 
 def hold(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> None:
-    """Lock the promotion codes that are told, after the people who wait for them, as everybody else does."""
-    for scope in _told(company_id, provider, facts):
-        connection.execute(_LOCK, scope)
+    """Hold the promotion codes whose texts an event tells, after the people who wait for them."""
+    for promotion in in_facts(facts):
+        locks.hold_promotion(connection, company_id, provider, promotion.id, promotion.code, MOST_AT_ONCE)
 
 
-def learn(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> list[UUID]:
-    """Keep the texts that are told. Returns users who have used these codes and on whom nothing was decided.
-
-    Whoever calls holds the locks of `facts`: nobody who relies on not knowing a text is under way.
-    """
-    waiting: list[UUID] = []
-    for scope in _told(company_id, provider, facts):
-        connection.execute(_RECORD, scope)
-        waiting += [user_id for (user_id,) in connection.execute(_WAITING, scope)]
-    return waiting
-
-
-def _told(company_id: UUID, provider: str, facts: Sequence[Fact]) -> list[dict[str, object]]:
-    scope = {"company_id": company_id, "provider": provider, "most": MOST_AT_ONCE}
-    return [
-        {**scope, "promotion": promotion, "code": fact.code.upper()}
-        for fact in facts if isinstance(fact, PromotionCodeTold) for promotion in fact.objects
-    ]  # fmt: skip
+def learn(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> None:
+    """Keep the texts that an event tells. Needs: their locks, so that nobody relies on not knowing a text."""
+    for promotion in in_facts(facts):
+        values = {"provider": provider, "promotion": promotion.id, "code": promotion.code}
+        connection.execute(_RECORD, {"company_id": company_id, **values})

@@ -23,6 +23,18 @@ CREATE TABLE users (
 );
 CREATE INDEX users_verified_email_ix ON users (company_id, verified_email) WHERE verified_email IS NOT NULL;
 
+-- What a provider knows of a user fills in what the app has not said; a Whop user is given once, and to one user alone.
+CREATE FUNCTION fill_in_user(
+    p_company uuid, p_person text, p_whop_user text, p_username text, p_email text, p_avatar_url text) RETURNS void
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+BEGIN
+    UPDATE users SET username = coalesce(username, p_username), email = coalesce(email, p_email),
+        avatar_url = coalesce(avatar_url, p_avatar_url), whop_user_id = p_whop_user
+    WHERE company_id = p_company AND external_id = p_person AND coalesce(whop_user_id, p_whop_user) = p_whop_user
+        AND NOT EXISTS (SELECT 1 FROM users AS other
+            WHERE other.company_id = p_company AND other.whop_user_id = p_whop_user AND other.id <> users.id);
+END $$;
+
 ALTER TABLE activity ADD CONSTRAINT activity_user_fk FOREIGN KEY (company_id, user_id)
     REFERENCES users (company_id, id);
 
@@ -30,3 +42,4 @@ GRANT SELECT (company_id, id, external_id, username) ON users TO :"click";
 GRANT SELECT (company_id, id, external_id) ON users TO :"ledger";
 GRANT SELECT ON users TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON users TO :"app", :"admin";
+GRANT EXECUTE ON FUNCTION fill_in_user TO :"webhook", :"admin", :"jobs";

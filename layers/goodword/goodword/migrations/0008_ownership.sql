@@ -47,13 +47,14 @@ BEGIN
         WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (p_objects));
 END $$;
 
--- Whose something is that has these objects, and what makes it theirs. In this order: whoever it names itself
--- (`p_named`), who may have to sign up yet; whom its own reference names, if they have signed up; the earliest link of an
--- object to somebody who has signed up; the user whose own an object is; nobody, if a link names anybody by more than a
--- reference; and the one user who has verified an e-mail that was shown beside an object. Two are as good as none, for
--- nothing but the order in which they came could choose between them. So the owner follows from what is known, in
--- whatever order that came. `is_open`: nobody is named whom it would wait for, so that whoever verifies one of these
--- e-mails next is the owner.
+-- The owner of something that has these objects, and what makes it theirs. In this order: the person whom it names itself
+-- (`p_named`), who may have to sign up yet; the person whom its own reference names, if they have signed up; the earliest
+-- link of an object to somebody who has signed up; the user whose own an object is; nobody, if a link names anybody by
+-- more than a reference; and the one user who has verified an e-mail that was shown beside an object. Two such users are
+-- as good as none, for nothing but the order in which they came could choose between them. So the owner follows from
+-- what is known, in whatever order that came.
+-- Returns `is_open`: nobody is named whom it would wait for, so the next user who verifies one of these e-mails is the
+-- owner.
 CREATE FUNCTION owner_of(
     p_company uuid, p_provider text, p_named text, p_reference text, p_objects text[],
     OUT owner uuid, OUT claimed_by text, OUT is_open boolean
@@ -99,10 +100,27 @@ BEGIN
     END IF;
 END $$;
 
--- Gives each payment and subscription of these objects to its owner, and takes it from whoever is that no more. Whoever
--- calls holds the locks of the objects or of a person who is named, of the e-mails shown beside them, and of all people
--- beside them (`lock_people`, `lock_newcomer`), so that nothing of this is told at the same time.
--- Returns the users it gave to and took from, and whose the objects are.
+-- Two accounts are one payer's where a provider has linked an object that one of them names to the other one.
+CREATE FUNCTION is_same_payer(p_owner users, p_person text, p_stripe_customer text, p_whop_user text) RETURNS boolean
+    LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM identity_links
+        WHERE company_id = p_owner.company_id AND external_id = p_owner.external_id
+            AND (provider = 'stripe' AND object_id = p_stripe_customer OR provider = 'whop' AND object_id = p_whop_user)
+    ) OR EXISTS (
+        SELECT FROM identity_links
+        WHERE company_id = p_owner.company_id AND external_id = p_person
+            AND (provider = 'stripe' AND object_id = p_owner.stripe_customer_id
+                OR provider = 'whop' AND object_id = p_owner.whop_user_id)
+    );
+END $$;
+
+-- Sets the owner of every payment and subscription that has one of these objects (`owner_of`).
+-- Returns each user who gained or lost one, and the objects' present owner.
+-- Needs: locks on the objects or on a person who is named, on the e-mails shown beside them, and on all people beside
+-- them (`lock_people`, `lock_newcomer`), so that no other transaction changes whose they are.
+-- Locks: the payments and subscriptions that may change hands, by id.
 CREATE FUNCTION claim(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF uuid
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 #variable_conflict use_column
@@ -143,16 +161,16 @@ BEGIN
             FROM subscriptions CROSS JOIN LATERAL owner_of(p_company, p_provider, external_id, NULL, objects) AS now_of
             WHERE company_id = p_company AND provider = p_provider AND subscription_key = ANY (subscribed)
         ), given_payments AS (
-            UPDATE payments SET user_id = told.owner, claimed_by = told.word
-            FROM of_payments AS told
-            WHERE company_id = p_company AND payments.id = told.id
-                AND (user_id, claimed_by) IS DISTINCT FROM (told.owner, told.word)
+            UPDATE payments SET user_id = present.owner, claimed_by = present.word
+            FROM of_payments AS present
+            WHERE company_id = p_company AND payments.id = present.id
+                AND (user_id, claimed_by) IS DISTINCT FROM (present.owner, present.word)
         ), given_subscriptions AS (
-            UPDATE subscriptions SET user_id = told.owner, claimed_by = told.word
-            FROM of_subscriptions AS told
+            UPDATE subscriptions SET user_id = present.owner, claimed_by = present.word
+            FROM of_subscriptions AS present
             WHERE company_id = p_company AND provider = p_provider
-                AND subscriptions.subscription_key = told.subscription_key
-                AND (user_id, claimed_by) IS DISTINCT FROM (told.owner, told.word)
+                AND subscriptions.subscription_key = present.subscription_key
+                AND (user_id, claimed_by) IS DISTINCT FROM (present.owner, present.word)
         )
         SELECT concerned.user_id FROM (
             SELECT owner FROM of_payments UNION SELECT former FROM of_payments
@@ -170,7 +188,7 @@ CREATE FUNCTION objects_of(p_company uuid, p_person text, p_stripe_customer text
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-        SELECT told.provider, array_agg(DISTINCT told.object_id) FROM (
+        SELECT own.provider, array_agg(DISTINCT own.object_id) FROM (
             SELECT provider, object_id FROM identity_links WHERE company_id = p_company AND external_id = p_person
             UNION ALL
             SELECT provider, unnest(objects) FROM payments WHERE company_id = p_company AND external_id = p_person
@@ -183,8 +201,8 @@ BEGIN
             UNION ALL
             SELECT provider, object_id FROM object_emails
             WHERE company_id = p_company AND email_hash = ANY (p_hashes)
-        ) AS told (provider, object_id)
-        GROUP BY told.provider;
+        ) AS own (provider, object_id)
+        GROUP BY own.provider;
 END $$;
 
 -- Gives a person who has signed up, or verified an e-mail, what is theirs by then.
@@ -238,9 +256,9 @@ BEGIN
     END LOOP;
 END $$;
 
--- Everybody whose payments and subscriptions may change by what is told of these objects, or who is settled by it: who
--- is named on them or on what has them, whose own they are, who has verified an e-mail shown beside them, whose it is
--- now.
+-- The people whose payments and subscriptions an event about these objects may change, or who are settled by it: those
+-- named on the objects or on what has them, the users whose own the objects are, those who have verified an e-mail shown
+-- beside the objects, and the present owners.
 CREATE FUNCTION people_beside(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF text
     LANGUAGE plpgsql STABLE ROWS 3 SET search_path = goodword, pg_temp AS $$
 DECLARE
@@ -273,11 +291,31 @@ BEGIN
         WHERE shown.company_id = p_company AND shown.provider = p_provider AND shown.object_id = ANY (related);
 END $$;
 
+-- Whose profile stands beside these objects: the first of the people whom the event names (`p_names`); else the person of
+-- a link of one of the objects or of their partners, of several the one who was linked first; else the user whose own
+-- Whop user is among them.
+CREATE FUNCTION person_of(p_company uuid, p_provider text, p_objects text[], p_names text[]) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
+DECLARE
+    related text[] := with_partners(p_company, p_provider, p_objects);
+BEGIN
+    RETURN (
+        SELECT person FROM (
+            SELECT name, 1, NULL FROM unnest(p_names) AS name
+            UNION ALL
+            SELECT external_id, 2, linked_at FROM identity_links
+            WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related)
+            UNION ALL
+            SELECT external_id, 3, NULL FROM users WHERE company_id = p_company AND whop_user_id = ANY (related)
+        ) AS people (person, rank, linked_at)
+        ORDER BY rank, linked_at, person LIMIT 1);
+END $$;
+
 GRANT SELECT ON identity_links TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON identity_links TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION people_beside TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON object_emails, verified_emails TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT ON object_emails TO :"webhook", :"admin", :"jobs";
 GRANT INSERT ON verified_emails TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION with_partners, owner_of, claim, claim_of, objects_by_email, objects_of
+GRANT EXECUTE ON FUNCTION with_partners, owner_of, claim, claim_of, objects_by_email, objects_of, people_beside,
+    person_of, is_same_payer
     TO :"webhook", :"app", :"admin", :"jobs";

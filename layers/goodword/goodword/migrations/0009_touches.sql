@@ -1,10 +1,10 @@
 -- Touches: the clicks and codes that providers' events carry, and what was decided on them.
 
--- A click or a code that a provider's event carried: who sent the person behind these objects, whoever that turns out
--- to be. One row per object of the event, since when it was carried first. Who names a person (`external_id`) means that
--- person alone; '' is whoever the object is linked to, and so is whom a reference names for as long as nobody of that
--- external id has signed up (`by_reference`). `ref` is as the event has it and need not be one of ours; a promotion's
--- is the provider's id of a promotion code, whose text is told by other events.
+-- A click or a code that a provider's event carried: who sent the person behind these objects, once that person is
+-- known. One row per object of the event, since when it was carried first. An event that names a person (`external_id`)
+-- means that person alone; '' is the person to whom the object is linked, and so is a person whom a reference names, for
+-- as long as nobody of that external id has signed up (`by_reference`). `ref` is as the event has it and need not be a
+-- click or code of ours; a promotion's is the provider's id of a promotion code, whose text other events tell.
 CREATE TABLE touches (
     company_id    uuid NOT NULL,
     provider      text NOT NULL,
@@ -51,8 +51,8 @@ CREATE TABLE touch_decisions (
 );
 
 -- The touches of a person, who need not have signed up: each click and code once, since it was carried first.
--- A promotion is the code it stands for, where that is a referral code; one whose code is not known yet is told by the
--- identity to be held while it is relied on that nobody knows (touches.py).
+-- A promotion is the code that it stands for, where that is a referral code. A promotion whose text is not known yet has
+-- the name of its lock as `ref`, to be shared while a transaction relies on nobody's knowing the text.
 CREATE FUNCTION touches_of(
     company uuid, person text, stripe_customer text, whop_user text, email_hashes bytea[] DEFAULT '{}')
     RETURNS TABLE (kind text, ref text, carried_at timestamptz)
@@ -73,10 +73,10 @@ BEGIN ATOMIC
         SELECT provider, other_id FROM object_links JOIN linked USING (provider, object_id)
         WHERE object_links.company_id = company
     )
-    SELECT CASE WHEN known.code IS NULL THEN told.kind ELSE 'code' END,
-        CASE WHEN told.kind <> 'promotion' THEN told.ref
-            ELSE coalesce(known.code, told.provider || ':' || told.ref) END,
-        min(told.carried_at)
+    SELECT CASE WHEN known.code IS NULL THEN carried.kind ELSE 'code' END,
+        CASE WHEN carried.kind <> 'promotion' THEN carried.ref
+            ELSE coalesce(known.code, carried.provider || ':' || carried.ref) END,
+        min(carried.carried_at)
     FROM (
         SELECT touches.provider, touches.kind, touches.ref, touches.carried_at FROM touches
         WHERE touches.company_id = company AND touches.external_id = person AND touches.external_id <> ''
@@ -85,16 +85,17 @@ BEGIN ATOMIC
         FROM touches JOIN related USING (provider, object_id)
         WHERE touches.company_id = company AND (touches.external_id = '' OR touches.by_reference AND NOT EXISTS (
             SELECT FROM users WHERE users.company_id = company AND users.external_id = touches.external_id))
-    ) AS told
-    LEFT JOIN promotion_codes AS known ON told.kind = 'promotion' AND known.company_id = company
-        AND known.provider = told.provider AND known.object_id = told.ref
+    ) AS carried
+    LEFT JOIN promotion_codes AS known ON carried.kind = 'promotion' AND known.company_id = company
+        AND known.provider = carried.provider AND known.object_id = carried.ref
     WHERE known.code IS NULL
         OR EXISTS (SELECT 1 FROM codes WHERE codes.company_id = company AND codes.code = known.code)
     GROUP BY 1, 2;
 END;
 
--- touches_of, the other way round: who has signed up, is referred by nobody and is meant by the objects on which a
--- promotion code was used, where its text, known or `p_code`, is a referral code. At most `p_most` of them.
+-- The users who have used a promotion code, where its text, known or `p_code`, is a referral code: those whom
+-- `touches_of` gives that code, by the objects on which it was used. Users who are referred, and users on whom the code
+-- was decided, wait for nothing. At most `p_most` of them.
 CREATE FUNCTION waiting_for_promotion(
     p_company uuid, p_provider text, p_promotion text, p_code text, p_most integer)
     RETURNS TABLE (id uuid, external_id text)

@@ -1,8 +1,8 @@
 -- Identity locks: what is held while facts about people are stored. docs/architecture.md, The lock order.
 
--- A signup and a payment of one person may commit at the same moment without seeing each other. Everything that
+-- A signup and a payment of one person may commit at the same moment without seeing each other. Every transaction that
 -- joins a provider's object to a person takes these locks first, in the order of docs/decisions/0017: objects with
--- their partners, e-mails, people, promotion codes, bindings; within each kind by name.
+-- their partners, e-mails, people, promotion codes, bindings; within each kind by name (facts/locks.py).
 -- There is no row to lock: the person may not exist yet. Locks end with the transaction.
 CREATE FUNCTION lock_identities(company uuid, identities text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
@@ -11,7 +11,7 @@ BEGIN
     FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
 END $$;
 
--- Held together with all others who share it: nobody has it to themselves by lock_identities in the meantime.
+-- Locks that several transactions share: no other one has them alone, by lock_identities, in the meantime.
 CREATE FUNCTION share_identities(company uuid, identities text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 BEGIN
@@ -19,9 +19,9 @@ BEGIN
     FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
 END $$;
 
--- Objects of one sale are joined to a person through each other, so whoever touches one holds them all. Another
--- transaction may have linked one more while the locks were waited for. To take that one after the others would be out
--- of order, so all are given back, as a savepoint's locks are when it is rolled back, and taken anew.
+-- Locks objects of one provider and their partners: objects of one sale are joined to a person through each other.
+-- Another transaction may have linked one more while the locks were waited for. To take that one after the others would
+-- be out of order, so all are given back, as a savepoint's locks are when it is rolled back, and taken anew.
 CREATE FUNCTION lock_objects(p_company uuid, p_provider text, p_objects text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 DECLARE
@@ -39,8 +39,9 @@ BEGIN
     END LOOP;
 END $$;
 
--- The people beside what an event is about, with those whom it names itself and who have verified an e-mail it shows.
--- Whoever calls holds the objects and the e-mails. Only whose something is now may still change: then as lock_objects.
+-- Locks the people beside an event's objects, with those whom the event names and those who have verified an e-mail that
+-- it shows. Of these only the present owners may still change: then all are taken anew, as in lock_objects.
+-- Needs: locks on the objects and on the e-mails.
 CREATE FUNCTION lock_people(p_company uuid, p_provider text, p_objects text[], p_names text[], p_hashes bytea[])
     RETURNS void
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
@@ -62,7 +63,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- A person who signs up, with the people beside what will be theirs: known once the person's own lock is held.
+-- Locks a person who signs up, and the people beside what will be theirs: known once the person's own lock is held.
+-- Needs: locks on the person's own objects and verified e-mail.
 CREATE FUNCTION lock_newcomer(
     p_company uuid, p_person text, p_stripe_customer text, p_whop_user text, p_hashes bytea[]) RETURNS void
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
@@ -83,8 +85,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- A promotion code and the people who wait for its text, whose locks come first. Whoever has used it since they were
--- looked for waits too: then as lock_objects.
+-- Locks a promotion code and the people who wait for its text, whose locks come first. A person who has used it since
+-- they were looked for waits too: then all are taken anew, as in lock_objects.
 CREATE FUNCTION lock_promotion(p_company uuid, p_provider text, p_promotion text, p_code text, p_most integer)
     RETURNS void
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$

@@ -12,13 +12,11 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
-from goodword.awards import settlement
 from goodword.core import query
 from goodword.core.fields import AnswerModel
-from goodword.facts import promotions, recording, touches
 from goodword.facts.kinds import Fact
 from goodword.payments.bodies import EventUnreadable
-from goodword.referral import late_attribution
+from goodword.referral import applying
 
 ProviderName = Literal["stripe", "whop"]
 Outcome = Literal["applied", "ignored", "parked", "failed"]
@@ -136,15 +134,7 @@ def receive(connection: Connection, event: KeptEvent, facts: Sequence[Fact]) -> 
 
 def apply(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> Outcome:
     """Store facts and bring every referral they concern to what they say."""
-    promotions.hold(connection, company_id, provider, facts)
-    concerned, parked = recording.record(connection, company_id, provider, facts)
-    touches.record(connection, company_id, provider, facts)
-    concerned += promotions.learn(connection, company_id, provider, facts)
-    if concerned:
-        # whoever is bound is settled with the others: nobody binds while holding a referral or a wallet
-        late_attribution.follow(connection, company_id, touches.ask_undecided(connection, company_id, concerned)())
-    settlement.settle(connection, company_id, concerned)
-    return "parked" if parked else "applied"
+    return "parked" if applying.apply(connection, company_id, provider, facts) else "applied"
 
 
 def keep_failed(connection: Connection, event: KeptEvent, fault: Exception) -> Receipt:

@@ -32,7 +32,7 @@ class Delivery(NamedTuple):
     event_id: str | None = None
 
 
-class Event(NamedTuple, Generic[Content]):
+class ProviderEvent(NamedTuple, Generic[Content]):
     """An event, as far as the events of all providers are alike. Until its signature holds, only its id may be used.
 
     `livemode` is None where the provider does not say. `company` is the provider's own id of the company that the event
@@ -96,7 +96,7 @@ class Provider(NamedTuple, Generic[Content]):
 
     name: ProviderName
     kept_headers: Sequence[str]
-    read: Callable[[Delivery], Event[Content] | NotAnEvent]
+    read: Callable[[Delivery], ProviderEvent[Content] | NotAnEvent]
     verify: Callable[[Delivery, Sequence[str], float], None]
     why_ignored: Callable[[Content, Recipient], str | None]
     facts: Callable[[Content], Sequence[Fact]]

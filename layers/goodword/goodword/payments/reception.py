@@ -14,7 +14,7 @@ from goodword.core.observability import logger
 from goodword.core.settings import settings
 from goodword.payments import inbox
 from goodword.payments.inbox import KeptEvent, Receipt, Recipient
-from goodword.payments.provider import Content, Delivery, Event, NotAnEvent, Provider
+from goodword.payments.provider import Content, Delivery, NotAnEvent, Provider, ProviderEvent
 from goodword.payments.signatures import SignatureRejected
 
 KEPT_AS_FAILED = "event kept as failed"
@@ -37,7 +37,9 @@ def receive(provider: Provider[Content], endpoint_id: UUID | None, delivery: Del
     return keep(provider, event, delivery, recipient)
 
 
-def keep(provider: Provider[Content], event: Event[Content], delivery: Delivery, recipient: Recipient) -> Receipt:
+def keep(
+    provider: Provider[Content], event: ProviderEvent[Content], delivery: Delivery, recipient: Recipient
+) -> Receipt:
     """Keep and apply an event that is known to be authentic. Raises Unavailable when nothing could be stored."""
     if recipient.outcome is not None and recipient.outcome != "failed":
         return Receipt(duplicate=True, outcome=recipient.outcome)
@@ -56,7 +58,7 @@ def keep(provider: Provider[Content], event: Event[Content], delivery: Delivery,
 
 
 def _kept_event(
-    provider: Provider[Content], event: Event[Content], delivery: Delivery, recipient: Recipient
+    provider: Provider[Content], event: ProviderEvent[Content], delivery: Delivery, recipient: Recipient
 ) -> KeptEvent:
     return KeptEvent(
         id=ids.new_id(),
@@ -91,7 +93,9 @@ def _verify(provider: Provider[Content], delivery: Delivery, secrets: Sequence[s
         provider.verify(delivery, newer, now)
 
 
-def _recipient(provider: Provider[Content], endpoint_id: UUID | None, event: Event[Content] | NotAnEvent) -> Recipient:
+def _recipient(
+    provider: Provider[Content], endpoint_id: UUID | None, event: ProviderEvent[Content] | NotAnEvent
+) -> Recipient:
     event_id, company = (None, None) if isinstance(event, NotAnEvent) else (event.id, event.company)
     recipient = endpoint_id and database.once(
         inbox.recipient, provider.name, endpoint_id, event_id, company, allows_app=settings().allow_app_endpoints

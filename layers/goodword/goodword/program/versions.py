@@ -13,9 +13,11 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic import Field
 
+from goodword.accounts import companies
 from goodword.core import outbox
 from goodword.core.errors import NotFound, invalid_fields
 from goodword.core.fields import AnswerModel, Instant, RequestModel
+from goodword.facts import locks
 from goodword.program.document import Program
 
 
@@ -64,8 +66,6 @@ _FIRST = """
 # It reads some hundred files of the server's, so nobody is to wait for it.
 _IS_ZONE = "SELECT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = %(timezone)s)"
 
-_LOCK = "SELECT lock_identities(%(company_id)s, ARRAY['program'])"
-
 # A statement of its own, after the lock: it must see the version of whoever held it before. The id was made before the
 # first attempt: an attempt repeated after a lost connection finds its own version.
 _NEXT = """
@@ -77,11 +77,9 @@ _NEXT = """
         FROM program_versions WHERE company_id = %(company_id)s
         HAVING NOT EXISTS (SELECT 1 FROM earlier)
         RETURNING version, created_at
-    ), moved AS (
-        UPDATE companies SET time_zone = %(timezone)s
-        WHERE id = %(company_id)s AND time_zone <> %(timezone)s AND EXISTS (SELECT 1 FROM written)
     )
-    SELECT version, created_at FROM earlier UNION ALL SELECT version, created_at FROM written
+    SELECT version, created_at, false AS is_new FROM earlier
+    UNION ALL SELECT version, created_at, true FROM written
 """
 
 _VERSIONS = """
@@ -125,14 +123,16 @@ def replace(connection: Connection, company_id: UUID, version_id: UUID, program:
         "timezone": program.timezone,
     }
     known = connection.execute(_IS_ZONE, new)
-    connection.execute(_LOCK, new)
+    locks.hold_program(connection, company_id)
     written = connection.execute(_NEXT, new)
     if known.fetchone() != (True,):
         raise invalid_fields(("timezone", "must be a time zone's name, as Europe/Berlin"))
     row = written.fetchone()
     if row is None:
         raise LookupError("a version is written, or was before")
-    version, created_at = row
+    version, created_at, is_new = row
+    if is_new:
+        companies.set_time_zone(connection, company_id, program.timezone)
     updated = outbox.Event("program.updated", {"version": version}, version_id)
     outbox.announce(connection, company_id, [updated], created_at)
     return ProgramVersion(version=version, created_at=created_at, program=program)

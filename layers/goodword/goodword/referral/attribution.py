@@ -7,12 +7,14 @@ when none is valid, the reason of the best is the answer. A bad code never block
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from goodword.accounts.users import Identity, NewUser
+from goodword.awards.binding import NewReferral
 from goodword.core import ids
 from goodword.program.document import Program
+from goodword.program.versions import Terms
 
 Source = Literal["code", "click", "coupon", "invite"]
 Reason = Literal[
@@ -25,7 +27,8 @@ Reason = Literal[
 class Candidate:
     """A code that may have brought the user. `refusal` is what is wrong with the code itself, if anything.
 
-    `is_same_payer`: a provider told that the user's Whop user or Stripe customer is its owner, or the other way round.
+    `is_same_payer`: a provider has linked the user's Whop user or Stripe customer to the code's owner, or the
+    owner's to the user.
     """
 
     source: Source
@@ -45,6 +48,15 @@ class Verdict:
 
     candidate: Candidate
     reason: Reason | None
+
+
+class AttributionDecision(NamedTuple):
+    """How an attribution ended: `source` and `click_id` are the winner's, or those of the best that was rejected."""
+
+    outcome: Literal["attributed", "none", "rejected"]
+    reason: Reason | None
+    source: Source | None
+    click_id: UUID | None
 
 
 def is_too_old(created_at: datetime | None, program: Program, at: datetime) -> bool:
@@ -75,21 +87,34 @@ def _reason_against(
     return "user_too_old" if too_old else None
 
 
-def outcome(verdicts: Sequence[Verdict], winner: Candidate | None) -> dict[str, object]:
-    """The decision as it is stored and answered."""
-    told = winner or (verdicts[0].candidate if verdicts else None)
-    return {
-        "outcome": "attributed" if winner else "rejected" if verdicts else "none",
-        "reason": verdicts[0].reason if verdicts and not winner else None,
-        "source": told.source if told else None,
-        "click_id": told.click_id if told else None,
-    }
+def decide(verdicts: Sequence[Verdict], winner: Candidate | None) -> AttributionDecision:
+    """The decision: for the winner, else against the best candidate, else on nobody."""
+    shown = winner or (verdicts[0].candidate if verdicts else None)
+    return AttributionDecision(
+        "attributed" if winner else "rejected" if verdicts else "none",
+        verdicts[0].reason if verdicts and not winner else None,
+        shown.source if shown else None,
+        shown.click_id if shown else None,
+    )
+
+
+def pair(
+    winner: Candidate | None, referral_id: UUID, referee_id: UUID, app_id: str | None, at: datetime,
+    trace: Mapping[str, object],
+) -> NewReferral | None:  # fmt: skip
+    """The referral that a winner makes of a user; None where nobody wins."""
+    if winner is None or winner.referrer is None or winner.code_id is None:
+        return None
+    return NewReferral(
+        referral_id, winner.referrer.id, referee_id, winner.code_id, winner.click_id, winner.source, app_id,
+        winner.touched_at, at, trace,
+    )  # fmt: skip
 
 
 def trace(
-    verdicts: Sequence[Verdict], winner: Candidate | None, version: int, program: Program, by: Mapping[str, object]
+    verdicts: Sequence[Verdict], winner: Candidate | None, terms: Terms, by: Mapping[str, object]
 ) -> dict[str, object]:
-    """What was seen and why it was decided so; without personal data, except for what `by` quotes of people."""
+    """The candidates, and why the decision is as it is; without personal data, but for what `by` quotes of people."""
     return {
         "candidates": [
             {
@@ -102,8 +127,8 @@ def trace(
             for verdict in verdicts
         ],
         "winner": winner.source if winner else None,
-        "program_version": version,
-        "window_days": program.attribution.window_days,
-        "model": program.attribution.model,
+        "program_version": terms.version,
+        "window_days": terms.program.attribution.window_days,
+        "model": terms.program.attribution.model,
         **by,
     }

@@ -2,49 +2,84 @@
 
 Both may also have been carried by a provider's events (`touches`): a code was then used when it was carried first.
 
-Taking the winner uses its code up by one where uses are capped, so what `choose` chose is to be bound.
+Choosing a winner uses its code up by one where uses are capped, so a chosen candidate is to be bound.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import LiteralString
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import dict_row
 
 from goodword.accounts.users import Identity, NewUser
-from goodword.core import ids
+from goodword.core import ids, query
+from goodword.core.query import Later
 from goodword.facts import touches
 from goodword.facts.touches import Touch
 from goodword.program.versions import Terms
-from goodword.referral.attribution import Candidate, Reason, Verdict
-from goodword.referral.clicks import normal_code
+from goodword.referral import typed
+from goodword.referral.attribution import Candidate, Verdict
+from goodword.referral.clicks import REFUSALS, CodeRefusal
+
+LONGEST_CHAIN = 100
+"""How many clicks of a chain are looked at: nobody honest has as many inside a window."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """A code with the identity of its owner, where it has one."""
+
+    code_id: UUID
+    max_uses: int | None
+    id: UUID | None
+    external_id: str | None
+    email: str | None
+    whop_user_id: str | None
+    stripe_customer_id: str | None
+    is_same_payer: bool
+
+    @property
+    def owner(self) -> Identity | None:
+        if self.id is None or self.external_id is None:
+            return None
+        return Identity(self.id, self.external_id, self.email, self.whop_user_id, self.stripe_customer_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedCode(_Code):
+    """A code that was named, and why it may not be used."""
+
+    refusal: CodeRefusal | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Click(_Code):
+    """A click, with the code that it is a visit through."""
+
+    click_id: UUID
+    occurred_at: datetime
+    code: str
+    uses: int
+
 
 _HOLD_CAPS = "SELECT hold_caps(%(company_id)s, false)"
 
-# Two accounts are one payer's where a provider has linked what the one names to the other.
-_BY_CODE = """
-    SELECT codes.id AS code_id, codes.max_uses, code_refusal(codes, %(at)s) AS refusal,
-        users.id, users.external_id, users.email, users.whop_user_id, users.stripe_customer_id,
-        EXISTS (
-            SELECT 1 FROM identity_links AS link
-            WHERE link.company_id = codes.company_id AND link.external_id = users.external_id
-                AND (link.provider = 'stripe' AND link.object_id = %(stripe_customer_id)s
-                    OR link.provider = 'whop' AND link.object_id = %(whop_user_id)s)
-        ) OR EXISTS (
-            SELECT 1 FROM identity_links AS link
-            WHERE link.company_id = codes.company_id AND link.external_id = %(external_id)s
-                AND (link.provider = 'stripe' AND link.object_id = users.stripe_customer_id
-                    OR link.provider = 'whop' AND link.object_id = users.whop_user_id)
-        ) AS is_same_payer
+_CODE: LiteralString = """
+    codes.id AS code_id, codes.max_uses, users.id, users.external_id, users.email, users.whop_user_id,
+    users.stripe_customer_id, is_same_payer(users, %(external_id)s, %(stripe_customer_id)s, %(whop_user_id)s)
+"""
+
+_BY_CODE: LiteralString = f"""
+    SELECT {_CODE}, code_refusal(codes, %(at)s) AS refusal
     FROM codes LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
     WHERE codes.company_id = %(company_id)s AND codes.code = %(code)s
-"""
+"""  # noqa: S608 - of constants
 
 # A click stands for itself and for those before it in its chain, never for one that came after: its id stands in URLs
 # that strangers see. Each id says in which partition its click lies; LIMIT has each looked up by itself.
-_BY_CLICK = """
+_BY_CLICK: LiteralString = f"""
     WITH RECURSIVE chain AS (
         SELECT company_id, id, previous_id, code_id, occurred_at, 1 AS place FROM clicks
         WHERE company_id = %(company_id)s AND received_at = %(given_at)s AND id = %(click_id)s
@@ -57,26 +92,12 @@ _BY_CLICK = """
         ) AS earlier
         WHERE place < %(longest)s
     )
-    SELECT touch.id AS click_id, touch.occurred_at, codes.id AS code_id, codes.code, codes.max_uses, codes.uses,
-        users.id, users.external_id, users.email, users.whop_user_id, users.stripe_customer_id,
-        EXISTS (
-            SELECT 1 FROM identity_links AS link
-            WHERE link.company_id = codes.company_id AND link.external_id = users.external_id
-                AND (link.provider = 'stripe' AND link.object_id = %(stripe_customer_id)s
-                    OR link.provider = 'whop' AND link.object_id = %(whop_user_id)s)
-        ) OR EXISTS (
-            SELECT 1 FROM identity_links AS link
-            WHERE link.company_id = codes.company_id AND link.external_id = %(external_id)s
-                AND (link.provider = 'stripe' AND link.object_id = users.stripe_customer_id
-                    OR link.provider = 'whop' AND link.object_id = users.whop_user_id)
-        ) AS is_same_payer
-    FROM chain AS touch
-    JOIN codes ON codes.company_id = touch.company_id AND codes.id = touch.code_id
+    SELECT {_CODE}, chain.id AS click_id, chain.occurred_at, codes.code, codes.uses
+    FROM chain
+    JOIN codes ON codes.company_id = chain.company_id AND codes.id = chain.code_id
     LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
-    ORDER BY touch.place
-"""
-LONGEST_CHAIN = 100
-"""How many clicks of a chain are looked at: nobody honest has as many inside a window."""
+    ORDER BY chain.place
+"""  # noqa: S608 - of constants
 
 
 # A capped code is used exactly as often as it allows; an uncapped one has no counter for signups to queue at.
@@ -91,35 +112,38 @@ def find(
     connection: Connection, company_id: UUID, user: NewUser | Identity, code: str | None, click_id: str | None,
     terms: Terms,
 ) -> list[Candidate]:  # fmt: skip
-    """What may have brought this user, best first; one trip for all of it. Its caps hold until the transaction ends."""
+    """What may have brought this user, best first; one trip for all of it. Locks: the caps of codes, shared.
+
+    `code` and `click_id` are as `typed` reads them.
+    """
     if code is not None or click_id is not None:
         connection.execute(_HOLD_CAPS, {"company_id": company_id})
-    asked = [
-        *([_ask_code(connection, company_id, user, code, terms)] if code is not None else []),
+    laters = [
+        *([_ask_code(connection, company_id, user, code, terms.at)] if code is not None else []),
         *([_ask_click(connection, company_id, user, click_id, terms)] if click_id is not None else []),
     ]
-    return [candidate for read in asked for candidate in read()]
+    return [candidate for candidates_later in laters for candidate in candidates_later()]
 
 
 def carried(
-    connection: Connection, company_id: UUID, user: NewUser | Identity, touched: Sequence[Touch], terms: Terms
+    connection: Connection, company_id: UUID, user: NewUser | Identity, person_touches: Sequence[Touch], terms: Terms
 ) -> list[tuple[Touch, Candidate]]:
     """What may have brought this user of what events carried, best first; one trip where there is anything.
 
-    What is no code or click of the company's is none: a provider's promotion code need not be a referral code.
+    A touch of no code or click of the company's is no candidate: a provider's promotion code need not be a referral
+    code. Locks: the caps of codes, shared.
     """
-    if not touched:
+    if not person_touches:
         return []
     connection.execute(_HOLD_CAPS, {"company_id": company_id})
-    ordered = touches.ordered(touched, terms.program.attribution.model)
-    asked = [
-        _ask_code(connection, company_id, user, touch.ref, terms, touch.carried_at)
-        if touch.kind == "code"
-        else _ask_click(connection, company_id, user, touch.ref, terms)
-        for touch in ordered
+    ordered = touches.ordered(person_touches, terms.program.attribution.model)
+    laters = [_ask_touch(connection, company_id, user, touch, terms) for touch in ordered]
+    pairs = [
+        (touch, candidate)
+        for touch, candidates_later in zip(ordered, laters, strict=True)
+        for candidate in candidates_later()
     ]
-    found = [(touch, candidate) for touch, read in zip(ordered, asked, strict=True) for candidate in read()]
-    return [(touch, candidate) for touch, candidate in found if candidate.code_id is not None]
+    return [(touch, candidate) for touch, candidate in pairs if candidate.code_id is not None]
 
 
 def choose(
@@ -151,29 +175,36 @@ def _who(user: NewUser | Identity) -> dict[str, object]:
     }
 
 
+def _ask_touch(
+    connection: Connection, company_id: UUID, user: NewUser | Identity, touch: Touch, terms: Terms
+) -> Later[list[Candidate]]:
+    if touch.kind == "code":
+        code = typed.code(touch.ref) or typed.UNKNOWN
+        return _ask_code(connection, company_id, user, code, touch.carried_at)
+    return _ask_click(connection, company_id, user, typed.click_id(touch.ref) or typed.UNKNOWN, terms)
+
+
 def _ask_code(
-    connection: Connection, company_id: UUID, user: NewUser | Identity, text: str, terms: Terms,
-    used_at: datetime | None = None,
-) -> Callable[[], list[Candidate]]:  # fmt: skip
-    code, at = normal_code(text), used_at or terms.at
-    cursor = connection.cursor(row_factory=dict_row).execute(
-        _BY_CODE, {"company_id": company_id, "code": code, "at": at, **_who(user)}
+    connection: Connection, company_id: UUID, user: NewUser | Identity, code: str, used_at: datetime
+) -> Later[list[Candidate]]:
+    code_later = query.one_later(
+        connection, _NamedCode, _BY_CODE, company_id=company_id, code=code, at=used_at, **_who(user)
     )
 
     def read() -> list[Candidate]:
-        row = cursor.fetchone()
-        if row is None:
-            return [Candidate("code", code, None, None, at, refusal="unknown_code")]
+        named = code_later()
+        if named is None:
+            return [Candidate("code", code, None, None, used_at, refusal="unknown_code")]
         return [
             Candidate(
                 "code",
                 code,
-                row["code_id"],
-                _owner(row),
-                at,
-                refusal=_as_reason(row["refusal"]),
-                max_uses=row["max_uses"],
-                is_same_payer=row["is_same_payer"],
+                named.code_id,
+                named.owner,
+                used_at,
+                refusal=REFUSALS[named.refusal] if named.refusal else None,
+                max_uses=named.max_uses,
+                is_same_payer=named.is_same_payer,
             )
         ]
 
@@ -182,58 +213,39 @@ def _ask_code(
 
 def _ask_click(
     connection: Connection, company_id: UUID, user: NewUser | Identity, text: str, terms: Terms
-) -> Callable[[], list[Candidate]]:
-    click_id = ids.parse("clk", text.strip())
+) -> Later[list[Candidate]]:
+    click_id = ids.parse("clk", text)
     if click_id is None:
         return lambda: [Candidate("click", "", None, None, terms.at, refusal="unknown_code")]
     # never made here, or beyond the clicks' retention: longer ago than any window
     unknown = Candidate("click", "", None, None, terms.at, click_id=click_id, refusal="outside_window")
     if not ids.is_in_time(click_id):
         return lambda: [unknown]
-    cursor = connection.cursor(row_factory=dict_row).execute(
-        _BY_CLICK,
-        {
-            "company_id": company_id,
-            "click_id": click_id,
-            "given_at": ids.time_of(click_id),
-            "longest": LONGEST_CHAIN,
-            **_who(user),
-        },
-    )
-    return lambda: [_clicked(touch) for touch in _in_order(cursor.fetchall(), terms)] or [unknown]
+    chain_later = query.every_later(
+        connection, _Click, _BY_CLICK, company_id=company_id, click_id=click_id, given_at=ids.time_of(click_id),
+        longest=LONGEST_CHAIN, **_who(user),
+    )  # fmt: skip
+    return lambda: [_of_click(click) for click in _in_order(chain_later(), terms)] or [unknown]
 
 
-def _in_order(chain: Sequence[Mapping[str, Any]], terms: Terms) -> list[Mapping[str, Any]]:
+def _in_order(chain: Sequence[_Click], terms: Terms) -> list[_Click]:
     """The clicks of a chain, latest first, as the model wants them; those outside the window come after all others."""
-    wanted = chain if terms.program.attribution.model == "last_touch" else reversed(chain)
-    oldest = terms.at - timedelta(days=terms.program.attribution.window_days)
-    return sorted(wanted, key=lambda touch: touch["occurred_at"] < oldest)
+    clicks = chain if terms.program.attribution.model == "last_touch" else reversed(chain)
+    window_start = terms.at - timedelta(days=terms.program.attribution.window_days)
+    return sorted(clicks, key=lambda click: click.occurred_at < window_start)
 
 
-def _clicked(touch: Mapping[str, Any]) -> Candidate:
+def _of_click(click: _Click) -> Candidate:
     """A click made while its code was good outlives the code; only the number of uses is judged now."""
-    used_up = touch["max_uses"] is not None and touch["uses"] >= touch["max_uses"]
+    used_up = click.max_uses is not None and click.uses >= click.max_uses
     return Candidate(
         "click",
-        touch["code"],
-        touch["code_id"],
-        _owner(touch),
-        touch["occurred_at"],
-        click_id=touch["click_id"],
+        click.code,
+        click.code_id,
+        click.owner,
+        click.occurred_at,
+        click_id=click.click_id,
         refusal="code_used_up" if used_up else None,
-        max_uses=touch["max_uses"],
-        is_same_payer=touch["is_same_payer"],
+        max_uses=click.max_uses,
+        is_same_payer=click.is_same_payer,
     )
-
-
-def _as_reason(refusal: str | None) -> Reason | None:
-    reasons: Mapping[str | None, Reason] = {
-        "inactive": "inactive_code", "expired": "expired_code", "used_up": "code_used_up",
-    }  # fmt: skip
-    return reasons.get(refusal)
-
-
-def _owner(row: Mapping[str, Any]) -> Identity | None:
-    if row["id"] is None:
-        return None
-    return Identity(row["id"], row["external_id"], row["email"], row["whop_user_id"], row["stripe_customer_id"])

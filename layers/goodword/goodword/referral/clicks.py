@@ -9,22 +9,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import class_row
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
-from goodword.core import ids
+from goodword.core import ids, query
 from goodword.core.errors import Refused
 from goodword.core.fields import AnswerModel, AppId, Instant, RequestModel
 from goodword.core.ids import ClickId
 from goodword.core.privacy import PrivacyKey
-from goodword.referral import redirects
+from goodword.referral import redirects, typed
 from goodword.referral.bots import is_bot
+from goodword.referral.typed import Typed
 
-LONGEST_TYPED, LONGEST_KEPT, LONGEST_CODE = 4096, 2000, 64
+LONGEST_KEPT = 2000
 
 # What browsers and mail programs say beside a request whose answer nobody may ever see.
 _PREFETCH_HEADERS = ("sec-purpose", "purpose", "x-purpose", "x-moz")
@@ -32,11 +32,11 @@ _PREFETCH = re.compile(r"prefetch|prerender|preview", re.IGNORECASE)
 
 _WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x1f\x7f/?#]+[^\s\x00-\x1f\x7f]*")
 
-# What is pasted along with a code: characters without a width, the end of a path, of a sentence, of a quotation.
-_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufe0f\ufeff"))
-_PASTED_ALONG = " \t\r\n\u00a0/.,;:!?)]}>\"'*\u2026\u201c\u201d\u2019\u00bb"
-
-REFUSALS = {"inactive": "inactive_code", "expired": "expired_code", "used_up": "code_used_up"}
+CodeRefusal = Literal["inactive", "expired", "used_up"]
+REFUSALS: Mapping[CodeRefusal, Literal["inactive_code", "expired_code", "code_used_up"]] = {
+    "inactive": "inactive_code", "expired": "expired_code", "used_up": "code_used_up",
+}  # fmt: skip
+"""The reason of an attribution for what the SQL function `code_refusal` says of a code."""
 
 _RECORD = """
     SELECT destination, company_destination, refusal, window_days, expires_at
@@ -48,7 +48,7 @@ _RECORD = """
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What a request tells of the one who clicked. `counted` is false for what no person did."""
+    """A visit through a code, with what its request says. `counted` is false for a visit that is no person's."""
 
     code: str
     counted: bool = True
@@ -62,12 +62,12 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A known code: where it leads, whether it still may be used (`refusal` None), how long a click counts."""
+class Landing:
+    """Where a known code leads, whether it still may be used (`refusal` None), and until when a click of now counts."""
 
     destination: str
     company_destination: str
-    refusal: str | None
+    refusal: CodeRefusal | None
     window_days: int
     expires_at: datetime
 
@@ -84,7 +84,6 @@ def _kept_text(text: str | None) -> str | None:
 # Clicks).
 KeptUrl = Annotated[str | None, AfterValidator(_kept_url)]
 KeptText = Annotated[str | None, AfterValidator(_kept_text)]
-Typed = Annotated[str, Field(max_length=LONGEST_TYPED)]
 
 
 class NewClick(RequestModel):
@@ -104,13 +103,6 @@ class Click(AnswerModel):
     id: ClickId | None
     code: str
     expires_at: Instant
-
-
-def normal_code(text: str) -> str:
-    """A code as it is stored: codes are compared without regard to case, and to what is pasted along with them."""
-    code = text.translate(_INVISIBLE).strip().rstrip(_PASTED_ALONG)
-    # no code holds the replacement character, so a text with NUL, which Postgres does not take, is none
-    return code.upper()[:LONGEST_CODE].replace("\x00", "\ufffd")
 
 
 def is_prefetch(headers: Mapping[str, str]) -> bool:
@@ -135,7 +127,7 @@ def reported(click: NewClick, browser_ip: str | None, user_agent: str | None) ->
     return Visit(
         click.code,
         counted=browser_ip is None or not is_bot(user_agent or ""),
-        previous_id=_previous(click.previous_click_id or ""),
+        previous_id=_previous(click.previous_click_id),
         app_id=click.app_id,
         landing_url=click.landing_url,
         referrer_url=click.referrer_url,
@@ -145,8 +137,8 @@ def reported(click: NewClick, browser_ip: str | None, user_agent: str | None) ->
     )
 
 
-def _previous(text: str) -> UUID | None:
-    previous = ids.parse("clk", text.strip())
+def _previous(text: str | None) -> UUID | None:
+    previous = ids.parse("clk", typed.click_id(text) or typed.UNKNOWN)
     return previous if previous and ids.is_in_time(previous) else None
 
 
@@ -157,39 +149,35 @@ def _without_query(url: str | None) -> str | None:
 
 def visit(
     connection: Connection, click_id: UUID, visited: Visit, key: PrivacyKey, company_id: UUID | None = None
-) -> Found | None:
-    """Record the click, when it counts and the code may be used, and tell where it leads. None: no such code."""
-    return (
-        connection.cursor(row_factory=class_row(Found))
-        .execute(
-            _RECORD,
-            {
-                "id": click_id,
-                "received_at": ids.time_of(click_id),
-                "company_id": company_id,
-                "code": normal_code(visited.code),
-                "counted": visited.counted,
-                "previous_id": visited.previous_id,
-                "previous_at": ids.time_of(visited.previous_id) if visited.previous_id else None,
-                "app_id": visited.app_id,
-                "landing_url": visited.landing_url,
-                "referrer_url": visited.referrer_url,
-                "ip_hash": key.hash("ip", visited.ip),
-                "agent_hash": key.hash("agent", visited.user_agent),
-                "device_hash": key.hash("device", visited.device),
-                "hash_key_id": key.id,
-            },
-        )
-        .fetchone()
+) -> Landing | None:
+    """Record the click, when it counts and the code may be used, and say where it leads. None: no such code."""
+    return query.one(
+        connection,
+        Landing,
+        _RECORD,
+        id=click_id,
+        received_at=ids.time_of(click_id),
+        company_id=company_id,
+        code=typed.code(visited.code) or typed.UNKNOWN,
+        counted=visited.counted,
+        previous_id=visited.previous_id,
+        previous_at=ids.time_of(visited.previous_id) if visited.previous_id else None,
+        app_id=visited.app_id,
+        landing_url=visited.landing_url,
+        referrer_url=visited.referrer_url,
+        ip_hash=key.hash("ip", visited.ip),
+        agent_hash=key.hash("agent", visited.user_agent),
+        device_hash=key.hash("device", visited.device),
+        hash_key_id=key.id,
     )
 
 
 def record(connection: Connection, click_id: UUID, visited: Visit, key: PrivacyKey, company_id: UUID) -> Click:
     """Record a click that is reported, where it counts. Raises Refused with the reason a signup would be given."""
-    found = visit(connection, click_id, visited, key, company_id)
-    if found is None:
+    landing = visit(connection, click_id, visited, key, company_id)
+    if landing is None:
         raise Refused("unknown_code", "There is no such referral code.")
-    if found.refusal is not None:
-        raise Refused(REFUSALS[found.refusal], "This referral code cannot be used any more.")
+    if landing.refusal is not None:
+        raise Refused(REFUSALS[landing.refusal], "This referral code cannot be used any more.")
     recorded = click_id if visited.counted else None
-    return Click(id=recorded, code=normal_code(visited.code), expires_at=found.expires_at)
+    return Click(id=recorded, code=typed.code(visited.code) or typed.UNKNOWN, expires_at=landing.expires_at)

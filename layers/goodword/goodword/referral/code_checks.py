@@ -10,13 +10,13 @@ from typing import Literal
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import dict_row
 from pydantic import BaseModel
 
+from goodword.core import query
 from goodword.core.errors import TooManyRequests
 from goodword.core.fields import AnswerModel
 from goodword.core.privacy import PrivacyKey
-from goodword.referral.clicks import normal_code
+from goodword.referral import typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,18 @@ class CodeCheck(AnswerModel):
     reason: Literal["unknown", "inactive", "expired", "used_up"] | None
     referrer: Referrer | None
     welcome_points: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What is known of a code, and how long its browser has to wait, where it checks too many."""
+
+    retry_after: int | None
+    welcome_points: int
+    code_id: UUID | None
+    refusal: Literal["inactive", "expired", "used_up"] | None
+    owner_id: UUID | None
+    owner_name: str | None
 
 
 # One trip: the hit of a browser on the sliding window, and what is known of the code.
@@ -69,23 +81,18 @@ _COUNT = """
 
 def check(connection: Connection, company_id: UUID, code: str, browser: Browser | None, key: PrivacyKey) -> CodeCheck:
     """Whether a code can be used now. Raises TooManyRequests past the program's limit a minute for a browser."""
-    text = normal_code(code)
-    row = (
-        connection.cursor(row_factory=dict_row)
-        .execute(_CHECK, {"company_id": company_id, "code": text, "subject": _subject(browser, key)})
-        .fetchone()
-    )
-    if row is None:
+    text = typed.code(code) or typed.UNKNOWN
+    checked = query.one(connection, _Checked, _CHECK, company_id=company_id, code=text, subject=_subject(browser, key))
+    if checked is None:
         raise LookupError(f"company {company_id} has no program")
-    _refuse_after(row["retry_after"])
-    known = row["code_id"] is not None
-    reason = row["refusal"] if known else "unknown"
+    _refuse_after(checked.retry_after)
+    reason = checked.refusal if checked.code_id is not None else "unknown"
     return CodeCheck(
-        code=text,
+        code=text or typed.excerpt(code),
         valid=reason is None,
         reason=reason,
-        referrer=Referrer(display_name=row["owner_name"]) if row["owner_id"] else None,
-        welcome_points=row["welcome_points"],
+        referrer=Referrer(display_name=checked.owner_name) if checked.owner_id else None,
+        welcome_points=checked.welcome_points,
     )
 
 
@@ -106,7 +113,7 @@ def _subject(browser: Browser | None, key: PrivacyKey) -> bytes | None:
 
 
 def _counted_as(address: str) -> str:
-    """Whoever has one IPv6 address mostly has all of its /64; IPv4 in IPv6 is IPv4 (docs/rules.md, Limits on codes)."""
+    """A holder of one IPv6 address mostly has all of its /64; IPv4 in IPv6 is IPv4 (docs/rules.md, Limits on codes)."""
     try:
         parsed = ip_address(address)
     except ValueError:

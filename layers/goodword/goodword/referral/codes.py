@@ -11,17 +11,18 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic import AfterValidator, Field, StringConstraints
 
 from goodword.accounts import activity, users
-from goodword.core import ids, outbox
+from goodword.core import ids, outbox, query
 from goodword.core.errors import NotFound, TooManyRequests, invalid_fields
 from goodword.core.fields import AnswerModel, AppId, Destination, ExternalId, GivenInstant, Instant, RequestModel
 from goodword.core.ids import CodeId
+from goodword.core.paging import Page, PageQuery, refuse_unknown
 from goodword.program import versions
-from goodword.referral.clicks import normal_code
+from goodword.referral import typed
 
 # without 0 O 1 I L U: nobody should have to ask which one is meant
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -63,7 +64,7 @@ class NewCode(RequestModel):
     metadata: Metadata = Field(default_factory=dict[str, str])
 
 
-_AS_IT_IS: Any = None  # what is left out; the schema then names no value that it would become
+_AS_IT_IS: Any = None  # of a field that is left out; the schema then names no default
 
 
 class CodeChange(RequestModel):
@@ -98,20 +99,19 @@ class Code(AnswerModel):
     updated_at: Instant
 
 
-class CodeList(AnswerModel):
+class CodeList(Page[Code]):
     """A page of codes, newest first."""
 
-    data: list[Code]
-    has_more: bool
 
-
-class CodeQuery(RequestModel):
-    """How GET /v1/codes is asked."""
-
+class _CodeFilter(RequestModel):
     type: Type | None = None
     user_id: ExternalId | None = None
     active: bool | None = None
-    limit: int = Field(default=20, ge=1, le=100)
+
+
+class CodeQuery(PageQuery, _CodeFilter):
+    """How GET /v1/codes is asked."""
+
     after: str | None = Field(default=None, pattern=r"^cod_[0-9a-f]{32}$")
 
 
@@ -213,37 +213,33 @@ def change(connection: Connection, company_id: UUID, text: str, change_id: UUID,
     given = {name: getattr(wanted, name) for name in wanted.model_fields_set}
     if "max_uses" in given:
         connection.execute(_HOLD_CAPS_ALONE, {"company_id": company_id})
-    found = (
-        connection.cursor(row_factory=dict_row)
-        .execute(_LOCK, {"company_id": company_id, "code": normal_code(text)})
-        .fetchone()
-    )
-    if found is None:
+    values = {"company_id": company_id, "code": typed.code(text) or typed.UNKNOWN}
+    stored = connection.cursor(row_factory=dict_row).execute(_LOCK, values).fetchone()
+    if stored is None:
         raise NotFound("code_not_found", "There is no such code.")
     if given:
-        row = {**found, "company_id": company_id, **given, "metadata": _merged(found["metadata"], wanted.metadata)}
+        row = {**stored, "company_id": company_id, **given, "metadata": _merged(stored["metadata"], wanted.metadata)}
         if "max_uses" in given:
-            row["uses"] = _capped(found["uses_so_far"], wanted.max_uses)
+            row["uses"] = _capped(stored["uses_so_far"], wanted.max_uses)
         connection.execute(_CHANGE, {**row, "metadata": Jsonb(row["metadata"])})
-    code = _read(connection, company_id, found["id"])
+    code = _read(connection, company_id, stored["id"])
     if given:
         changed = outbox.Event("code.updated", code.model_dump(mode="json", exclude={"metadata"}), change_id)
-        outbox.announce(connection, company_id, [changed], found["at"])
+        outbox.announce(connection, company_id, [changed], stored["at"])
     return code
 
 
-def listed(connection: Connection, company_id: UUID, query: CodeQuery) -> CodeList:
+def listed(connection: Connection, company_id: UUID, page: CodeQuery) -> CodeList:
     """A page of the company's codes, newest first. Raises Refused for an `after` that is none of them."""
-    asked = {
+    values = page.model_dump() | {
         "company_id": company_id,
         "id": None,
-        **query.model_dump(),
-        "after": ids.parse("cod", query.after) if query.after else None,
+        "after": ids.parse("cod", page.after) if page.after else None,
     }
-    rows = connection.cursor(row_factory=class_row(Code)).execute(_READ, asked).fetchall()
-    if query.after and not rows and connection.execute(_IS_CODE, asked).fetchone() is None:
-        raise invalid_fields(("after", "is no code of this company"))
-    return CodeList(data=rows[: query.limit], has_more=len(rows) > query.limit)
+    rows = query.every(connection, Code, _READ, **values)
+    if page.after and not rows:
+        refuse_unknown(connection, _IS_CODE, "is no code of this company", **values)
+    return CodeList.of(rows, page.limit)
 
 
 def _count_creation(connection: Connection, company_id: UUID, user_id: UUID, most: int) -> None:
@@ -267,12 +263,8 @@ def _merged(known: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str
 
 
 def _read(connection: Connection, company_id: UUID, code_id: UUID) -> Code:
-    asked: dict[str, Any] = dict.fromkeys(("type", "user_id", "active", "after"))
-    found = (
-        connection.cursor(row_factory=class_row(Code))
-        .execute(_READ, {**asked, "company_id": company_id, "id": code_id, "limit": 1})
-        .fetchone()
-    )
-    if found is None:
+    filters = dict.fromkeys(("type", "user_id", "active", "after"))
+    code = query.one(connection, Code, _READ, company_id=company_id, id=code_id, limit=1, **filters)
+    if code is None:
         raise LookupError(f"no code {code_id}")
-    return found
+    return code

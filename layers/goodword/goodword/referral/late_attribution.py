@@ -3,11 +3,11 @@
 The same blocks stand against it as against a signup, with two more: the user is referred already, and the referrer is,
 at any distance, referred by the user. What was paid already counts as for a signup of this instant. A key that may
 write binds inside the signup's grace, an administrator's at any time. The signup's own decision stays as it is stored;
-the referral's trace tells who decided late, and in which words.
+the referral's trace says who decided late, and for what reason.
 
 A click or code that a provider's event carries (`touches`) binds inside the grace too, as of the time it was carried:
-whether the event or the signup comes first, the same windows are asked. It is decided on once, as long as it is not
-found to have been carried earlier.
+whether the event or the signup comes first, the same windows count. It is decided on once, as long as it does not turn
+out to have been carried earlier.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,29 +17,30 @@ from typing import Annotated
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import class_row
 from pydantic import Field
 
 from goodword.accounts import activity
 from goodword.accounts.users import Identity
-from goodword.awards import settlement
-from goodword.core import ids, outbox
+from goodword.awards import binding, settlement
+from goodword.awards.binding import NewReferral
+from goodword.core import ids, outbox, query
 from goodword.core.auth import Scope
 from goodword.core.errors import NotFound, invalid_fields
-from goodword.core.fields import CodeText, ExternalId, LongText, RequestModel
-from goodword.facts import recording, touches
+from goodword.core.fields import ExternalId, LongText, RequestModel
+from goodword.facts import locks, touches
+from goodword.facts.touches import Touch
 from goodword.program import versions
 from goodword.program.versions import Terms
-from goodword.referral import attribution, candidates, referrals, signups
-from goodword.referral.attribution import Candidate, Reason, Verdict
-from goodword.referral.referrals import NewReferral
+from goodword.referral import attribution, candidates, signups, typed, undecided
+from goodword.referral.attribution import AttributionDecision, Candidate, Reason, Verdict
 from goodword.referral.signups import SignupAnswer
+from goodword.referral.typed import Typed
 
 
 class LateAttribution(RequestModel):
     """The body of PUT /v1/users/{user_id}/referrer: a code, or the referrer, whose own code is then taken."""
 
-    referral_code: CodeText | None = None
+    referral_code: Typed | None = None
     referrer_id: ExternalId | None = None
     reason: Annotated[LongText, Field(min_length=1)]
 
@@ -58,10 +59,6 @@ class _Person(Identity):
     app_id: str | None
     referral_id: UUID | None
 
-
-# Two bindings at once could close a circle that neither of them sees, so a company's bindings come one after the other.
-# The last of the identities: whoever holds it waits for nobody who waits for a person.
-_LOCK_BINDINGS = "SELECT lock_identities(%(company_id)s, ARRAY['late-attribution'])"
 
 _PERSON = """
     SELECT users.id, users.external_id, users.email, users.whop_user_id, users.stripe_customer_id, users.created_at,
@@ -87,107 +84,109 @@ _IS_BROUGHT_BY = """
     SELECT EXISTS (SELECT 1 FROM above WHERE referrer_id = %(user_id)s)
 """
 
-# Whoever tells of a refund or a dispute holds the payment it is about, and settles what is bound by then. Each waits
-# for the other here, so that the second one sees what the first one did.
-_HOLD_PAYMENTS = """
-    SELECT id FROM payments WHERE company_id = %(company_id)s AND user_id = %(user_id)s ORDER BY id FOR NO KEY UPDATE
-"""
-
 
 def attribute(
     connection: Connection, company_id: UUID, external_id: str, wanted: LateAttribution, scope: Scope, made: LateIds,
     base_url: str,
 ) -> SignupAnswer:  # fmt: skip
     """Bind a user to a referrer, or say why not. Raises NotFound for people nobody knows, Refused for a bad body."""
-    if (wanted.referral_code is None) == (wanted.referrer_id is None):
-        told = "exactly one of referral_code and referrer_id is needed"
-        raise invalid_fields(("referral_code", told), ("referrer_id", told))
-    _lock(connection, company_id, [external_id])
+    typed_code = typed.code(wanted.referral_code)
+    if (typed_code is None) == (wanted.referrer_id is None):
+        detail = "exactly one of referral_code and referrer_id is needed"
+        raise invalid_fields(("referral_code", detail), ("referrer_id", detail))
+    locks.hold_people(connection, company_id, [external_id])
+    locks.hold_bindings(connection, company_id)
     person = _person(connection, company_id, external_id)
     if person.referral_id == made.referral:  # our own first attempt, whose answer was lost
-        decision = {"outcome": "attributed", "reason": None, "source": "code", "click_id": None}
+        decision = AttributionDecision("attributed", None, "code", None)
         return signups.answer(connection, company_id, person.id, decision, base_url)
     terms = versions.current(connection, company_id)
-    code = wanted.referral_code or _own_code(connection, company_id, wanted.referrer_id)
+    code = _own_code(connection, company_id, wanted.referrer_id) if typed_code is None else typed_code
     (candidate,) = candidates.find(connection, company_id, person, code, None, terms)
     verdict = _judge(connection, company_id, person, candidate, terms, scope, terms.at)
     winner, verdicts = candidates.choose(connection, company_id, [verdict], terms.at)
-    decision = attribution.outcome(verdicts, winner)
+    decision = attribution.decide(verdicts, winner)
     by = {"by": "late", "scope": scope.name.lower(), "reason": wanted.reason}
-    trace = attribution.trace(verdicts, winner, terms.version, terms.program, by)
-    if winner is None or winner.referrer is None or winner.code_id is None:
-        details = {"code": candidate.code, "reason": decision["reason"], "scope": by["scope"]}
+    trace = attribution.trace(verdicts, winner, terms, by)
+    if pair := attribution.pair(winner, made.referral, person.id, person.app_id, terms.at, trace):
+        _bind(connection, company_id, pair, terms, {"scope": by["scope"]})
+        settlement.settle(connection, company_id, [person.id])
+    else:
+        details = {"code": candidate.code, "reason": decision.reason, "scope": by["scope"]}
         activity.record(connection, company_id, person.id, "late_attribution_rejected", details, terms.at)
-        return signups.answer(connection, company_id, person.id, decision, base_url)
-    pair = NewReferral(
-        made.referral, winner.referrer.id, person.id, winner.code_id, None, winner.source, person.app_id, terms.at,
-        terms.at, trace,
-    )  # fmt: skip
-    _bind(connection, company_id, pair, terms, {"scope": by["scope"]})
-    settlement.settle(connection, company_id, [person.id])
     return signups.answer(connection, company_id, person.id, decision, base_url)
 
 
-def follow(connection: Connection, company_id: UUID, external_ids: Sequence[str]) -> None:
-    """Bind these users, where nobody has referred them, to whom a provider's events name; or keep why not.
+def bind_undecided(connection: Connection, company_id: UUID, user_ids: Sequence[UUID]) -> None:
+    """Bind those of these users whom nobody has referred to the referrers whom touches name; or keep why not.
 
-    Whoever calls settles them.
+    They are to be settled after. Needs: the locks of what the event is about, with these users. Locks: the bindings.
     """
+    external_ids = undecided.among(connection, company_id, user_ids) if user_ids else []
     if external_ids:
-        _lock(connection, company_id, external_ids)
+        locks.hold_people(connection, company_id, external_ids)
+        locks.hold_bindings(connection, company_id)
     for external_id in external_ids:
-        _follow(connection, company_id, external_id)
+        _decide_on(connection, company_id, external_id)
 
 
-def _follow(connection: Connection, company_id: UUID, external_id: str) -> None:
-    told = touches.ask_undecided_of(connection, company_id, external_id)
+def _decide_on(connection: Connection, company_id: UUID, external_id: str) -> None:
+    """Decide on the touches of one user."""
+    touches_later = undecided.of_user(connection, company_id, external_id)
     person = _person(connection, company_id, external_id)
-    touched = told()
-    if person.referral_id is not None or not touched:
-        return  # somebody else was faster
+    carried = touches_later()
+    if person.referral_id is not None or not carried:
+        return  # another transaction was faster
     terms = versions.current(connection, company_id)
-    found = candidates.carried(connection, company_id, person, touched, terms)
+    pairs = candidates.carried(connection, company_id, person, carried, terms)
     judged = [
         _judge(connection, company_id, person, candidate, terms, Scope.WRITE, max(touch.carried_at, person.created_at))
-        for touch, candidate in found
+        for touch, candidate in pairs
     ]
     winner, verdicts = candidates.choose(connection, company_id, judged, terms.at)
-    decision = attribution.outcome(verdicts, winner)
-    trace = attribution.trace(verdicts, winner, terms.version, terms.program, {"by": "payment"})
-    # a click stands for several candidates where others came before it: it is refused if all of them are
-    reasons: dict[tuple[str, str], Reason | None] = {}
-    for (touch, _), verdict in zip(found, verdicts, strict=True):
-        named = (touch.kind, touch.ref)
-        reasons[named] = verdict.reason and reasons.get(named, verdict.reason)
-    won = next(((touch.kind, touch.ref) for touch, candidate in found if candidate is winner), None)
-    decisions = [
-        {"kind": kind, "ref": ref, "carried_at": at, "reason": reasons.get((kind, ref)), "wins": (kind, ref) == won}
-        for kind, ref, at in ((touch.kind, touch.ref, touch.carried_at) for touch in touched)
-    ]
+    trace = attribution.trace(verdicts, winner, terms, {"by": "payment"})
+    decisions = _decisions(carried, [touch for touch, _ in pairs], verdicts, winner)
     touches.decide(connection, company_id, person.id, decisions, trace, terms.at)
-    if winner is not None and winner.referrer is not None and winner.code_id is not None:
-        pair = NewReferral(
-            ids.new_id(), winner.referrer.id, person.id, winner.code_id, winner.click_id, winner.source, person.app_id,
-            winner.touched_at, terms.at, trace,
-        )  # fmt: skip
+    if pair := attribution.pair(winner, ids.new_id(), person.id, person.app_id, terms.at, trace):
         _bind(connection, company_id, pair, terms, {"by": "payment"})
-    elif found:
-        details = {"code": found[0][1].code, "reason": decision["reason"], "by": "payment"}
+    elif verdicts:
+        reason = attribution.decide(verdicts, winner).reason
+        details = {"code": verdicts[0].candidate.code, "reason": reason, "by": "payment"}
         activity.record(connection, company_id, person.id, "late_attribution_rejected", details, terms.at)
 
 
-def _lock(connection: Connection, company_id: UUID, external_ids: Sequence[str]) -> None:
-    """Whoever follows an event holds the users already."""
-    recording.lock_users(connection, company_id, external_ids)
-    connection.execute(_LOCK_BINDINGS, {"company_id": company_id})
+def _decisions(
+    carried: Sequence[Touch], judged: Sequence[Touch], verdicts: Sequence[Verdict], winner: Candidate | None
+) -> list[dict[str, object]]:
+    """What is decided on each touch: `judged` are those of the verdicts, one by one.
+
+    A click stands for several candidates where others came before it in its chain: it is refused if all of them are.
+    """
+    reasons: dict[tuple[str, str], Reason | None] = {}
+    winning = None
+    for touch, verdict in zip(judged, verdicts, strict=True):
+        name = (touch.kind, touch.ref)
+        reasons[name] = verdict.reason and reasons.get(name, verdict.reason)
+        if verdict.candidate is winner:
+            winning = name
+    return [
+        {
+            "kind": touch.kind,
+            "ref": touch.ref,
+            "carried_at": touch.carried_at,
+            "reason": reasons.get((touch.kind, touch.ref)),
+            "wins": (touch.kind, touch.ref) == winning,
+        }
+        for touch in carried
+    ]
 
 
 def _bind(
     connection: Connection, company_id: UUID, pair: NewReferral, terms: Terms, details: Mapping[str, object]
 ) -> None:
-    """Write the referral, whose facts are settled next."""
-    connection.execute(_HOLD_PAYMENTS, {"company_id": company_id, "user_id": pair.referee_id})
-    referrals.bind(connection, company_id, pair, terms.version, terms.program)
+    """Write the referral, whose facts are to be settled next."""
+    locks.hold_payments_of(connection, company_id, pair.referee_id)
+    binding.bind(connection, company_id, pair, terms)
     public = ids.public("ref", pair.id)
     about = {"referral_id": public, **details}
     activity.record(connection, company_id, pair.referee_id, "late_attributed", about, terms.at)
@@ -195,14 +194,10 @@ def _bind(
 
 
 def _person(connection: Connection, company_id: UUID, external_id: str) -> _Person:
-    found = (
-        connection.cursor(row_factory=class_row(_Person))
-        .execute(_PERSON, {"company_id": company_id, "external_id": external_id})
-        .fetchone()
-    )
-    if found is None:
+    person = query.one(connection, _Person, _PERSON, company_id=company_id, external_id=external_id)
+    if person is None:
         raise NotFound("user_not_found", "There is no such user.")
-    return found
+    return person
 
 
 def _own_code(connection: Connection, company_id: UUID, external_id: str | None) -> str:
@@ -216,7 +211,7 @@ def _judge(
     connection: Connection, company_id: UUID, person: _Person, candidate: Candidate, terms: Terms, scope: Scope,
     at: datetime,
 ) -> Verdict:  # fmt: skip
-    """`at` is when the binding is asked for: by a request now, by an event when it happened."""
+    """`at` is when the binding is wanted: by a request now, by an event when it happened."""
     if person.referral_id is not None:
         return Verdict(candidate, "already_referred")
     too_old = scope < Scope.ADMIN and (

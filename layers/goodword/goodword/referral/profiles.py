@@ -1,6 +1,5 @@
 """Profiles: a user as clients see them, gathered from every room below this one in one statement."""
 
-from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -10,6 +9,7 @@ from psycopg.rows import dict_row
 from goodword.core.errors import NotFound
 from goodword.core.fields import AnswerModel, Instant
 from goodword.core.ids import UserId
+from goodword.core.query import Later
 from goodword.points import ledger
 from goodword.points.ledger import Balance
 from goodword.program import versions
@@ -66,8 +66,8 @@ _WAITING = """
 """
 
 
-def ask(connection: Connection, company_id: UUID, user_id: UUID, base_url: str) -> Callable[[], User]:
-    """The profile of a user we know by our own id; asked now, read later, so that several reads are one trip."""
+def ask(connection: Connection, company_id: UUID, user_id: UUID, base_url: str) -> Later[User]:
+    """Ask for the profile of a user by our own id."""
     cursor = connection.cursor(row_factory=dict_row).execute(
         _READ, {"company_id": company_id, "user_id": user_id, "external_id": None}
     )
@@ -100,7 +100,6 @@ def _user(row: dict[str, object] | None, base_url: str) -> User:
 
 def balance(connection: Connection, company_id: UUID, external_id: str, as_of: datetime | None) -> Balance:
     """A user's balance, with the points of awards that are still pending or held. Raises NotFound and Refused."""
-    asked = ledger.ask_balance(connection, company_id, external_id, as_of)
-    waiting = connection.execute(_WAITING, {"company_id": company_id, "external_id": external_id})
-    row = waiting.fetchone()
-    return asked().model_copy(update={"pending": row[0] if row else 0})
+    balance_later = ledger.ask_balance(connection, company_id, external_id, as_of)
+    row = connection.execute(_WAITING, {"company_id": company_id, "external_id": external_id}).fetchone()
+    return balance_later().model_copy(update={"pending": row[0] if row else 0})

@@ -58,4 +58,4 @@ def _name(parameter: str) -> bytes:
 
 
 def _valid(raw_query: str) -> str:
-    return _INVALID.sub(lambda found: quote(found[0], safe="", errors="replace"), raw_query)
+    return _INVALID.sub(lambda invalid: quote(invalid[0], safe="", errors="replace"), raw_query)

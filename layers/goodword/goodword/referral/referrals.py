@@ -1,24 +1,18 @@
 """Referrals: who came through whom, by what, and how far that has come. What facts make of them is `settlement`'s."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Literal
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import class_row
-from psycopg.types.json import Jsonb
 from pydantic import Field
-from pydantic_core import to_jsonable_python
 
-from goodword.awards import engine
 from goodword.awards.engine import Stage
-from goodword.core import ids
-from goodword.core.errors import invalid_fields
+from goodword.core import ids, query
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import ReferralId
-from goodword.program.document import Program
+from goodword.core.paging import Page, PageQuery, refuse_unknown
+from goodword.core.query import Later
 
 
 class Revenue(AnswerModel):
@@ -53,56 +47,33 @@ class Referral(AnswerModel):
     revenue: list[Revenue]
 
 
-class ReferralList(AnswerModel):
+class ReferralList(Page[Referral]):
     """A page of referrals, newest first."""
 
-    data: list[Referral]
-    has_more: bool
+
+class _CircleFilter(RequestModel):
+    level: int = Field(default=1, ge=1, le=2)
 
 
-class CircleQuery(RequestModel):
+class CircleQuery(PageQuery, _CircleFilter):
     """How GET …/referrals is asked: level 1 are the people a user brought, level 2 those whom these brought."""
 
-    level: int = Field(default=1, ge=1, le=2)
-    limit: int = Field(default=20, ge=1, le=100)
     after: str | None = Field(default=None, pattern=r"^ref_[0-9a-f]{32}$")
 
 
-class ReferralQuery(RequestModel):
-    """How GET /v1/referrals is asked."""
-
+class _ReferralFilter(RequestModel):
     stage: Stage | None = None
     flagged: bool | None = None
-    limit: int = Field(default=20, ge=1, le=100)
+
+
+class ReferralQuery(PageQuery, _ReferralFilter):
+    """How GET /v1/referrals is asked."""
+
     after: str | None = Field(default=None, pattern=r"^ref_[0-9a-f]{32}$")
 
 
-@dataclass(frozen=True, slots=True)
-class NewReferral:
-    """A pair to be bound, with what it was bound by. `touched_at`: when the click or the code was used."""
-
-    id: UUID
-    referrer_id: UUID
-    referee_id: UUID
-    code_id: UUID
-    click_id: UUID | None
-    source: str
-    app_id: str | None
-    touched_at: datetime
-    registered_at: datetime
-    trace: Mapping[str, object]
-
-
-_BIND = """
-    INSERT INTO referrals (company_id, id, referrer_id, referee_id, code_id, click_id, source, app_id, program_version,
-        touched_at, registered_at, lapses_at, advances_at, trace, updated_at)
-    VALUES (%(company_id)s, %(id)s, %(referrer_id)s, %(referee_id)s, %(code_id)s, %(click_id)s, %(source)s,
-        %(app_id)s, %(program_version)s, %(touched_at)s, %(registered_at)s, %(lapses_at)s, %(lapses_at)s, %(trace)s,
-        %(registered_at)s)
-"""
-
 # One referral, that by which one user came, those of one referrer or of those they brought, or all: the planner drops
-# what is not asked for.
+# the conditions of filters that are NULL.
 _READ = """
     SELECT referrals.id, referrer.external_id AS referrer, referee.external_id AS referee, codes.code,
         stage_at(referrals, now.at) AS stage, source, referrals.app_id, program_version,
@@ -149,78 +120,43 @@ _READ = """
 """
 
 
-def bind(connection: Connection, company_id: UUID, new: NewReferral, program_version: int, program: Program) -> None:
-    """Write a new referral under the given terms, which it keeps."""
-    connection.execute(
-        _BIND,
-        {
-            "company_id": company_id,
-            "id": new.id,
-            "referrer_id": new.referrer_id,
-            "referee_id": new.referee_id,
-            "code_id": new.code_id,
-            "click_id": new.click_id,
-            "source": new.source,
-            "app_id": new.app_id,
-            "program_version": program_version,
-            "touched_at": new.touched_at,
-            "registered_at": new.registered_at,
-            "lapses_at": engine.lapses_at(program, new.registered_at),
-            "trace": Jsonb(to_jsonable_python(new.trace)),
-        },
-    )
-
-
 _ALL: Mapping[str, object] = {
     "id": None, "referee_id": None, "referrer_id": None, "upline_id": None, "stage": None, "flagged": None,
     "after": None, "limit": 1,
 }  # fmt: skip
 
 
-def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Callable[[], Referral | None]:
-    """The referral by which a user came, if any; asked now, read later, so that several reads are one trip."""
-    cursor = connection.cursor(row_factory=class_row(Referral)).execute(
-        _READ, {**_ALL, "company_id": company_id, "referee_id": referee_id}
-    )
-    return cursor.fetchone
+def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Later[Referral | None]:
+    """Ask for the referral by which a user came, if any."""
+    return query.one_later(connection, Referral, _READ, **{**_ALL, "company_id": company_id, "referee_id": referee_id})
 
 
 def find(connection: Connection, company_id: UUID, referral_id: UUID) -> Referral | None:
     """One referral by its own id."""
-    return (
-        connection.cursor(row_factory=class_row(Referral))
-        .execute(_READ, {**_ALL, "company_id": company_id, "id": referral_id})
-        .fetchone()
-    )
+    return query.one(connection, Referral, _READ, **{**_ALL, "company_id": company_id, "id": referral_id})
 
 
-def circle(connection: Connection, company_id: UUID, user_id: UUID, query: CircleQuery) -> ReferralList:
+def circle(connection: Connection, company_id: UUID, user_id: UUID, page: CircleQuery) -> ReferralList:
     """A page of the people a user brought, or of those whom these brought; newest first."""
-    whose = {"referrer_id": user_id} if query.level == 1 else {"upline_id": user_id}
-    return _page(connection, company_id, query.limit, query.after, whose)
+    whose = {"referrer_id": user_id} if page.level == 1 else {"upline_id": user_id}
+    return _listed(connection, company_id, page.limit, page.after, whose)
 
 
-def listed(connection: Connection, company_id: UUID, query: ReferralQuery) -> ReferralList:
+def listed(connection: Connection, company_id: UUID, page: ReferralQuery) -> ReferralList:
     """A page of all referrals, newest first."""
-    wanted = {"stage": query.stage, "flagged": query.flagged}
-    return _page(connection, company_id, query.limit, query.after, wanted)
+    filters = {"stage": page.stage, "flagged": page.flagged}
+    return _listed(connection, company_id, page.limit, page.after, filters)
 
 
-def _page(
-    connection: Connection, company_id: UUID, limit: int, after: str | None, wanted: Mapping[str, object]
+def _listed(
+    connection: Connection, company_id: UUID, limit: int, after: str | None, filters: Mapping[str, object]
 ) -> ReferralList:
     """Raises Refused for an `after` that is no referral of this list."""
-    asked = {
-        **_ALL,
-        "company_id": company_id,
-        "limit": limit,
-        "after": ids.parse("ref", after) if after else None,
-        **wanted,
-    }
-    rows = connection.cursor(row_factory=class_row(Referral)).execute(_READ, asked).fetchall()
+    last = ids.parse("ref", after) if after else None
+    values = {**_ALL, "company_id": company_id, "limit": limit, "after": last, **filters}
+    rows = query.every(connection, Referral, _READ, **values)
     if after and not rows:
-        # what has changed its stage since it was listed can still be followed
-        itself = {**asked, "id": asked["after"], "after": None, "stage": None, "flagged": None, "limit": 1}
-        if connection.execute(_READ, itself).fetchone() is None:
-            raise invalid_fields(("after", "is no referral of this list"))
-    return ReferralList(data=rows[:limit], has_more=len(rows) > limit)
+        # a referral whose stage has changed since it was listed can still be followed
+        itself = {**values, "id": last, "after": None, "stage": None, "flagged": None, "limit": 1}
+        refuse_unknown(connection, _READ, "is no referral of this list", **itself)
+    return ReferralList.of(rows, limit)

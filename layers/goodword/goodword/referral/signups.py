@@ -1,37 +1,38 @@
 """Signups: a person becomes known, is attributed, and both sides get what the program gives for it.
 
 One signup per person, for ever: a second one is answered with the stored outcome and changes nothing. Payments that
-came before the person was known are claimed in the same transaction, and so is who sent the person by their word.
+came before the person was known are claimed in the same transaction, and so are the touches that they carried.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic_core import to_jsonable_python
 
 from goodword.accounts import activity, users
 from goodword.accounts.users import NewUser
+from goodword.awards import binding, settlement
 from goodword.awards import listing as awards
-from goodword.awards import settlement
 from goodword.awards.listing import Award
-from goodword.core import clock, ids, outbox
+from goodword.core import clock, ids, outbox, query
 from goodword.core.fields import AnswerModel, AppId, IpAddress, LongText, RequestModel
 from goodword.core.ids import ClickId
 from goodword.core.privacy import PrivacyKey
-from goodword.facts import by_email, recording, touches
+from goodword.core.query import Later
+from goodword.facts import by_email, locks, ownership
+from goodword.facts.by_email import Hashed
 from goodword.facts.touches import Touch
 from goodword.program import versions
 from goodword.program.versions import Terms
-from goodword.referral import attribution, candidates, codes, profiles, referrals, typed
-from goodword.referral.attribution import Candidate, Reason, Source
+from goodword.referral import attribution, candidates, codes, profiles, referrals, typed, undecided
+from goodword.referral.attribution import AttributionDecision, Candidate, Reason, Source, Verdict
 from goodword.referral.profiles import User
-from goodword.referral.referrals import NewReferral, Referral
+from goodword.referral.referrals import Referral
 from goodword.referral.typed import Typed
 
 
@@ -81,8 +82,43 @@ class SignupIds:
     referral: UUID = field(default_factory=ids.new_id)
 
 
-_STORED = """
-    SELECT users.id, signups.outcome, signups.reason, signups.source, signups.click_id
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A user who has signed up before, with the stored decision."""
+
+    user_id: UUID
+    outcome: Literal["attributed", "none", "rejected"]
+    reason: Reason | None
+    source: Source | None
+    click_id: UUID | None
+
+    @property
+    def decision(self) -> AttributionDecision:
+        return AttributionDecision(self.outcome, self.reason, self.source, self.click_id)
+
+
+class _Look(NamedTuple):
+    """What a signup asks under its locks; but for the terms, it is read later."""
+
+    known: Later[_Known | None]
+    touches: Later[list[Touch]]
+    is_named: Later[bool]
+    terms: Terms
+
+
+class _Newcomer(NamedTuple):
+    """A person who signs up for the first time, under the terms in force."""
+
+    signup: Signup
+    user: NewUser
+    made: SignupIds
+    terms: Terms
+    key: PrivacyKey
+
+
+_KNOWN = """
+    SELECT users.id AS user_id, coalesce(signups.outcome, 'none') AS outcome, signups.reason, signups.source,
+        signups.click_id
     FROM users LEFT JOIN signups ON signups.company_id = users.company_id AND signups.user_id = users.id
     WHERE users.company_id = %(company_id)s AND users.external_id = %(external_id)s
 """
@@ -109,81 +145,95 @@ def sign_up(
 
     A taken whop_user_id or stripe_customer_id is a violated constraint, by name.
     """
-    user = signup.user
-    email = by_email.hashed(connection, user.verified_email)
-    recording.lock_newcomer(connection, company_id, user, email)
-    stored = connection.cursor(row_factory=dict_row).execute(
-        _STORED, {"company_id": company_id, "external_id": user.external_id}
-    )
-    touched = touches.ask(connection, company_id, user, email.hashes if email else ())
-    named = recording.ask_named(connection, company_id, user.external_id)
-    terms = versions.current(connection, company_id)
-    at = terms.at
-    existing = stored.fetchone()
-    if existing is not None:
-        is_new = existing["id"] == made.user  # our own first attempt, whose answer was lost
-        return answer(connection, company_id, existing["id"], existing, base_url), is_new
-    if user.created_at is not None:
-        user = user.model_copy(update={"created_at": clock.past("created_at", user.created_at, at)})
-
-    found = _came_by(connection, company_id, signup, touched, terms)
-    users.insert(connection, company_id, made.user, user, at)
-    _give_code(connection, company_id, made.user, at)
-    too_old = attribution.is_too_old(user.created_at, terms.program, at)
-    verdicts = attribution.judge(found, user, terms.program, at, too_old=too_old)
-    winner, verdicts = candidates.choose(connection, company_id, verdicts, at)
-    decision = attribution.outcome(verdicts, winner)
-    trace = attribution.trace(verdicts, winner, terms.version, terms.program, {"by": "signup"})
-    connection.execute(
-        _STORE,
-        {
-            "company_id": company_id,
-            "user_id": made.user,
-            **decision,
-            "app_id": signup.app_id,
-            "trace": Jsonb(to_jsonable_python(trace)),
-            "ip_hash": key.hash("ip", signup.ip),
-            "agent_hash": key.hash("agent", signup.user_agent),
-            "device_hash": key.hash("device", signup.device_fingerprint),
-            "hash_key_id": key.id,
-            "at": at,
-        },
-    )
-    events = [outbox.Event("user.created", {"id": ids.public("usr", made.user)})]
-    activity.record(connection, company_id, made.user, "signed_up", {"app_id": signup.app_id}, at)
-    if winner is not None and winner.referrer is not None and winner.code_id is not None:
-        pair = NewReferral(
-            made.referral, winner.referrer.id, made.user, winner.code_id, winner.click_id, winner.source,
-            signup.app_id, winner.touched_at, at, trace,
-        )  # fmt: skip
-        referrals.bind(connection, company_id, pair, terms.version, terms.program)
-        events.append(outbox.Event("referral.registered", {"id": ids.public("ref", made.referral)}))
-    outbox.announce(connection, company_id, events, at)
-    concerned = {made.user}
-    if email:
-        by_email.verify(connection, company_id, email)
-    if email or user.stripe_customer_id or user.whop_user_id or named():
-        hashes = email.hashes if email else ()
-        concerned.update(recording.claim_of(connection, company_id, user.external_id, hashes))
-    settlement.settle(connection, company_id, sorted(concerned))
+    email = by_email.hashed(connection, signup.user.verified_email)
+    look = _look(connection, company_id, signup.user, email)
+    known = look.known()
+    if known is not None:
+        is_new = known.user_id == made.user  # our own first attempt, whose answer was lost
+        return answer(connection, company_id, known.user_id, known.decision, base_url), is_new
+    newcomer = _Newcomer(signup, _dated(signup.user, look.terms.at), made, look.terms, key)
+    verdicts = _decide(newcomer, _came_by(connection, company_id, signup, look))
+    decision = _write(connection, company_id, newcomer, verdicts)
+    claimed = _claim(connection, company_id, newcomer.user, email, look.is_named)
+    settlement.settle(connection, company_id, sorted({made.user, *claimed}))
     return answer(connection, company_id, made.user, decision, base_url), True
 
 
-def _came_by(
-    connection: Connection, company_id: UUID, signup: Signup, touched: Callable[[], list[Touch]], terms: Terms
-) -> list[Candidate]:
-    """What may have brought a person, best first. What is typed and can be no code or click is an unknown one."""
+def _look(connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None) -> _Look:
+    """Take the locks, and ask what is known under them. Raises NotFound when the company has no program."""
+    hashes = email.hashes if email else ()
+    locks.hold_newcomer(connection, company_id, user, hashes)
+    known = query.one_later(connection, _Known, _KNOWN, company_id=company_id, external_id=user.external_id)
+    touches = undecided.of_newcomer(connection, company_id, user, hashes)
+    is_named = ownership.is_named(connection, company_id, user.external_id)
+    return _Look(known, touches, is_named, versions.current(connection, company_id))
+
+
+def _dated(user: NewUser, at: datetime) -> NewUser:
+    """The user with a `created_at` that is not after now. Raises Refused for one well in the future."""
+    if user.created_at is None:
+        return user
+    return user.model_copy(update={"created_at": clock.past("created_at", user.created_at, at)})
+
+
+def _came_by(connection: Connection, company_id: UUID, signup: Signup, look: _Look) -> list[Candidate]:
+    """What may have brought a person, best first. A text that can be no code or click is an unknown one."""
     code, click_id, coupon = (
         typed.code(signup.referral_code), typed.click_id(signup.click_id), typed.code(signup.coupon_code)
     )  # fmt: skip
-    found = candidates.find(connection, company_id, signup.user, code, click_id or None, terms)
+    came_by = candidates.find(connection, company_id, signup.user, code, click_id or None, look.terms)
     if click_id == typed.UNKNOWN:
-        found.append(Candidate("click", "", None, None, terms.at, refusal="unknown_code"))
-    carried = candidates.carried(connection, company_id, signup.user, touched(), terms)
-    found += [candidate for _, candidate in carried]
+        came_by.append(Candidate("click", "", None, None, look.terms.at, refusal="unknown_code"))
+    carried = candidates.carried(connection, company_id, signup.user, look.touches(), look.terms)
+    came_by += [candidate for _, candidate in carried]
     if coupon is not None:  # there are none yet
-        found.append(Candidate("coupon", coupon, None, None, terms.at, refusal="unknown_code"))
-    return found
+        came_by.append(Candidate("coupon", coupon, None, None, look.terms.at, refusal="unknown_code"))
+    return came_by
+
+
+def _decide(newcomer: _Newcomer, came_by: Sequence[Candidate]) -> list[Verdict]:
+    user, program, at = newcomer.user, newcomer.terms.program, newcomer.terms.at
+    too_old = attribution.is_too_old(user.created_at, program, at)
+    return attribution.judge(came_by, user, program, at, too_old=too_old)
+
+
+def _write(
+    connection: Connection, company_id: UUID, newcomer: _Newcomer, verdicts: Sequence[Verdict]
+) -> AttributionDecision:
+    """Write the user with a code of their own, the decision, and the referral that it makes."""
+    user_id, terms, app_id = newcomer.made.user, newcomer.terms, newcomer.signup.app_id
+    users.insert(connection, company_id, user_id, newcomer.user, terms.at)
+    _give_code(connection, company_id, user_id, terms.at)
+    winner, verdicts = candidates.choose(connection, company_id, verdicts, terms.at)
+    decision = attribution.decide(verdicts, winner)
+    trace = attribution.trace(verdicts, winner, terms, {"by": "signup"})
+    _store(connection, company_id, newcomer, decision, trace)
+    events = [outbox.Event("user.created", {"id": ids.public("usr", user_id)})]
+    activity.record(connection, company_id, user_id, "signed_up", {"app_id": app_id}, terms.at)
+    if pair := attribution.pair(winner, newcomer.made.referral, user_id, app_id, terms.at, trace):
+        binding.bind(connection, company_id, pair, terms)
+        events.append(outbox.Event("referral.registered", {"id": ids.public("ref", pair.id)}))
+    outbox.announce(connection, company_id, events, terms.at)
+    return decision
+
+
+def _store(
+    connection: Connection, company_id: UUID, newcomer: _Newcomer, decision: AttributionDecision,
+    trace: Mapping[str, object],
+) -> None:  # fmt: skip
+    signup, key = newcomer.signup, newcomer.key
+    values = {
+        "company_id": company_id,
+        "user_id": newcomer.made.user,
+        "app_id": signup.app_id,
+        "trace": Jsonb(to_jsonable_python(trace)),
+        "ip_hash": key.hash("ip", signup.ip),
+        "agent_hash": key.hash("agent", signup.user_agent),
+        "device_hash": key.hash("device", signup.device_fingerprint),
+        "hash_key_id": key.id,
+        "at": newcomer.terms.at,
+    }
+    connection.execute(_STORE, values | decision._asdict())
 
 
 def _give_code(connection: Connection, company_id: UUID, user_id: UUID, at: datetime) -> None:
@@ -196,8 +246,19 @@ def _give_code(connection: Connection, company_id: UUID, user_id: UUID, at: date
         ).fetchone()
 
 
+def _claim(
+    connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None, is_named: Later[bool]
+) -> list[UUID]:
+    """Give a new user what came before them; the users who are to be settled for it."""
+    if email:
+        by_email.verify(connection, company_id, email)
+    if not (email or user.stripe_customer_id or user.whop_user_id or is_named()):
+        return []
+    return ownership.claim_of(connection, company_id, user.external_id, email.hashes if email else ())
+
+
 def answer(
-    connection: Connection, company_id: UUID, user_id: UUID, decision: Mapping[str, object], base_url: str
+    connection: Connection, company_id: UUID, user_id: UUID, decision: AttributionDecision, base_url: str
 ) -> SignupAnswer:
     """A person as they stand, beside the decision on what they came by."""
     profile = profiles.ask(connection, company_id, user_id, base_url)
@@ -205,14 +266,7 @@ def answer(
     given = awards.ask(connection, company_id, user_id)
     return SignupAnswer(
         user=profile(),
-        attribution=Attribution.model_validate(
-            {
-                "outcome": decision["outcome"] or "none",
-                "reason": decision["reason"],
-                "source": decision["source"],
-                "click_id": decision["click_id"],
-            }
-        ),
+        attribution=Attribution.model_validate(decision._asdict()),
         referral=referral(),
         awards=given(),
     )

@@ -1,4 +1,4 @@
-"""What a person has typed or pasted where a code belongs, and what a browser has carried along.
+"""What a person types or pastes where a code belongs, and what a browser carries along: the one place that reads it.
 
 Such a text never blocks a signup (docs/rules.md, Attribution): it is read as kindly as it can be, and what is no code
 is unknown.
@@ -19,24 +19,38 @@ UNKNOWN = ""
 
 Typed = Annotated[str, Field(max_length=LONGEST)]
 
+_PLAIN = re.compile(rf"[0-9A-Za-z-]{{1,{LONGEST_CODE}}}")
 _DASHES = re.compile(r"[\u2010-\u2015\u2212]")
 _LINK = re.compile(r"\S*?/r/(?P<code>[^/\s?#]+)\S*", re.IGNORECASE)
-_AFTER_A_LINK = ".,;:!)"
+
+# What is pasted along with a code: the end of a path, of a sentence, of a quotation.
+_PASTED_ALONG = " \t\r\n\u00a0/.,;:!?)]}>\"'*\u2026\u201c\u201d\u2019\u00bb"
+# Characters without a width that are no format characters (Cf).
+_INVISIBLE = dict.fromkeys(map(ord, "\ufe0f"))
 
 
 def code(text: str | None) -> str | None:
-    """The code that is meant; None where nothing is given, `UNKNOWN` where it can be none.
+    """The code that is meant, as codes are stored: in upper case. None: nothing is given; `UNKNOWN`: it can be no code.
 
     It may be pasted as a link, in full-width letters, with the dashes of a word processor or with invisible characters.
     """
+    if text is not None and _PLAIN.fullmatch(text):
+        return text.upper()  # nearly every text: the redirect asks often
     trimmed = _trimmed(text)
     if trimmed is None:
         return None
     plain = _DASHES.sub("-", trimmed)
     if link := _LINK.fullmatch(plain):
         plain = link["code"]
-    plain = plain.rstrip(_AFTER_A_LINK)
-    return plain if len(plain) <= LONGEST_CODE and plain.isprintable() else UNKNOWN
+    plain = plain.rstrip(_PASTED_ALONG)
+    if len(plain) > LONGEST_CODE or not plain.isprintable():
+        return UNKNOWN
+    return plain.upper()[:LONGEST_CODE]
+
+
+def excerpt(text: str) -> str:
+    """What is answered of a text that can be no code: so much of it as a code could have, without NUL."""
+    return text.upper()[:LONGEST_CODE].replace("\x00", "\ufffd")
 
 
 def click_id(text: str | None) -> str | None:
@@ -49,7 +63,7 @@ def click_id(text: str | None) -> str | None:
 
 def _trimmed(text: str | None) -> str | None:
     """Without blanks around it and without characters that nobody sees; None where nothing is left."""
-    if text is None:
-        return None
-    seen = "".join(each for each in text if unicodedata.category(each) != "Cf")
+    if text is None or text.isascii():
+        return (text or "").strip() or None
+    seen = "".join(each for each in text.translate(_INVISIBLE) if unicodedata.category(each) != "Cf")
     return unicodedata.normalize("NFKC", seen).strip() or None

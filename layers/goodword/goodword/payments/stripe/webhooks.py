@@ -6,19 +6,19 @@ from typing import Final
 from goodword.payments import signatures
 from goodword.payments.bodies import EventMalformed
 from goodword.payments.inbox import Recipient
-from goodword.payments.provider import Delivery, Event, NotAnEvent, Provider
+from goodword.payments.provider import Delivery, NotAnEvent, Provider, ProviderEvent
 from goodword.payments.stripe import events
 from goodword.payments.stripe.listing import LISTING
 from goodword.payments.stripe.reading import StripeEvent
 
 
-def read(delivery: Delivery) -> Event[StripeEvent] | NotAnEvent:
+def read(delivery: Delivery) -> ProviderEvent[StripeEvent] | NotAnEvent:
     """The event that a delivery brings; a thin one shows no object and can only be kept."""
     try:
         event = events.read_event(delivery.body)
     except EventMalformed as fault:
         return NotAnEvent(fault)
-    return Event(event.id, event.type, event.livemode, event, error="thin_event" if event.thin else None)
+    return ProviderEvent(event.id, event.type, event.livemode, event, error="thin_event" if event.thin else None)
 
 
 def verify(delivery: Delivery, secrets: Sequence[str], now: float) -> None:

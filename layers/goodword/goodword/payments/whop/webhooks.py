@@ -5,13 +5,13 @@ from typing import Final
 
 from goodword.payments.bodies import EventMalformed
 from goodword.payments.inbox import Recipient
-from goodword.payments.provider import Delivery, Event, NotAnEvent, Provider
+from goodword.payments.provider import Delivery, NotAnEvent, Provider, ProviderEvent
 from goodword.payments.whop import events, signatures
 from goodword.payments.whop.listing import LISTING
 from goodword.payments.whop.reading import WhopEvent
 
 
-def read(delivery: Delivery) -> Event[WhopEvent] | NotAnEvent:
+def read(delivery: Delivery) -> ProviderEvent[WhopEvent] | NotAnEvent:
     """The event that a delivery brings; its id is the request's. Whop does not say which mode it is of."""
     event_id = delivery.event_id or signatures.event_id(delivery.body, delivery.headers)
     try:
@@ -20,7 +20,7 @@ def read(delivery: Delivery) -> Event[WhopEvent] | NotAnEvent:
         return NotAnEvent(fault)
     if event_id is None:
         return NotAnEvent(EventMalformed("the headers name no message"))
-    return Event(event_id, event.type, None, event, company=event.company)
+    return ProviderEvent(event_id, event.type, None, event, company=event.company)
 
 
 def verify(delivery: Delivery, secrets: Sequence[str], now: float) -> None:

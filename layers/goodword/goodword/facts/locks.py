@@ -1,0 +1,135 @@
+"""Locks on what facts are about: advisory, one transaction long. No other module names the SQL that takes them.
+
+Every transaction takes them in this order, or leaves some out, and the locks of rows after them (docs/architecture.md,
+The lock order; docs/decisions/0017):
+
+    1. objects of a provider, with their partners: the other objects of the same sale
+    2. e-mails, by hash
+    3. people, by external id
+    4. promotion codes: shared by an event that meets one without a text, alone by the event that tells its text
+    5. the company's bindings
+
+Within a kind locks are taken by name, all at once. What a kind leads to may grow while its locks are waited for: one
+more partner, another owner. Then all locks of the kind are given back and taken anew. A version of the program has a
+lock of its own, taken alone.
+
+The statements of this module return nothing, so they travel with the next statement that does.
+"""
+
+from collections.abc import Collection, Iterable
+from uuid import UUID
+
+from psycopg import Connection
+
+from goodword.accounts.users import NewUser
+
+_IDENTITIES = "SELECT lock_identities(%(company_id)s, %(identities)s)"
+
+_SHARED = "SELECT share_identities(%(company_id)s, %(identities)s)"
+
+_OBJECTS = "SELECT lock_objects(%(company_id)s, %(provider)s, %(objects)s)"
+
+# Of an event that shows no e-mail, those count that an earlier event showed beside one of its objects.
+_EMAILS = """
+    SELECT lock_identities(%(company_id)s, ARRAY(
+        SELECT 'email:' || encode(email_hash, 'hex') FROM (
+            SELECT email_hash FROM object_emails
+            WHERE company_id = %(company_id)s AND provider = %(provider)s
+                AND object_id = ANY (with_partners(%(company_id)s, %(provider)s, %(objects)s))
+            UNION ALL
+            SELECT unnest(%(hashes)s::bytea[])
+        ) AS shown))
+"""
+
+_PEOPLE_BESIDE = "SELECT lock_people(%(company_id)s, %(provider)s, %(objects)s, %(names)s, %(hashes)s::bytea[])"
+
+_NEWCOMER = """
+    SELECT lock_newcomer(
+        %(company_id)s, %(external_id)s, %(stripe_customer_id)s, %(whop_user_id)s, %(hashes)s::bytea[])
+"""
+
+_PROMOTION = "SELECT lock_promotion(%(company_id)s, %(provider)s, %(promotion)s, %(code)s, %(most)s)"
+
+_BINDINGS = "SELECT lock_identities(%(company_id)s, ARRAY['late-attribution'])"
+
+_PROGRAM = "SELECT lock_identities(%(company_id)s, ARRAY['program'])"
+
+_PAYMENTS = """
+    SELECT id FROM payments WHERE company_id = %(company_id)s AND user_id = %(user_id)s ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+def hold_objects(connection: Connection, company_id: UUID, provider: str, objects: Collection[str]) -> None:
+    """Hold objects of one provider, with their partners."""
+    connection.execute(_OBJECTS, {"company_id": company_id, "provider": provider, "objects": list(objects)})
+
+
+def hold_emails(
+    connection: Connection, company_id: UUID, provider: str, objects: Collection[str], hashes: Collection[bytes]
+) -> None:
+    """Hold e-mails by their hashes, and all that were ever shown beside the objects. Needs: the objects' locks."""
+    values = {"provider": provider, "objects": list(objects), "hashes": list(hashes)}
+    connection.execute(_EMAILS, {"company_id": company_id, **values})
+
+
+def hold_people(connection: Connection, company_id: UUID, external_ids: Iterable[str]) -> None:
+    """Hold people whom a request names, whether or not they have signed up."""
+    people = [f"user:{external_id}" for external_id in external_ids]
+    connection.execute(_IDENTITIES, {"company_id": company_id, "identities": people})
+
+
+def hold_people_beside(
+    connection: Connection, company_id: UUID, provider: str, objects: Collection[str], names: Collection[str],
+    hashes: Collection[bytes],
+) -> None:  # fmt: skip
+    """Hold the people whom an event names, and everybody whose payments or subscriptions it may change.
+
+    Needs: the locks of the objects, and of the e-mails behind the hashes.
+    """
+    values = {"provider": provider, "objects": list(objects), "names": list(names), "hashes": list(hashes)}
+    connection.execute(_PEOPLE_BESIDE, {"company_id": company_id, **values})
+
+
+def hold_newcomer(connection: Connection, company_id: UUID, user: NewUser, hashes: Collection[bytes]) -> None:
+    """Hold a person who signs up, their own objects and verified e-mail, and the people beside what they will own."""
+    own = (("stripe", user.stripe_customer_id), ("whop", user.whop_user_id))
+    if identities := [f"{provider}:{object_id}" for provider, object_id in own if object_id]:
+        connection.execute(_IDENTITIES, {"company_id": company_id, "identities": identities})
+    if hashes:
+        hold_emails(connection, company_id, "", (), hashes)
+    values = user.model_dump(include={"external_id", "stripe_customer_id", "whop_user_id"})
+    connection.execute(_NEWCOMER, {"company_id": company_id, "hashes": list(hashes), **values})
+
+
+def hold_promotion(
+    connection: Connection, company_id: UUID, provider: str, promotion: str, code: str, most: int
+) -> None:
+    """Hold a promotion code alone, after the people who wait for its text `code`: at most `most` of them."""
+    values = {"provider": provider, "promotion": promotion, "code": code, "most": most}
+    connection.execute(_PROMOTION, {"company_id": company_id, **values})
+
+
+def share_promotions(connection: Connection, company_id: UUID, promotions: Collection[str]) -> None:
+    """Hold promotion codes together with every other transaction that shares them; no event tells their text meanwhile.
+
+    A promotion code is named as `touches_of` names it: by its provider and its id.
+    """
+    connection.execute(_SHARED, {"company_id": company_id, "identities": list(promotions)})
+
+
+def hold_bindings(connection: Connection, company_id: UUID) -> None:
+    """Hold the company's bindings: of two at once, each could close a circle that the other does not see."""
+    connection.execute(_BINDINGS, {"company_id": company_id})
+
+
+def hold_program(connection: Connection, company_id: UUID) -> None:
+    """Hold the program: its versions are numbered one after the other."""
+    connection.execute(_PROGRAM, {"company_id": company_id})
+
+
+def hold_payments_of(connection: Connection, company_id: UUID, user_id: UUID) -> None:
+    """Hold the rows of a user's payments, as an event of a refund holds the payment that it is about.
+
+    A binding and such an event wait for each other here, so the later one settles what the earlier one wrote.
+    """
+    connection.execute(_PAYMENTS, {"company_id": company_id, "user_id": user_id})

@@ -1,0 +1,94 @@
+"""Ownership: whose a payment, a subscription or a profile is, by all that is known.
+
+A payment whose person is not known yet is parked, and claimed when a signup or a link makes the person known; so is
+what is somebody's by e-mail (`by_email`), from them. The rule is the SQL function `owner_of`.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import TypeAlias
+from uuid import UUID
+
+from psycopg import Connection, Cursor
+
+from goodword.core.query import Later
+from goodword.facts.kinds import ProfileSeen
+
+UserIds: TypeAlias = Cursor[tuple[UUID]]
+"""Ids of users that a statement asks for; they ride along until they are read."""
+
+_CLAIM = "SELECT claim(%(company_id)s, %(provider)s, %(objects)s)"
+
+_CLAIM_OF = "SELECT claim_of(%(company_id)s, %(external_id)s, %(hashes)s::bytea[])"
+
+_IS_NAMED = """
+    SELECT EXISTS (SELECT FROM identity_links WHERE company_id = %(company_id)s AND external_id = %(external_id)s)
+        OR EXISTS (SELECT FROM payments WHERE company_id = %(company_id)s AND external_id = %(external_id)s)
+        OR EXISTS (SELECT FROM subscriptions WHERE company_id = %(company_id)s AND external_id = %(external_id)s)
+"""
+
+_USERS_NAMED = "SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = ANY (%(names)s)"
+
+_HAS_PARKED = """
+    SELECT EXISTS (SELECT FROM payments WHERE company_id = %(company_id)s AND provider = %(provider)s
+        AND payment_key = ANY (%(keys)s) AND user_id IS NULL)
+"""
+
+# One statement: whose profile it is must be known before anything beside it is claimed, and would cost a trip.
+_FILL_IN = """
+    SELECT fill_in_user(%(company_id)s, person_of(%(company_id)s, %(provider)s, %(objects)s, %(names)s),
+        %(whop_user_id)s, %(username)s, %(email)s, %(avatar_url)s)
+"""
+
+
+def claim(connection: Connection, company_id: UUID, provider: str, objects: Sequence[str]) -> UserIds:
+    """Give what has one of these objects to its owner; asks for who gained, who lost, and whose the objects are.
+
+    Needs: the locks of the objects, of the e-mails shown beside them, and of all people beside them.
+    """
+    return connection.execute(_CLAIM, {"company_id": company_id, "provider": provider, "objects": objects})
+
+
+def claim_of(connection: Connection, company_id: UUID, external_id: str, hashes: Sequence[bytes]) -> list[UUID]:
+    """Give a user what is theirs, also by the hashes of an e-mail that they have verified; the users to be settled.
+
+    Needs: the locks of the user's own objects, of the e-mail and of the user, as `locks.hold_newcomer` takes them.
+    """
+    values = {"external_id": external_id, "hashes": list(hashes)}
+    return [user_id for (user_id,) in connection.execute(_CLAIM_OF, {"company_id": company_id, **values})]
+
+
+def is_named(connection: Connection, company_id: UUID, external_id: str) -> Later[bool]:
+    """Ask whether any event has named a person. Needs: the person's lock."""
+    cursor = connection.execute(_IS_NAMED, {"company_id": company_id, "external_id": external_id})
+    return lambda: cursor.fetchone() == (True,)
+
+
+def users_named(connection: Connection, company_id: UUID, names: Sequence[str]) -> UserIds:
+    """Ask for the users whom an event names."""
+    return connection.execute(_USERS_NAMED, {"company_id": company_id, "names": names})
+
+
+def has_parked(connection: Connection, company_id: UUID, provider: str, keys: Sequence[str]) -> bool:
+    """Whether one of these payments is nobody's yet."""
+    values = {"provider": provider, "keys": keys}
+    return connection.execute(_HAS_PARKED, {"company_id": company_id, **values}).fetchone() == (True,)
+
+
+def fill_in(
+    connection: Connection, company_id: UUID, provider: str, objects: Sequence[str], names: Collection[str],
+    profile: ProfileSeen,
+) -> None:  # fmt: skip
+    """Give the user behind an event what its profile says and the app has not.
+
+    Needs: the locks of the objects and of the people beside them; nobody else can take the Whop user in between.
+    """
+    values = {
+        "provider": provider,
+        "objects": objects,
+        "names": list(names),
+        "whop_user_id": profile.whop_user_id,
+        "username": profile.username,
+        "email": profile.email,
+        "avatar_url": profile.avatar_url,
+    }
+    connection.execute(_FILL_IN, {"company_id": company_id, **values})
