@@ -54,8 +54,7 @@ class UsageAnswer(Entitlement):
 
 _READ = """
     SELECT users.id,
-        (SELECT coalesce(jsonb_agg(entitlement_json(e.feature, e.limit_type, e.active, e.source, e.limit_value,
-                e.used, e.extra, e.bought, e.resets_at)), '[]')
+        (SELECT coalesce(jsonb_agg(entitlement_json(e)), '[]')
             FROM entitlements(users.company_id, users.id, %(feature)s::text, company_now(users.company_id)) AS e)
     FROM users WHERE users.company_id = %(company_id)s AND users.external_id = %(external_id)s
 """
