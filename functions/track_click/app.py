@@ -29,7 +29,7 @@ def follow(request: Request) -> Response:
         named = auth.publishable_company(request.query.get("key", ""))
         if named is None:
             raise NotFound("unknown_code", "There is no such referral code.")
-        home = database.once(lambda c: companies.destination(c, named))
+        home = database.once(companies.destination, named)
         return Response(302, headers={"location": redirects.location(home, request.raw_query, None)})
     if found.refusal or not visit.counted:
         home = found.company_destination if found.refusal else found.destination

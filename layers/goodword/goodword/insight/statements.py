@@ -85,15 +85,15 @@ _STATEMENT = """
 """
 
 
-def of_user(connection: Connection, company_id: UUID, external_id: str, query: StatementQuery) -> Statement:
+def of_user(connection: Connection, company_id: UUID, external_id: str, period: StatementQuery) -> Statement:
     """The statement of a period, in one statement of SQL. Raises NotFound, and Refused for one that ends first."""
-    asked = {
+    values = {
         "company_id": company_id,
         "external_id": external_id,
-        **moment("from", query.from_),
-        **moment("to", query.to),
+        **moment("from", period.from_),
+        **moment("to", period.to),
     }
-    row = connection.cursor(row_factory=dict_row).execute(_STATEMENT, asked).fetchone()
+    row = connection.cursor(row_factory=dict_row).execute(_STATEMENT, values).fetchone()
     if row is None:
         raise NotFound("user_not_found", "There is no such user.")
     if row.pop("backwards"):

@@ -4,16 +4,17 @@ The bookings themselves are the SQL functions of 0011_ledger.sql: one trip, wall
 reading after the locks. Whatever reads here is exact at its instant, whether or not expiry has been booked.
 """
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import dict_row
 from pydantic import Field, field_validator
 
-from goodword.core.errors import NotFound, Refused, invalid_fields
+from goodword.accounts import users
+from goodword.core import ids, paging, query
+from goodword.core.errors import NotFound, Refused
 from goodword.core.fields import (
     MOST_AT_ONCE,
     AnswerModel,
@@ -24,6 +25,9 @@ from goodword.core.fields import (
     RequestModel,
     moment,
 )
+from goodword.core.one_trip import KeptAnswer, OneTrip
+from goodword.core.paging import Page, PageQuery
+from goodword.core.query import Later
 
 EarningType = Literal[
     "REFERRAL_REGISTERED", "REFERRAL_ACTIVATED", "REFERRAL_FIRST_PAYMENT", "REFERRAL_RECURRING", "REFERRAL_L2",
@@ -73,17 +77,13 @@ class Entry(AnswerModel):
     created_at: Instant
 
 
-class EntryList(AnswerModel):
+class EntryList(Page[Entry]):
     """A page of entries, newest first."""
 
-    data: list[Entry]
-    has_more: bool
 
-
-class EntryQuery(RequestModel):
+class EntryQuery(PageQuery):
     """How GET …/transactions is asked."""
 
-    limit: int = Field(default=20, ge=1, le=100)
     after: str | None = Field(default=None, pattern=r"^txn_[0-9]{1,18}$")
     type: str | None = Field(default=None, pattern=r"^[A-Z0-9_]{1,40}$")
     from_: GivenMoment | None = Field(default=None, alias="from")
@@ -115,7 +115,7 @@ class PointsAdjustment(RequestModel):
         return points
 
 
-ADJUST = """
+_ADJUST = """
     SELECT status, body, replayed FROM adjust_points(
         %(company_id)s, %(user_id)s, %(points)s, %(note)s, %(expires_at)s,
         %(priority)s::smallint, %(adjustment)s, %(key)s, %(hash)s, %(request_id)s, %(outbox_id)s, %(activity_id)s)
@@ -189,12 +189,19 @@ _IS_ENTRY = """
 """
 
 
-def ask_balance(
-    connection: Connection, company_id: UUID, external_id: str, as_of: datetime | None
-) -> Callable[[], Balance]:
-    """What a user may spend now, or could have spent at a past instant; asked now, read later.
+def adjust(
+    connection: Connection, trip: OneTrip, external_id: str, adjustment_id: UUID, adjustment: PointsAdjustment
+) -> KeptAnswer:
+    """Give points to a user, or take some (`adjust_points`). Answers with the entry, an Entry."""
+    reference = ids.public("adj", adjustment_id)
+    values = adjustment.model_dump()
+    return trip.answer(connection, _ADJUST, user_id=external_id, adjustment=reference, **values)
 
-    `pending` is for the referral room to fill in. Reading raises NotFound, and Refused for an instant in the future.
+
+def ask_balance(connection: Connection, company_id: UUID, external_id: str, as_of: datetime | None) -> Later[Balance]:
+    """What a user may spend now, or could have spent at a past instant.
+
+    `pending` is for the room of awards to fill in. Reading raises NotFound, and Refused for an instant in the future.
     """
     cursor = connection.cursor(row_factory=dict_row).execute(
         _BALANCE, {"company_id": company_id, "external_id": external_id, "as_of": as_of}
@@ -211,21 +218,21 @@ def ask_balance(
     return read
 
 
-def entries(connection: Connection, company_id: UUID, user_id: UUID, query: EntryQuery) -> EntryList:
+def entries_of(connection: Connection, company_id: UUID, external_id: str, page: EntryQuery) -> EntryList:
     """A page of a user's entries, newest first. Stable under writes: a page follows an entry, not a count.
 
-    Raises Refused for an `after` that is no entry of this user.
+    Raises NotFound, and Refused for an `after` that is no entry of this user.
     """
-    asked = {
+    values = {
         "company_id": company_id,
-        "user_id": user_id,
-        "limit": query.limit,
-        "after": int(query.after.removeprefix("txn_")) if query.after else None,
-        "type": query.type,
-        **moment("from", query.from_),
-        **moment("to", query.to),
+        "user_id": users.find(connection, company_id, external_id).id,
+        "limit": page.limit,
+        "after": int(page.after.removeprefix("txn_")) if page.after else None,
+        "type": page.type,
+        **moment("from", page.from_),
+        **moment("to", page.to),
     }
-    rows = connection.cursor(row_factory=class_row(Entry)).execute(_ENTRIES, asked).fetchall()
-    if query.after and not rows and connection.execute(_IS_ENTRY, asked).fetchone() is None:
-        raise invalid_fields(("after", "is no entry of this user"))
-    return EntryList(data=rows[: query.limit], has_more=len(rows) > query.limit)
+    entries = query.every(connection, Entry, _ENTRIES, **values)
+    if page.after and not entries:
+        paging.refuse_unknown(connection, _IS_ENTRY, "is no entry of this user", **values)
+    return EntryList.of(entries, page.limit)

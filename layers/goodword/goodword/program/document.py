@@ -53,7 +53,7 @@ def _wrong(errors: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
         raise ValidationError.from_exception_data("Program", details)
 
 
-class Attribution(_Document):
+class AttributionRules(_Document):
     """How far back a touch counts, and which of several wins."""
 
     window_days: Annotated[int, Field(ge=1, le=LONGEST_WINDOW_DAYS)] = 90
@@ -228,7 +228,7 @@ class Program(_Document):
 
     schema_version: Annotated[int, Field(ge=1, le=1)] = 1
     timezone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")] = "UTC"
-    attribution: Attribution = Attribution()
+    attribution: AttributionRules = AttributionRules()
     awards: Awards = Awards()
     points_per_unit: Annotated[dict[str, Annotated[int, Field(ge=1, le=1_000_000)]], AfterValidator(_currencies)] = {
         "usd": 100
