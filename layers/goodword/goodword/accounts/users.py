@@ -12,7 +12,7 @@ from goodword.core.fields import Email, ExternalId, GivenInstant, RequestModel, 
 
 
 class NewUser(RequestModel):
-    """What an app says of a person at signup."""
+    """What an app tells of a person at signup."""
 
     external_id: ExternalId
     email: Email | None = None
