@@ -24,18 +24,18 @@ def follow(request: Request) -> Response:
     visit = clicks.visit_of(
         request.path_parameters["code"], request.method, request.headers, request.cookies, request.source_ip
     )
-    found = database.once(lambda c: clicks.visit(c, click_id, visit, privacy.current_key(c)))
-    if found is None:
+    landing = database.once(lambda c: clicks.visit(c, click_id, visit, privacy.current_key(c)))
+    if landing is None:
         named = auth.publishable_company(request.query.get("key", ""))
         if named is None:
             raise NotFound("unknown_code", "There is no such referral code.")
         home = database.once(companies.destination, named)
         return Response(302, headers={"location": redirects.location(home, request.raw_query, None)})
-    if found.refusal or not visit.counted:
-        home = found.company_destination if found.refusal else found.destination
+    if landing.refusal or not visit.counted:
+        home = landing.company_destination if landing.refusal else landing.destination
         return Response(302, headers={"location": redirects.location(home, request.raw_query, None)})
-    location = redirects.location(found.destination, request.raw_query, click_id)
-    return Response(302, headers={"location": location}, cookies=[redirects.cookie(click_id, found.window_days)])
+    location = redirects.location(landing.destination, request.raw_query, click_id)
+    return Response(302, headers={"location": location}, cookies=[redirects.cookie(click_id, landing.window_days)])
 
 
 @app.route("POST /v1/clicks", scope=Scope.PUBLISHABLE, body=NewClick, answers={201: Click})

@@ -1,4 +1,4 @@
-"""What a function is told by its environment: exactly the variables that template.yaml sets, read at first use."""
+"""What a function reads from its environment: exactly the variables that template.yaml sets, read at first use."""
 
 import os
 from functools import cache
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class LogSettings(BaseModel):
-    """What every function is told, also one that has no database."""
+    """What every function reads, also one that has no database."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -125,7 +125,7 @@ _ADJUST = """
 # operation books due expiry first, so what is left in a lot past its expiry is what was left when it expired.
 # Nothing is effective later than now, so a balance of now looks at no entry.
 _BALANCE = """
-    WITH asked AS (
+    WITH instant AS (
         SELECT users.id, coalesce(%(as_of)s::timestamptz, clock.now) AS at, clock.now
         FROM users CROSS JOIN LATERAL (SELECT company_now(users.company_id) AS now) AS clock
         WHERE company_id = %(company_id)s AND external_id = %(external_id)s
@@ -136,30 +136,30 @@ _BALANCE = """
             coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'expired'), 0)::bigint AS expired,
             coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'reversed'), 0)::bigint AS reversed,
             coalesce(sum(debt_delta), 0)::bigint AS debt
-        FROM entries, asked
+        FROM entries, instant
         WHERE %(as_of)s::timestamptz IS NOT NULL
-            AND company_id = %(company_id)s AND user_id = asked.id AND effective_at > asked.at
+            AND company_id = %(company_id)s AND user_id = instant.id AND effective_at > instant.at
     ), unbooked AS (
-        SELECT coalesce(sum(remaining), 0)::bigint AS points FROM lots, asked
-        WHERE company_id = %(company_id)s AND user_id = asked.id AND open AND expires_at <= asked.at
+        SELECT coalesce(sum(remaining), 0)::bigint AS points FROM lots, instant
+        WHERE company_id = %(company_id)s AND user_id = instant.id AND open AND expires_at <= instant.at
     ), expiring AS (
         SELECT coalesce(jsonb_agg(jsonb_build_object('points', points, 'expires_at', rfc3339(expires_at))
             ORDER BY expires_at), '[]') AS lots
         FROM (
-            SELECT lots.expires_at, sum(remaining) AS points FROM lots, asked
-            WHERE company_id = %(company_id)s AND user_id = asked.id AND open AND asked.at = asked.now
-                AND lots.expires_at > asked.at AND lots.expires_at < 'infinity'
+            SELECT lots.expires_at, sum(remaining) AS points FROM lots, instant
+            WHERE company_id = %(company_id)s AND user_id = instant.id AND open AND instant.at = instant.now
+                AND lots.expires_at > instant.at AND lots.expires_at < 'infinity'
             GROUP BY lots.expires_at
         ) AS by_instant
     ), standing AS (
-        SELECT asked.at, asked.now,
+        SELECT instant.at, instant.now,
             coalesce(wallets.total_earned, 0) - later.earned AS total_earned,
             coalesce(wallets.total_spent, 0) - later.spent AS total_spent,
             coalesce(wallets.total_expired, 0) - later.expired - unbooked.points AS total_expired,
             coalesce(wallets.total_reversed, 0) - later.reversed AS total_reversed,
             coalesce(wallets.debt, 0) - later.debt AS debt
-        FROM asked
-        LEFT JOIN wallets ON wallets.company_id = %(company_id)s AND wallets.user_id = asked.id
+        FROM instant
+        LEFT JOIN wallets ON wallets.company_id = %(company_id)s AND wallets.user_id = instant.id
         CROSS JOIN later CROSS JOIN unbooked
     )
     SELECT at AS as_of, now, total_earned, total_spent, total_expired, total_reversed, debt,

@@ -34,7 +34,7 @@ Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Days = Annotated[int, Field(ge=0, le=3650)]
 Hours = Annotated[int, Field(ge=0, le=3650 * 24)]
 Minutes = Annotated[int, Field(ge=0, le=3650 * 24 * 60)]
-Limit = Annotated[int, Field(ge=0, le=10_000)]
+Hits = Annotated[int, Field(ge=0, le=10_000)]
 
 _CURRENCY = re.compile(r"[a-z]{3}")
 
@@ -190,11 +190,11 @@ class Fraud(_Document):
 class Limits(_Document):
     """Rate limits, each over a sliding window."""
 
-    code_validations_per_minute: Limit = 20
-    code_creations_per_hour: Limit = 10
-    registrations_per_code_per_day: Limit = 50
-    registrations_per_referrer_per_day: Limit = 20
-    award_claims_per_day: Limit = 100
+    code_validations_per_minute: Hits = 20
+    code_creations_per_hour: Hits = 10
+    registrations_per_code_per_day: Hits = 50
+    registrations_per_referrer_per_day: Hits = 20
+    award_claims_per_day: Hits = 100
 
 
 class Caps(_Document):
