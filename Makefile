@@ -78,7 +78,7 @@ types: setup ## basedpyright
 	$(PYTHON) -m basedpyright
 
 openapi: setup ## write docs/openapi.json from the models
-	$(PYTHON) -m local.openapi
+	$(PYTHON) -m tools.openapi
 
 setup-sam: .venv-sam/.ready ## install what building for AWS needs into .venv-sam, once
 

@@ -23,24 +23,21 @@ app = App()
 def read_clock(request: Request) -> Response:
     """Show where a test company's clock stands."""
     caller = request.caller
-    return answer(200, database.once(lambda c: companies.test_clock(c, caller.company_id, caller.livemode)))
+    return answer(200, database.once(companies.test_clock, caller.company_id, caller.livemode))
 
 
 @app.route("PUT /v1/test-clock", scope=Scope.ADMIN, body=TestClock, answers={200: TestClockState})
 def set_clock(request: Request, clock: TestClock) -> Response:
     """Set a test company's clock, or return it to real time."""
     caller = request.caller
-    return answer(200, database.once(lambda c: companies.set_test_clock(c, caller.company_id, caller.livemode, clock)))
+    return answer(200, database.once(companies.set_test_clock, caller.company_id, caller.livemode, clock))
 
 
 @app.route("POST /v1/provider-endpoints", scope=Scope.ADMIN, body=NewEndpoint, answers={201: Endpoint})
 def create_endpoint(request: Request, endpoint: NewEndpoint) -> Response:
     """Make an address for a provider's webhooks."""
-    endpoint_id = ids.new_id()
-    return idempotency.respond_once(
-        request,
-        endpoint,
-        lambda c: answer(201, endpoints.create(c, request.company_id, endpoint_id, endpoint, request.base_url)),
+    return idempotency.answer_once(
+        request, endpoint, 201, endpoints.create, request.company_id, ids.new_id(), endpoint, request.base_url
     )
 
 
@@ -48,21 +45,20 @@ def create_endpoint(request: Request, endpoint: NewEndpoint) -> Response:
 def list_endpoints(request: Request) -> Response:
     """List the addresses in use, newest first."""
     query = request.parse_query(EndpointQuery)
-    return answer(200, database.once(lambda c: endpoints.listed(c, request.company_id, query, request.base_url)))
+    return answer(200, database.once(endpoints.listed, request.company_id, query, request.base_url))
 
 
 @app.route("PATCH /v1/provider-endpoints/{id}", scope=Scope.ADMIN, body=EndpointChange, answers={200: ListedEndpoint})
 def change_endpoint(request: Request, new: EndpointChange) -> Response:
     """Let other secrets sign, or another key ask the provider, from now on."""
-    of = ids.parse("whe", request.path_parameters["id"])
-    return answer(200, database.transact(lambda c: endpoints.change(c, request.company_id, of, new, request.base_url)))
+    endpoint_id = ids.parse("whe", request.path_parameters["id"])
+    return answer(200, database.transact(endpoints.change, request.company_id, endpoint_id, new, request.base_url))
 
 
 @app.route("DELETE /v1/provider-endpoints/{id}", scope=Scope.ADMIN, answers={204: None})
 def turn_endpoint_off(request: Request) -> Response:
     """Take nothing in at an address any more."""
-    of = ids.parse("whe", request.path_parameters["id"])
-    database.once(lambda c: endpoints.turn_off(c, request.company_id, of))
+    database.once(endpoints.turn_off, request.company_id, ids.parse("whe", request.path_parameters["id"]))
     return Response(204)
 
 
@@ -70,25 +66,23 @@ def turn_endpoint_off(request: Request) -> Response:
 def list_inbox(request: Request) -> Response:
     """List the events that came in, newest first."""
     query = request.parse_query(InboxQuery)
-    return answer(200, database.once(lambda c: events.listed(c, request.company_id, query)))
+    return answer(200, database.once(events.listed, request.company_id, query))
 
 
 @app.route("POST /v1/inbox/{id}/replay", scope=Scope.ADMIN, answers={200: InboxEvent})
 def replay(request: Request) -> Response:
     """Apply an event again now."""
     event_id = ids.parse("inb", request.path_parameters["id"])
-    return idempotency.respond_once(
-        request, request.parse_nothing(), lambda c: answer(200, replays.replay(c, request.company_id, event_id))
-    )
+    body = request.parse_nothing()
+    return idempotency.answer_once(request, body, 200, replays.replay, request.company_id, event_id)
 
 
 @app.route("POST /v1/inbox/{id}/discard", scope=Scope.ADMIN, answers={200: InboxEvent})
 def discard(request: Request) -> Response:
     """Give a failed event up."""
     event_id = ids.parse("inb", request.path_parameters["id"])
-    return idempotency.respond_once(
-        request, request.parse_nothing(), lambda c: answer(200, replays.discard(c, request.company_id, event_id))
-    )
+    body = request.parse_nothing()
+    return idempotency.answer_once(request, body, 200, replays.discard, request.company_id, event_id)
 
 
 lambda_handler = app.handle

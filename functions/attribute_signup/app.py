@@ -27,9 +27,7 @@ def sign_up(request: Request, signup: Signup) -> Response:
 @app.route("POST /v1/activations", scope=Scope.WRITE, body=Activation, answers={200: ActivationAnswer})
 def activate(request: Request, activation: Activation) -> Response:
     """Record the first use of an app by a user."""
-    return idempotency.respond_once(
-        request, activation, lambda c: answer(200, activations.activate(c, request.company_id, activation))
-    )
+    return idempotency.answer_once(request, activation, 200, activations.activate, request.company_id, activation)
 
 
 lambda_handler = app.handle

@@ -14,5 +14,5 @@ def lambda_handler(event: Mapping[str, object], context: jobs.Context) -> dict[s
     if "company" in event:
         with faults.without_values(job=audit.JOB):
             company_id = ids.parse("cmp", str(event["company"]))
-            database.once(lambda connection: audit.ask_for(connection, company_id))
+            database.once(audit.ask_for, company_id)
     return jobs.run(audit.JOB, context, audit.batch)

@@ -15,15 +15,15 @@ from goodword.program import onboarding
 def lambda_handler(event: Mapping[str, object], context: object) -> dict[str, object]:
     """Apply what is missing, and open a company if asked to."""
     with faults.without_values(job="migrate_database"):
-        asked = event.get("open_company")
-        company = None if asked is None else NewCompany.model_validate(asked)
+        fields = event.get("open_company")
+        company = None if fields is None else NewCompany.model_validate(fields)
         role_prefix = settings().database_user.removesuffix("_migrator")
-        applied = database.once(lambda connection: migrate(connection, role_prefix))
+        applied = database.once(migrate, role_prefix)
         return {"applied": applied} | ({} if company is None else _opened(company))
 
 
 def _opened(company: NewCompany) -> dict[str, object]:
-    opened = database.transact(lambda connection: onboarding.open_company(connection, company))
+    opened = database.transact(onboarding.open_company, company)
     return {
         "company": ids.public("cmp", opened.id),
         "secret_key": opened.secret_key,

@@ -12,7 +12,7 @@ app = App()
 @app.route("GET /v1/integrity", scope=Scope.ADMIN, answers={200: Integrity})
 def check_integrity(request: Request) -> Response:
     """Check the ledger, and say where its chain ends."""
-    return answer(200, database.transact(lambda c: integrity.report(c, request.company_id)))
+    return answer(200, database.transact(integrity.report, request.company_id))
 
 
 lambda_handler = app.handle

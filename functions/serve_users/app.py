@@ -1,6 +1,5 @@
 """Users: who they are, who brought them, whom they brought, and what came of it."""
 
-from goodword.accounts import users
 from goodword.awards import listing as awards
 from goodword.awards.listing import AwardList, AwardQuery
 from goodword.core import database
@@ -20,27 +19,21 @@ app = App()
 @app.route("GET /v1/users/{user_id}", scope=Scope.READ, answers={200: User})
 def read(request: Request) -> Response:
     """Show a user."""
-    user_id = request.user_id
-    return answer(200, database.once(lambda c: profiles.find(c, request.company_id, user_id, request.base_url)))
+    return answer(200, database.once(profiles.find, request.company_id, request.user_id, request.base_url))
 
 
 @app.route("GET /v1/users/{user_id}/referrals", scope=Scope.READ, query=CircleQuery, answers={200: ReferralList})
 def circle(request: Request) -> Response:
     """List the people a user brought."""
-    query, user_id = request.parse_query(CircleQuery), request.user_id
-    return answer(
-        200,
-        database.transact(
-            lambda c: referrals.circle(c, request.company_id, users.find(c, request.company_id, user_id).id, query)
-        ),
-    )
+    query = request.parse_query(CircleQuery)
+    return answer(200, database.transact(referrals.circle, request.company_id, request.user_id, query))
 
 
 @app.route("GET /v1/referrals", scope=Scope.ADMIN, query=ReferralQuery, answers={200: ReferralList})
 def list_referrals(request: Request) -> Response:
     """List all referrals."""
     query = request.parse_query(ReferralQuery)
-    return answer(200, database.transact(lambda c: referrals.listed(c, request.company_id, query)))
+    return answer(200, database.transact(referrals.listed, request.company_id, query))
 
 
 @app.route("GET /v1/users/{user_id}/awards", scope=Scope.READ, query=AwardQuery, answers={200: AwardList})
@@ -53,29 +46,25 @@ def list_awards(request: Request) -> Response:
 @app.route("PUT /v1/users/{user_id}/referrer", scope=Scope.WRITE, body=LateAttribution, answers={200: SignupAnswer})
 def attribute_late(request: Request, wanted: LateAttribution) -> Response:
     """Bind a user to a referrer after the signup."""
-    caller, user_id, made = request.caller, request.user_id, LateIds()
-    return answer(
-        200,
-        database.transact(
-            lambda c: late_attribution.attribute(
-                c, caller.company_id, user_id, wanted, caller.scope, made, request.base_url
-            )
-        ),
+    caller, user_id, new_ids = request.caller, request.user_id, LateIds()
+    bound = database.transact(
+        late_attribution.attribute, caller.company_id, user_id, wanted, caller.scope, new_ids, request.base_url
     )
+    return answer(200, bound)
 
 
 @app.route("GET /v1/referrals/{id}/explain", scope=Scope.READ, answers={200: ReferralExplanation})
 def explain_referral(request: Request) -> Response:
     """Show how a referral came to be, every fact known about it, and what follows."""
     public_id = request.path_parameters["id"]
-    return answer(200, database.transact(lambda c: explanations.of_referral(c, request.company_id, public_id)))
+    return answer(200, database.transact(explanations.of_referral, request.company_id, public_id))
 
 
 @app.route("GET /v1/awards/{id}/explain", scope=Scope.READ, answers={200: AwardExplanation})
 def explain_award(request: Request) -> Response:
     """Show from what an award's points come, what of them is due, and what was booked."""
     public_id = request.path_parameters["id"]
-    return answer(200, database.transact(lambda c: explanations.of_award(c, request.company_id, public_id)))
+    return answer(200, database.transact(explanations.of_award, request.company_id, public_id))
 
 
 lambda_handler = app.handle

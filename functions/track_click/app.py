@@ -1,7 +1,7 @@
 """Clicks: following a referral link, reporting a click from a browser, checking a code."""
 
 from goodword.accounts import companies
-from goodword.core import auth, database, idempotency, ids, privacy
+from goodword.core import auth, database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.errors import NotFound, Refused
 from goodword.core.http import App, Request, Response, answer
@@ -24,18 +24,18 @@ def follow(request: Request) -> Response:
     visit = clicks.visit_of(
         request.path_parameters["code"], request.method, request.headers, request.cookies, request.source_ip
     )
-    found = database.once(lambda c: clicks.visit(c, click_id, visit, privacy.current_key(c)))
-    if found is None:
+    landing = database.once(clicks.visit, click_id, visit)
+    if landing is None:
         named = auth.publishable_company(request.query.get("key", ""))
         if named is None:
             raise NotFound("unknown_code", "There is no such referral code.")
-        home = database.once(lambda c: companies.destination(c, named))
+        home = database.once(companies.destination, named)
         return Response(302, headers={"location": redirects.location(home, request.raw_query, None)})
-    if found.refusal or not visit.counted:
-        home = found.company_destination if found.refusal else found.destination
+    if landing.refusal or not visit.counted:
+        home = landing.company_destination if landing.refusal else landing.destination
         return Response(302, headers={"location": redirects.location(home, request.raw_query, None)})
-    location = redirects.location(found.destination, request.raw_query, click_id)
-    return Response(302, headers={"location": location}, cookies=[redirects.cookie(click_id, found.window_days)])
+    location = redirects.location(landing.destination, request.raw_query, click_id)
+    return Response(302, headers={"location": location}, cookies=[redirects.cookie(click_id, landing.window_days)])
 
 
 @app.route("POST /v1/clicks", scope=Scope.PUBLISHABLE, body=NewClick, answers={201: Click})
@@ -44,14 +44,10 @@ def report(request: Request, click: NewClick) -> Response:
     click_id, browser = ids.new_id(), _browser(request)
     visit = clicks.reported(click, browser and browser.address, request.headers.get("user-agent"))
     try:
-        return idempotency.respond_at_once(
-            request,
-            click,
-            lambda c: answer(201, clicks.record(c, click_id, visit, privacy.current_key(c), request.company_id)),
-        )
+        return idempotency.answer_at_once(request, click, 201, clicks.record, click_id, visit, request.company_id)
     except Refused as refusal:
         if browser is not None and refusal.code == "unknown_code":
-            database.once(lambda c: code_checks.count_unknown(c, request.company_id, browser, privacy.current_key(c)))
+            database.once(code_checks.count_unknown, request.company_id, browser)
         raise
 
 
@@ -59,9 +55,7 @@ def report(request: Request, click: NewClick) -> Response:
 def check(request: Request) -> Response:
     """Say whether a code can be used, and what it is worth."""
     code, browser = request.path_parameters["code"], _browser(request)
-    return answer(
-        200, database.once(lambda c: code_checks.check(c, request.company_id, code, browser, privacy.current_key(c)))
-    )
+    return answer(200, database.once(code_checks.check, request.company_id, code, browser))
 
 
 def _browser(request: Request) -> Browser | None:

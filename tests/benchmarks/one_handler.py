@@ -1,7 +1,8 @@
 """One handler and its statement, call by call in turns; run as a process of its own by `tests.benchmarks.warm`.
 
-The statement gets over psycopg what the handler would send: new ids, a new key. What is timed begins with the event, or
-with the parameters, and ends with the answer. What the handler logs is written, as in production, and read by nobody.
+The statement gets over psycopg what the handler would send, by the same use case: new ids, a new key. What is timed
+begins with the event, or with the use case's values, and ends with the answer. What the handler logs is written, as in
+production, and read by nobody.
 """
 
 import copy
@@ -11,16 +12,21 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any, LiteralString
+from typing import Any
 from uuid import UUID
 
 import psycopg
 from app import lambda_handler  # type: ignore[import-not-found] - the function's folder is on the path
+from psycopg import Connection
 
-from goodword.access import entitlements
+from goodword.access import usage
+from goodword.access.usage import Usage
 from goodword.core import ids, privacy
+from goodword.core.one_trip import OneTrip
 from goodword.core.settings import settings
 from goodword.points import ledger, redemptions
+from goodword.points.ledger import PointsAdjustment
+from goodword.points.redemptions import NewRedemption
 from goodword.referral import clicks
 from local import events
 from tests.benchmarks.table import compare
@@ -36,7 +42,6 @@ class Subject:
         self.name = str(job["event"])
         self._event = events.load(self.name, job["values"])
         self._company_id = UUID(job["company_id"])
-        self._option = ids.parse("opt", job["values"]["option_id"])
         self._users = int(job["users"])
         self._numbers = count()
 
@@ -51,23 +56,22 @@ class Subject:
             event["headers"]["idempotency-key"] = str(ids.new_id())
         return event
 
-    def statement(self) -> tuple[LiteralString, dict[str, object]]:
-        """The next request as the database hears it."""
+    def statement(self) -> Callable[[Connection], object]:
+        """The next request as the database gets it."""
         number = next(self._numbers)
         if self.name == "track_click__follow":
-            return clicks._RECORD, self._click(number)  # noqa: SLF001 - the very statement
-        body = json.loads(self._event["body"])
-        common = {
-            "company_id": self._company_id, "user_id": self._user(number), "key": str(ids.new_id()),
-            "hash": bytes(32), "request_id": "bare", "outbox_id": ids.new_id(), "activity_id": ids.new_id(),
-        }  # fmt: skip
+            click = self._click(number)
+            return lambda connection: connection.execute(clicks._RECORD, click).fetchone()  # noqa: SLF001 - the very one
+        body, user_id, id_ = self._event["body"], self._user(number), ids.new_id()
+        trip = OneTrip(self._company_id, str(ids.new_id()), bytes(32), "bare")
         if self.name == "redeem_points__quota":
-            own = {"option": self._option, "quantity": 1, "redemption": ids.new_id()}
-            return redemptions.REDEEM, {**common, **own}
+            new = NewRedemption.model_validate_json(body)
+            return lambda connection: redemptions.redeem(connection, trip, user_id, id_, new)
         if self.name == "check_access__consume":
-            return entitlements.CONSUME, {**common, **body, "usage": ids.new_id()}
-        own = {"expires_at": None, "priority": 100, "adjustment": ids.public("adj", ids.new_id())}
-        return ledger.ADJUST, {**common, **body, **own}
+            wanted = Usage.model_validate_json(body)
+            return lambda connection: usage.consume(connection, trip, user_id, id_, wanted)
+        adjustment = PointsAdjustment.model_validate_json(body)
+        return lambda connection: ledger.adjust(connection, trip, user_id, id_, adjustment)
 
     def _user(self, number: int) -> str:
         return f"user_{number % self._users}"
@@ -103,8 +107,8 @@ def main() -> None:
         if answer["statusCode"] >= 400:
             raise LookupError(answer["body"])
 
-    def send(statement: tuple[LiteralString, dict[str, object]]) -> None:
-        if bare.execute(*statement).fetchone() is None:
+    def send(statement: Callable[[Connection], object]) -> None:
+        if statement(bare) is None:
             raise LookupError("no answer")
 
     def handling() -> float:

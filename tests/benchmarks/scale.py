@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from random import Random
 
 from goodword.core import ids
+from goodword.core.one_trip import OneTrip
 from goodword.points import expiry, redemptions
+from goodword.points.redemptions import NewRedemption
 from tests.benchmarks.ground import BenchmarkError, Ground, database
 from tests.benchmarks.table import Line, compare
 
@@ -96,20 +98,18 @@ def _redeeming(ground: Ground, entries: int) -> Callable[[], float]:
     """Measures the median of some redemptions, each by anybody, in milliseconds."""
     option, connection, dice = ids.new_id(), ground.connect("app"), Random(1)  # noqa: S311 - no secret
     ground.superuser.execute(_OFFER, {"company_id": ground.company_id, "option": option})
+    new = NewRedemption(option_id=ids.public("opt", option))
 
     def redeem() -> float:
         durations: list[float] = []
         for _ in range(CALLS):
-            parameters = {
-                "company_id": ground.company_id, "user_id": f"user_{dice.randrange(entries // PER_USER)}",
-                "option": option, "quantity": 1, "redemption": ids.new_id(), "key": str(ids.new_id()),
-                "hash": bytes(32), "request_id": "bare", "outbox_id": ids.new_id(), "activity_id": ids.new_id(),
-            }  # fmt: skip
+            user_id = f"user_{dice.randrange(entries // PER_USER)}"
+            trip = OneTrip(ground.company_id, str(ids.new_id()), bytes(32), "bare")
             began = time.perf_counter()
-            answer = connection.execute(redemptions.REDEEM, parameters).fetchone()
+            kept = redemptions.redeem(connection, trip, user_id, ids.new_id(), new)
             durations.append(time.perf_counter() - began)
-            if answer is None or answer[0] != CREATED:
-                raise BenchmarkError(f"a redemption was refused: {answer}")
+            if kept.status != CREATED:
+                raise BenchmarkError(f"a redemption was refused: {kept}")
         return statistics.median(durations) * 1000
 
     return redeem

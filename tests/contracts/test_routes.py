@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from pydantic import BaseModel
 
-from local import openapi
+from tools import openapi
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = {function.logical_id: function for function in openapi.served_functions()}

@@ -46,8 +46,8 @@ EXCEPTIONS = {
     ("core", "reads companies"): "every request begins by them",
     ("core", "reads api_keys"): "every request begins by them",
     ("lock_promotion", "calls waiting_for_promotion"): "those who wait are held before the code, in one trip",
-    ("redeem", "writes quota_grants"): "a redemption opens its quota in its one trip",
-    ("refund_redemption", "writes quota_grants"): "a refund ends it in the same way",
+    ("fulfil", "writes quota_grants"): "a redemption opens its quota in its one trip",
+    ("end_redemption", "writes quota_grants"): "a refund ends it in the same way",
 }
 
 

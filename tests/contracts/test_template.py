@@ -7,8 +7,9 @@ import pytest
 
 from goodword.core.auth import Scope
 from goodword.core.settings import Settings
-from local import openapi, template
+from local import template
 from tests.contracts.support import FUNCTIONS, PARAMETERS, ROOT, TEMPLATE, properties, resources_of, schedules_of
+from tools import openapi
 
 # Who connects as whom. None: it never meets the database.
 ROLES = {

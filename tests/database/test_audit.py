@@ -9,8 +9,8 @@ import pytest
 from goodword.core.errors import NotFound
 from goodword.core.jobs import Batch
 from goodword.insight import audit, checks, integrity
-from goodword.insight.checks import Check
 from goodword.insight.integrity import Integrity
+from goodword.insight.windows import Check
 from tests.support.chain import seal_all
 from tests.support.everything import fill
 from tests.support.tenants import Tenant

@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from goodword.insight import checks
+from goodword.insight import checks, windows
 from tests.support import chain
 from tests.support.chain import seal, seal_all, seals
 from tests.support.everything import fill
@@ -26,7 +26,7 @@ _POST = "SELECT post_entry(%(company_id)s, %(user_id)s, 'IMPORT', 1, %(reference
 
 
 def faults(tenant: Tenant) -> dict[str, list[str]]:
-    return checks.faults(tenant.connection("admin"), tenant.id, checks.WHOLE)
+    return checks.faults(tenant.connection("admin"), tenant.id, windows.WHOLE)
 
 
 def post(connection: psycopg.Connection, tenant: Tenant, user_id: UUID, reference: str) -> int:

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from goodword.core import ids, privacy
+from goodword.core import ids
 from goodword.referral import code_checks
 from goodword.referral.code_checks import Browser
 from tests.support.tenants import Tenant
@@ -17,7 +17,7 @@ def windows_of(tenant: Tenant, *askers: tuple[UUID, str]) -> int:
     connection = tenant.connection("click")
     for key_id, address in askers:
         browser = Browser(key_id, address)
-        code_checks.check(connection, tenant.id, "GUESS", browser, privacy.current_key(connection))
+        code_checks.check(connection, tenant.id, "GUESS", browser)
     return len(tenant.rows("SELECT 1 FROM rate_windows WHERE company_id = %(company_id)s"))
 
 

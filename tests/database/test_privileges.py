@@ -125,11 +125,12 @@ _REFERRING = (
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
-_ANSWERING = f"{_KEEPING} answer_of_key problem"
+_ANSWERING = f"{_KEEPING} answer_of_key finish_one_trip problem record_deed"
+_USING = "consume_usage hold_usage from_allowance refusal_of_usage count_usage"
 FUNCTIONS = {
     "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit",
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt fill_in_user",
-    "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} redeem consume_usage take_hit",
+    "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_USING} redeem take_hit",
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption"
         " next_inbox_attempt take_hit entry_digest fill_in_user"
@@ -140,6 +141,8 @@ FUNCTIONS = {
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} redeem refund_redemption adjust_points"
         " append_entry"
         " book_due_expiry book_posting book_reversal burn_lots lock_wallet repay_debt reversible save_wallet wallet_at"
+        " usual_expiry refusal_of_adjustment book_adjustment"
+        " redemption_json hold_option refusal_of_option refusal_of_purchase buy fulfil give_back end_redemption"
         " expire_due_lots forget_expired_keys is_decision is_set_aside"
         " chain_hash chain_link entry_digest rebuild_wallets seal_entries"
     ),

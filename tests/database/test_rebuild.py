@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from goodword.insight import checks
+from goodword.insight import checks, windows
 from tests.support import books
 from tests.support.chain import seal
 from tests.support.everything import REFEREE, fill
@@ -38,7 +38,7 @@ def patient(tenant: Tenant) -> Tenant:
 
 
 def faults(tenant: Tenant) -> dict[str, list[str]]:
-    return checks.faults(tenant.connection("admin"), tenant.id, checks.WHOLE)
+    return checks.faults(tenant.connection("admin"), tenant.id, windows.WHOLE)
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ class Bank:
             self._order(self._reinstatement(number))
             for order in self._refund(number):
                 self._order(order)
-        self._orders += [tellers.expire(self.tenant) for _ in range(20)]
+        self._orders += [tellers.expire() for _ in range(20)]
 
     def plans(self, tellers: int) -> list[list[Order]]:
         """The orders in any order, dealt to so many tellers."""

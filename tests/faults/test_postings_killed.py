@@ -108,10 +108,10 @@ def test_a_posting_killed_in_the_middle_leaves_nothing_and_is_done_when_sent_aga
     kill_at(table, order, cluster, scene.tenant.superuser, as_role(order.role))
     assert scene.stands() == before
 
-    first = as_role(order.role).execute(order.statement, order.parameters).fetchall()
+    first = order.carry_out(as_role(order.role))
     done = scene.stands()
     assert done["counts"] - before["counts"], "it was done"
-    again = as_role(order.role).execute(order.statement, order.parameters).fetchall()
+    again = order.carry_out(as_role(order.role))
     assert [row[:2] for row in again] == [row[:2] for row in first]
     assert scene.stands() == done, "once"
     assert books.faults(scene.tenant.superuser, scene.tenant.id) == []
@@ -124,7 +124,7 @@ def kill_at(
     with psycopg.connect(cluster.superuser_url(setup.DATABASE)) as holder, ThreadPoolExecutor(1) as thread:
         tellers.be_patient(connection)
         holder.execute(sql.SQL("LOCK TABLE goodword.{} IN SHARE MODE").format(sql.Identifier(table)))
-        working = thread.submit(connection.execute, order.statement, order.parameters)
+        working = thread.submit(order.carry_out, connection)
         try:
             wait_until_blocked(superuser)
         finally:

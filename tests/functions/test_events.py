@@ -5,9 +5,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from local import events, openapi
+from local import events
 from tests.support import examples
 from tests.support.companies import Company
+from tools import openapi
 
 VALUES: tuple[str, ...] = (
     "secret_key", "publishable_key", "code", "click_id", "referral_id", "award_id", "option_id", "redemption_id",

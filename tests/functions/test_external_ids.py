@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 
 from goodword.core.fields import EXTERNAL_ID
-from local import openapi
 from tests.support.answers import fields
 from tests.support.companies import Company
 from tests.support.requests import ADA, REQUESTS, ROUTES, Asked
+from tools import openapi
 
 IDS = [
     "a+b@x.com", "o'brien@x.com", "auth0|1", "dGVzdA==", "a&b=c;d,e!f$g(h)*i[j]~", "...", ".a", "a..b", "clk_1",

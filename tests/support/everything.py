@@ -43,7 +43,7 @@ def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_i
     click_id = click_id or ids.new_id()
     connection = tenant.connection("click")
     visit = Visit(code, previous_id=previous_id, ip="203.0.113.7")
-    assert clicks.visit(connection, click_id, visit, privacy.current_key(connection), tenant.id)
+    assert clicks.visit(connection, click_id, visit, tenant.id)
     return click_id
 
 
@@ -52,9 +52,8 @@ def fill(tenant: Tenant) -> None:
     code = sign_up(tenant, REFERRER).user.referral_code
     assert code is not None
     click_id = click(tenant, code)
-    key = privacy.current_key(tenant.connection("click"))
     browser = Browser(ids.new_id(), "203.0.113.7")
-    code_checks.check(tenant.connection("click"), tenant.id, code, browser, key)
+    code_checks.check(tenant.connection("click"), tenant.id, code, browser)
     user = {"external_id": REFEREE, "email": EMAIL, "email_verified": True}
     sign_up(tenant, REFEREE, user=user, click_id=ids.public("clk", click_id), ip="203.0.113.7")
     with tenant.transaction("app") as connection:

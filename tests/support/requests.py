@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from goodword.core.http import Route
-from local import openapi
 from tests.support.companies import Company
+from tools import openapi
 
 ADA = "ada"
 

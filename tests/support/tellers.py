@@ -5,9 +5,9 @@ at a lock which the test holds until everybody is there.
 """
 
 import multiprocessing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, LiteralString, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -15,12 +15,17 @@ from psycopg import Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
-from goodword.access import entitlements
+from goodword.access import usage
+from goodword.access.usage import Usage
 from goodword.core import ids
 from goodword.points import ledger, redemptions
+from goodword.points.ledger import PointsAdjustment
+from goodword.points.redemptions import NewRedemption
 from local.setup import Prepared
 from tests.support.tenants import Tenant
 from tests.support.waiting import wait_until_blocked
+
+Rows = list[tuple[Any, ...]]
 
 APPLICATION = "teller"
 _GATE = 4_711
@@ -28,60 +33,64 @@ _GATE = 4_711
 POST = "SELECT entry_id FROM post_entries(%(company_id)s, %(postings)s) ORDER BY posting"
 EXPIRE = "SELECT points FROM expire_due_lots(500)"
 
-Rows = list[tuple[Any, ...]]
-
 
 class Order(NamedTuple):
-    """One statement of one role. `what` names its effect: two orders of one name are the same order, sent twice."""
+    """One use case of one role. `what` names its effect: two orders of one name are the same order, sent twice.
+
+    Everything that it is called with was made with the order, so that it may be sent to another process, and again.
+    """
 
     what: str
     role: str
-    statement: LiteralString
-    parameters: Mapping[str, object]
+    work: Callable[..., Any]
+    arguments: tuple[object, ...]
+
+    def carry_out(self, connection: Connection) -> Rows:
+        """The rows that are answered; a use case that answers by itself answers one."""
+        answer = self.work(connection, *self.arguments)
+        return answer if isinstance(answer, list) else [tuple(answer)]
 
 
 def post(tenant: Tenant, what: str, *postings: Mapping[str, object]) -> Order:
     """Earnings, reversals and reinstatements, booked in one call; users are uuids."""
     full = [{**each, "user_id": str(each["user_id"])} for each in postings]
-    return Order(what, "app", POST, {"company_id": tenant.id, "postings": Jsonb(full)})
+    return Order(what, "app", _post, (tenant.id, full))
 
 
 def adjust(tenant: Tenant, key: str, user: str, points: int, expires_at: object = None) -> Order:
     """Points given to a user, or taken."""
-    own = {"user_id": user, "points": points, "note": "by hand", "expires_at": expires_at, "priority": 100}
-    return _one_trip(tenant, key, "admin", ledger.ADJUST, own, {"adjustment": ids.public("adj", ids.new_id())})
+    adjustment = PointsAdjustment.model_construct(points=points, note="by hand", expires_at=expires_at)
+    return Order(key, "admin", ledger.adjust, (tenant.trip(key, user, adjustment), user, ids.new_id(), adjustment))
 
 
 def redeem(tenant: Tenant, key: str, user: str, option: UUID) -> Order:
     """Points spent."""
-    own = {"user_id": user, "option": option, "quantity": 1}
-    return _one_trip(tenant, key, "app", redemptions.REDEEM, own, {"redemption": ids.new_id()})
+    new = NewRedemption(option_id=ids.public("opt", option))
+    return Order(key, "app", redemptions.redeem, (tenant.trip(key, user, new), user, ids.new_id(), new))
 
 
 def refund(tenant: Tenant, key: str, redemption: UUID) -> Order:
     """The points of a redemption given back."""
-    return _one_trip(tenant, key, "admin", redemptions.REFUND, {"redemption": redemption}, {})
+    return Order(key, "admin", redemptions.refund, (tenant.trip(key, redemption), redemption))
 
 
 def consume(tenant: Tenant, key: str, user: str) -> Order:
     """One use of a feature."""
-    own = {"user_id": user, "feature": "ai_calls", "quantity": 1}
-    return _one_trip(tenant, key, "app", entitlements.CONSUME, own, {"usage": ids.new_id()})
+    wanted = Usage(feature="ai_calls")
+    return Order(key, "app", usage.consume, (tenant.trip(key, user, wanted), user, ids.new_id(), wanted))
 
 
-def expire(tenant: Tenant) -> Order:
+def expire() -> Order:
     """The job that books what has expired, of all companies."""
-    return Order("expiry", "jobs", EXPIRE, {"company_id": tenant.id})
+    return Order("expiry", "jobs", _expire, ())
 
 
-def _one_trip(
-    tenant: Tenant, key: str, role: str, statement: LiteralString, own: Mapping[str, object], made: Mapping[str, object]
-) -> Order:
-    common = {
-        "company_id": tenant.id, "key": key, "hash": repr(own).encode(), "request_id": "req",
-        "outbox_id": ids.new_id(), "activity_id": ids.new_id(),
-    }  # fmt: skip
-    return Order(key, role, statement, {**common, **own, **made})
+def _post(connection: Connection, company_id: UUID, postings: Sequence[Mapping[str, object]]) -> Rows:
+    return connection.execute(POST, {"company_id": company_id, "postings": Jsonb(postings)}).fetchall()
+
+
+def _expire(connection: Connection) -> Rows:
+    return connection.execute(EXPIRE).fetchall()
 
 
 def url_of(prepared: Prepared, role: str) -> str:
@@ -130,12 +139,17 @@ class Window:
 def _carry_out(urls: Mapping[str, str], orders: Sequence[Order]) -> list[Rows]:
     tills = {role: _Till(url) for role, url in urls.items()}
     gate = tills[orders[0].role]
-    gate.execute("SELECT pg_advisory_lock_shared(%(gate)s)", {"gate": _GATE})
-    gate.execute("SELECT pg_advisory_unlock_shared(%(gate)s)", {"gate": _GATE})
-    heard = [tills[order.role].execute(order.statement, order.parameters) for order in orders]
+    gate.carry_out(Order("wait", orders[0].role, _wait, ()))
+    heard = [tills[order.role].carry_out(order) for order in orders]
     for till in tills.values():
         till.close()
     return heard
+
+
+def _wait(connection: Connection) -> Rows:
+    connection.execute("SELECT pg_advisory_lock_shared(%(gate)s)", {"gate": _GATE})
+    connection.execute("SELECT pg_advisory_unlock_shared(%(gate)s)", {"gate": _GATE})
+    return []
 
 
 class _Till:
@@ -145,13 +159,13 @@ class _Till:
         self._url = url
         self._connection: Connection | None = None
 
-    def execute(self, statement: LiteralString, parameters: Mapping[str, object]) -> Rows:
+    def carry_out(self, order: Order) -> Rows:
         while True:
             try:
                 if self._connection is None:
                     self._connection = psycopg.connect(self._url, autocommit=True, prepare_threshold=None)
                     be_patient(self._connection)
-                return self._connection.execute(statement, parameters).fetchall()
+                return order.carry_out(self._connection)
             except psycopg.OperationalError:
                 if self._connection is not None and not self._connection.closed:
                     raise

@@ -15,10 +15,13 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from goodword.access import entitlements
+from goodword.access import usage
+from goodword.access.usage import Usage
 from goodword.core import ids
+from goodword.core.one_trip import OneTrip
 from goodword.points import ledger, redemptions
-from goodword.points.ledger import Balance
+from goodword.points.ledger import Balance, PointsAdjustment
+from goodword.points.redemptions import NewRedemption
 from local import setup
 from local.setup import Prepared
 
@@ -148,25 +151,33 @@ class Tenant:
         key: str | None = None,
     ) -> Answer:  # fmt: skip
         """Give points to a user, or take some."""
-        given = {"points": points, "note": "by hand", "expires_at": expires_at, "priority": priority}
-        own = {"user_id": external_id, **given}
-        return self._one_trip("admin", ledger.ADJUST, {**own, "adjustment": f"adj_{uuid4().hex}"}, own, key or _key())
+        adjustment = PointsAdjustment.model_construct(
+            points=points, note="by hand", expires_at=expires_at, priority=priority
+        )
+        trip = self.trip(key or _key(), external_id, adjustment)
+        kept = ledger.adjust(self.connection("admin"), trip, external_id, ids.new_id(), adjustment)
+        return Answer(*kept)
 
     def redeem(self, external_id: str, option_id: UUID, quantity: int = 1, *, key: str | None = None) -> Answer:
         """Spend points."""
-        own = {"user_id": external_id, "option": option_id, "quantity": quantity}
-        made = {**own, "redemption": ids.new_id()}
-        return self._one_trip("app", redemptions.REDEEM, made, own, key or _key())
+        new = NewRedemption(option_id=ids.public("opt", option_id), quantity=quantity)
+        trip = self.trip(key or _key(), external_id, new)
+        return Answer(*redemptions.redeem(self.connection("app"), trip, external_id, ids.new_id(), new))
 
     def refund(self, redemption_id: UUID, *, key: str | None = None) -> Answer:
         """Give the points of a redemption back."""
-        own = {"redemption": redemption_id}
-        return self._one_trip("admin", redemptions.REFUND, own, own, key or _key())
+        trip = self.trip(key or _key(), redemption_id)
+        return Answer(*redemptions.refund(self.connection("admin"), trip, redemption_id))
 
     def consume(self, external_id: str, feature: str, quantity: int = 1, *, key: str | None = None) -> Answer:
         """Use a feature."""
-        own = {"user_id": external_id, "feature": feature, "quantity": quantity}
-        return self._one_trip("app", entitlements.CONSUME, {**own, "usage": ids.new_id()}, own, key)
+        wanted = Usage.model_construct(feature=feature, quantity=quantity)
+        trip = self.trip(key, external_id, wanted)
+        return Answer(*usage.consume(self.connection("app"), trip, external_id, ids.new_id(), wanted))
+
+    def trip(self, key: str | None, *request: object) -> OneTrip:
+        """A request of a one-trip use case; under one key, equal ones are one request."""
+        return OneTrip(self.id, key, repr(request).encode() if key else None, "req")
 
     def book_expiry(self) -> None:
         """Run the job until it finds nothing more to book, in any company."""
@@ -175,15 +186,15 @@ class Tenant:
             pass
 
     def balance(self, external_id: str, as_of: datetime | None = None) -> Balance:
-        """What a user is told."""
-        (told,) = self.balances((external_id, as_of))
-        return told
+        """The balance that a user sees."""
+        (balance,) = self.balances((external_id, as_of))
+        return balance
 
-    def balances(self, *asked: tuple[str, datetime | None]) -> list[Balance]:
-        """What users are told, all of them in one trip."""
+    def balances(self, *users: tuple[str, datetime | None]) -> list[Balance]:
+        """The balances that users see at some instants, all of them in one trip."""
         with self.transaction("app") as connection:
-            answers = [ledger.ask_balance(connection, self.id, user, as_of) for user, as_of in asked]
-            return [answer() for answer in answers]
+            balances = [ledger.ask_balance(connection, self.id, user, as_of) for user, as_of in users]
+            return [balance() for balance in balances]
 
     def rows(self, query: LiteralString, **parameters: object) -> list[dict[str, Any]]:
         """Rows as nobody in production sees them; `%(company_id)s` is given."""
@@ -245,16 +256,6 @@ class Tenant:
         """What a user may spend now, by the function that reads use."""
         row = self.connection("app").execute("SELECT spendable(%s, %s, company_now(%s))", (self.id, user_id, self.id))
         return _only(row.fetchall())[0]
-
-    def _one_trip(
-        self, role: str, statement: LiteralString, made: Mapping[str, object], own: Mapping[str, object],
-        key: str | None,
-    ) -> Answer:  # fmt: skip
-        common = {
-            "company_id": self.id, "key": key, "hash": repr(own).encode() if key else None, "request_id": "req",
-            "outbox_id": ids.new_id(), "activity_id": ids.new_id(),
-        }  # fmt: skip
-        return Answer(*_only(self.connection(role).execute(statement, {**common, **made}).fetchall()))
 
 
 def _key() -> str:

@@ -1,7 +1,6 @@
-"""Entitlements: what a user may use, how much of it, and the using itself.
+"""Entitlements: what a user may use, and how much of it.
 
-The precedence of limits is the SQL function `entitlements` alone; reading and consuming both ask it. Consuming is one
-statement on the writer: the period's own allowance first, then quota bought with points.
+The precedence of limits is the SQL function `entitlements` alone; reading and using (`access.usage`) both ask it.
 """
 
 import re
@@ -10,10 +9,9 @@ from typing import Literal
 from uuid import UUID
 
 from psycopg import Connection
-from pydantic import Field
 
 from goodword.core.errors import NotFound
-from goodword.core.fields import MOST_AT_ONCE, AnswerModel, Instant, RequestModel
+from goodword.core.fields import AnswerModel, Instant
 
 FEATURE_KEY = r"^[a-z0-9_]{1,64}$"
 
@@ -39,31 +37,11 @@ class EntitlementList(AnswerModel):
     has_more: bool = False
 
 
-class Usage(RequestModel):
-    """The body of POST /v1/users/{user_id}/usage."""
-
-    feature: str = Field(pattern=FEATURE_KEY)
-    quantity: int = Field(default=1, ge=1, le=MOST_AT_ONCE)
-
-
-class UsageAnswer(Entitlement):
-    """The entitlement after the use, and the use's own id."""
-
-    usage_id: str
-
-
 _READ = """
     SELECT users.id,
-        (SELECT coalesce(jsonb_agg(entitlement_json(e.feature, e.limit_type, e.active, e.source, e.limit_value,
-                e.used, e.extra, e.bought, e.resets_at)), '[]')
+        (SELECT coalesce(jsonb_agg(entitlement_json(e)), '[]')
             FROM entitlements(users.company_id, users.id, %(feature)s::text, company_now(users.company_id)) AS e)
     FROM users WHERE users.company_id = %(company_id)s AND users.external_id = %(external_id)s
-"""
-
-CONSUME = """
-    SELECT status, body, replayed FROM consume_usage(
-        %(company_id)s, %(user_id)s, %(feature)s, %(quantity)s, %(usage)s,
-        %(key)s, %(hash)s::bytea, %(request_id)s, %(outbox_id)s, %(activity_id)s)
 """
 
 
@@ -75,9 +53,9 @@ def of_user(connection: Connection, company_id: UUID, external_id: str) -> Entit
 def of_feature(connection: Connection, company_id: UUID, external_id: str, feature: str) -> Entitlement:
     """One feature for a user; an unknown one is not allowed, but no error. Raises NotFound for an unknown user."""
     key = feature if re.fullmatch(FEATURE_KEY, feature) else ""  # Postgres would refuse a NUL
-    found = _read(connection, company_id, external_id, key)
-    if found:
-        return Entitlement.model_validate(found[0])
+    entitlements = _read(connection, company_id, external_id, key)
+    if entitlements:
+        return Entitlement.model_validate(entitlements[0])
     return Entitlement(
         feature=feature, allowed=False, reason="feature_unknown", source=None, limit=0, used=0, remaining=0, extra=0,
         resets_at=None,

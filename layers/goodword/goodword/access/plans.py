@@ -9,14 +9,15 @@ from typing import Annotated, Any, Self
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from goodword.access.entitlements import FEATURE_KEY
-from goodword.core import clock, outbox
+from goodword.core import clock, outbox, query
 from goodword.core.errors import Conflict, NotFound, invalid_fields
-from goodword.core.fields import MOST_AT_ONCE, AnswerModel, LongText, RequestModel, Text
+from goodword.core.fields import MOST_AT_ONCE, UNCHANGED, AnswerModel, LongText, RequestModel, Text, given_fields
+from goodword.core.paging import Page, PageQuery
 
 PLAN_ID = r"^[a-z0-9_-]{1,64}$"
 MOST_PRICES = 50
@@ -64,9 +65,6 @@ class NewPlan(_Prices):
     sort_order: SortOrder
 
 
-_AS_IT_IS: Any = None  # what is left out; the schema then names no value that it would become
-
-
 class PlanChange(_Prices):
     """The body of PATCH /v1/plans/{id}: what is left out stays.
 
@@ -74,13 +72,13 @@ class PlanChange(_Prices):
     besides.
     """
 
-    name: Text = _AS_IT_IS
+    name: Text = UNCHANGED
     description: LongText | None = None
-    price_monthly_cents: Cents = _AS_IT_IS
-    price_yearly_cents: Cents = _AS_IT_IS
-    currency: Currency = _AS_IT_IS
-    active: bool = _AS_IT_IS
-    sort_order: SortOrder = _AS_IT_IS
+    price_monthly_cents: Cents = UNCHANGED
+    price_yearly_cents: Cents = UNCHANGED
+    currency: Currency = UNCHANGED
+    active: bool = UNCHANGED
+    sort_order: SortOrder = UNCHANGED
 
 
 class Limit(RequestModel):
@@ -107,17 +105,13 @@ class Plan(AnswerModel):
     limits: dict[str, int | None]
 
 
-class PlanList(AnswerModel):
+class PlanList(Page[Plan]):
     """A page of plans, lowest `sort_order` first."""
 
-    data: list[Plan]
-    has_more: bool
 
-
-class PlanQuery(RequestModel):
+class PlanQuery(PageQuery):
     """How GET /v1/plans is asked."""
 
-    limit: int = Field(default=20, ge=1, le=100)
     after: str | None = Field(default=None, pattern=PLAN_ID)
 
 
@@ -173,11 +167,11 @@ _RESTATE = """
 
 # One that is another plan's stays so, and is not among those that are returned.
 _SELL_AS = """
-    INSERT INTO plan_prices AS known (company_id, provider, price_ref, plan_id, kind)
+    INSERT INTO plan_prices AS stored (company_id, provider, price_ref, plan_id, kind)
     SELECT %(company_id)s, provider, price_ref, %(id)s, kind
     FROM jsonb_to_recordset(%(prices)s) AS price (provider text, price_ref text, kind text)
     ON CONFLICT ON CONSTRAINT plan_prices_pk DO UPDATE SET kind = excluded.kind
-        WHERE known.plan_id = excluded.plan_id
+        WHERE stored.plan_id = excluded.plan_id
     RETURNING price_ref
 """
 
@@ -215,9 +209,9 @@ def create(connection: Connection, company_id: UUID, event_id: UUID, new: NewPla
 def change(connection: Connection, company_id: UUID, plan_id: str, event_id: UUID, wanted: PlanChange) -> Plan:
     """Change a plan. Raises NotFound, and Conflict for a price that is another plan's."""
     scope = {"company_id": company_id, "id": plan_id}
-    known = _lock(connection, company_id, plan_id)
-    given = {name: getattr(wanted, name) for name in wanted.model_fields_set}
-    connection.execute(_CHANGE, {**known, **given, **scope})
+    stored = _lock(connection, company_id, plan_id)
+    given = given_fields(wanted)
+    connection.execute(_CHANGE, {**stored, **given, **scope})
     _sell_as(connection, scope, wanted, _KINDS.keys() & given)
     plan = _read(connection, company_id, plan_id)
     if given:
@@ -230,30 +224,29 @@ def put_limit(
 ) -> Plan:
     """Put a plan's own limit in the place of the feature's default. Raises NotFound for either that is not there."""
     _lock(connection, company_id, plan_id)
-    asked = {"company_id": company_id, "id": plan_id, "feature": feature if re.fullmatch(FEATURE_KEY, feature) else ""}
-    if connection.execute(_IS_FEATURE, asked).fetchone() is None:
+    values = {"company_id": company_id, "id": plan_id, "feature": feature if re.fullmatch(FEATURE_KEY, feature) else ""}
+    if connection.execute(_IS_FEATURE, values).fetchone() is None:
         raise NotFound("feature_unknown", "There is no such feature.")
-    connection.execute(_PUT_LIMIT, {**asked, "limit": wanted.limit})
+    connection.execute(_PUT_LIMIT, {**values, "limit": wanted.limit})
     plan = _read(connection, company_id, plan_id)
     _announce(connection, company_id, event_id, "plan.updated", plan)
     return plan
 
 
-def listed(connection: Connection, company_id: UUID, query: PlanQuery) -> PlanList:
+def listed(connection: Connection, company_id: UUID, page: PlanQuery) -> PlanList:
     """A page of the company's plans. Raises Refused for an `after` that is none of them."""
-    asked = {"company_id": company_id, "id": None, "after": query.after, "limit": query.limit}
-    rows = connection.cursor(row_factory=class_row(Plan)).execute(_READ, asked).fetchall()
-    if query.after and not rows and _found(connection, company_id, query.after) is None:
+    plans = query.every(connection, Plan, _READ, company_id=company_id, id=None, after=page.after, limit=page.limit)
+    if page.after and not plans and _find(connection, company_id, page.after) is None:
         raise invalid_fields(("after", "is no plan of this company"))
-    return PlanList(data=rows[: query.limit], has_more=len(rows) > query.limit)
+    return PlanList.of(plans, page.limit)
 
 
 def _lock(connection: Connection, company_id: UUID, plan_id: str) -> dict[str, Any]:
     scope = {"company_id": company_id, "id": plan_id if re.fullmatch(PLAN_ID, plan_id) else ""}  # no NUL for Postgres
-    found = connection.cursor(row_factory=dict_row).execute(_LOCK, scope).fetchone()
-    if found is None:
+    stored = connection.cursor(row_factory=dict_row).execute(_LOCK, scope).fetchone()
+    if stored is None:
         raise NotFound("plan_not_found", "There is no such plan.")
-    return found
+    return stored
 
 
 def _sell_as(connection: Connection, scope: Mapping[str, object], prices: _Prices, stated: Collection[str]) -> None:
@@ -290,12 +283,11 @@ def _announce(connection: Connection, company_id: UUID, event_id: UUID, kind: st
 
 
 def _read(connection: Connection, company_id: UUID, plan_id: str) -> Plan:
-    found = _found(connection, company_id, plan_id)
-    if found is None:
+    plan = _find(connection, company_id, plan_id)
+    if plan is None:
         raise LookupError(f"no plan {plan_id}")
-    return found
+    return plan
 
 
-def _found(connection: Connection, company_id: UUID, plan_id: str) -> Plan | None:
-    asked = {"company_id": company_id, "id": plan_id, "after": None, "limit": 1}
-    return connection.cursor(row_factory=class_row(Plan)).execute(_READ, asked).fetchone()
+def _find(connection: Connection, company_id: UUID, plan_id: str) -> Plan | None:
+    return query.one(connection, Plan, _READ, company_id=company_id, id=plan_id, after=None, limit=1)

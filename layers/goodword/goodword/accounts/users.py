@@ -5,8 +5,8 @@ from datetime import datetime
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import class_row
 
+from goodword.core import query
 from goodword.core.errors import NotFound
 from goodword.core.fields import Email, ExternalId, GivenInstant, RequestModel, Text, Url
 
@@ -100,7 +100,7 @@ def insert(connection: Connection, company_id: UUID, user_id: UUID, user: NewUse
             "app_created_at": user.created_at,
             "at": at,
             **user.model_dump(exclude={"created_at"}),
-            "email_verified": user.verified_email is not None,  # one that a provider tells later is not
+            "email_verified": user.verified_email is not None,  # one that a provider shows later is not
             "verified_email": user.verified_email,
         },
     )
@@ -108,11 +108,7 @@ def insert(connection: Connection, company_id: UUID, user_id: UUID, user: NewUse
 
 def find(connection: Connection, company_id: UUID, external_id: str) -> Identity:
     """The user behind an external id. Raises NotFound."""
-    found = (
-        connection.cursor(row_factory=class_row(Identity))
-        .execute(_BY_EXTERNAL_ID, {"company_id": company_id, "external_id": external_id})
-        .fetchone()
-    )
-    if found is None:
+    user = query.one(connection, Identity, _BY_EXTERNAL_ID, company_id=company_id, external_id=external_id)
+    if user is None:
         raise NotFound("user_not_found", "There is no such user.")
-    return found
+    return user

@@ -83,7 +83,7 @@ def known_caller(key: str) -> Caller | None:
     remembered = _remembered.get(hashed)
     if remembered and remembered[0] > time.monotonic():
         return remembered[1]
-    caller = database.once(lambda connection: _find(connection, hashed))
+    caller = database.once(_find, hashed)
     if caller is not None:
         if len(_remembered) >= REMEMBERED_KEYS:
             _remembered.clear()

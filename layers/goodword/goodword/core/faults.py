@@ -1,4 +1,4 @@
-"""What may be told of a fault, of a request or of a job: its class, SQLSTATE, constraint and frames.
+"""What may be said of a fault, of a request or of a job: its class, SQLSTATE, constraint and frames.
 
 Never its message: Postgres puts the values of a row into it, libpq hosts and users, pydantic what it was given. And the
 log, the answer of a function and the queue of failures are read by people who may not read the database.
@@ -37,17 +37,17 @@ class Fault(Exception):
 
 
 def described(fault: BaseException) -> dict[str, object]:
-    """What may be told of a fault, for a line of the log."""
-    told: dict[str, object] = {"fault": type(fault).__name__}
+    """What may be said of a fault, for a line of the log."""
+    description: dict[str, object] = {"fault": type(fault).__name__}
     if isinstance(fault, psycopg.Error):
-        told |= {"sqlstate": fault.sqlstate, "constraint": fault.diag.constraint_name}
+        description |= {"sqlstate": fault.sqlstate, "constraint": fault.diag.constraint_name}
         if fault.sqlstate is None and isinstance(fault, psycopg.OperationalError):
-            told["connection"] = connection_failure(fault)
+            description["connection"] = connection_failure(fault)
     elif isinstance(fault, DomainError):
-        told["code"] = fault.code
+        description["code"] = fault.code
     elif isinstance(fault, ValidationError):
-        told["fields"] = ", ".join(sorted(_wrong_fields(fault)))
-    return told
+        description["fields"] = ", ".join(sorted(_wrong_fields(fault)))
+    return description
 
 
 def _wrong_fields(invalid: ValidationError) -> set[str]:
@@ -72,10 +72,10 @@ def logged(fault: Exception, **where: object) -> Fault:
 
     The frames go along: Lambda reports them with the class and the message of what is raised.
     """
-    told = described(fault)
+    description = described(fault)
     frames = [line.strip() for line in traceback.format_tb(fault.__traceback__)]
-    logger.error("fault", extra={**where, **told, "frames": frames})
-    return Fault(" ".join(str(value) for value in told.values() if value)).with_traceback(fault.__traceback__)
+    logger.error("fault", extra={**where, **description, "frames": frames})
+    return Fault(" ".join(str(value) for value in description.values() if value)).with_traceback(fault.__traceback__)
 
 
 def log_outage(outage: DomainError, **where: object) -> None:

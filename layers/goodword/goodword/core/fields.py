@@ -5,7 +5,7 @@ No text holds NUL (Postgres cannot store it); no integer leaves the range of a b
 
 import re
 from datetime import UTC, date, datetime
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -140,6 +140,15 @@ class RequestModel(BaseModel):
 
 class NoFields(RequestModel):
     """The body of a request whose path says everything."""
+
+
+UNCHANGED: Any = None
+"""The default of a field that a change may leave out: the schema then names no value that it would become."""
+
+
+def given_fields(change: BaseModel) -> dict[str, Any]:
+    """The fields that a change gives, by their names; what it leaves out stays as it is."""
+    return {name: getattr(change, name) for name in change.model_fields_set}
 
 
 class AnswerModel(BaseModel):

@@ -10,16 +10,17 @@ import hashlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Concatenate, LiteralString, ParamSpec
+from typing import Concatenate, ParamSpec
 
 import psycopg
 from psycopg import Connection
 from pydantic import BaseModel
 
-from goodword.core import database, http, ids
+from goodword.core import database, http
 from goodword.core.errors import BY_CONSTRAINT, Conflict, DomainError
 from goodword.core.http import REPLAY_HEADER, STATUS, Request, Response
 from goodword.core.jobs import Batch
+from goodword.core.one_trip import KeptAnswer, OneTrip
 
 P = ParamSpec("P")
 
@@ -44,26 +45,15 @@ def request_hash(request: Request, body: BaseModel) -> bytes:
     return hashlib.sha256(f"{request.method} {request.path}\n{body.model_dump_json()}".encode()).digest()
 
 
-def one_trip(request: Request, body: BaseModel, *, required: bool = True) -> dict[str, object]:
-    """The parameters that every one-trip use case takes besides its own. Raises Malformed for a missing key."""
+def one_trip(request: Request, body: BaseModel, *, required: bool = True) -> OneTrip:
+    """The request as a one-trip use case takes it. Raises Malformed for a missing key where one is required."""
     key = request.required_idempotency_key() if required else request.idempotency_key
-    return {
-        "company_id": request.company_id,
-        "key": key,
-        "hash": request_hash(request, body) if key else None,
-        "request_id": request.request_id,
-        "outbox_id": ids.new_id(),
-        "activity_id": ids.new_id(),
-    }
+    return OneTrip(request.company_id, key, request_hash(request, body) if key else None, request.request_id)
 
 
-def one_trip_answer(connection: Connection, statement: LiteralString, parameters: Mapping[str, object]) -> Response:
-    """The answer that a one-trip use case built and stored itself."""
-    row = connection.execute(statement, parameters).fetchone()
-    if row is None:
-        raise LookupError("a one-trip use case answers always")
-    status, stored, replayed = row
-    return Response(status, stored, REPLAY_HEADER if replayed else {})
+def response_of(kept: KeptAnswer) -> Response:
+    """The response of an answer as it is kept."""
+    return Response(kept.status, kept.body, REPLAY_HEADER if kept.replayed else {})
 
 
 def answer_once(
@@ -102,9 +92,9 @@ def respond_once(
     }
 
     def once_per_key(connection: Connection, respond: Callable[[Connection], Response]) -> Response:
-        known = _claim(connection, claim, request.request_id)
-        if known is not None:
-            return known
+        kept = _claim(connection, claim, request.request_id)
+        if kept is not None:
+            return kept
         response = respond(connection)
         connection.execute(_KEEP, {**claim, "status": response.status, "body": response.body})
         return response
@@ -119,9 +109,18 @@ def respond_once(
     return database.transact(once_per_key, lambda _: response)
 
 
-def respond_at_once(request: Request, body: BaseModel, work: Callable[[Connection], Response]) -> Response:
-    """As `respond_once`, for a `work` of a single statement: one trip where the request has no key."""
-    return database.once(work) if request.idempotency_key is None else respond_once(request, body, work)
+def answer_at_once(
+    request: Request,
+    body: BaseModel,
+    status: int,
+    work: Callable[Concatenate[Connection, P], BaseModel],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Response:
+    """As `answer_once`, for a `work` of a single statement: one trip where the request has no key."""
+    if request.idempotency_key is None:
+        return http.answer(status, database.once(work, *args, **kwargs))
+    return answer_once(request, body, status, work, *args, **kwargs)
 
 
 def forget_expired_keys(connection: Connection) -> Batch:
@@ -140,11 +139,11 @@ def _claim(connection: Connection, claim: Mapping[str, object], request_id: str)
     row = connection.execute(_CLAIM, claim).fetchone()
     if row is None:
         raise LookupError("claim_idempotency_key answers always")
-    outcome, status, stored = row
+    outcome, status, body = row
     if outcome == "reused":
         detail = "This Idempotency-Key was used before with another request."
         return http.problem(Conflict("idempotency_key_reused", detail), request_id)
     if outcome == "expired":
         detail = "This request was done before; its stored answer is past its retention."
         return http.problem(Conflict("idempotency_answer_expired", detail), request_id)
-    return Response(status, stored, REPLAY_HEADER) if outcome == "replayed" else None
+    return response_of(KeptAnswer(status, body, replayed=True)) if outcome == "replayed" else None

@@ -1,6 +1,6 @@
 """The frame of scheduled work: lease, batches, deadline, summary.
 
-A job is a function that does one batch in one transaction and tells what became of it. The frame calls it until there
+A job is a function that does one batch in one transaction and says what became of it. The frame calls it until there
 is nothing left or the time is nearly up, commits each batch, sets aside what cannot be done, and writes one row about
 the run. A run that is killed, late, doubled or concurrent changes nothing: what a batch has committed is done, and the
 next run finds what is left.
@@ -114,7 +114,7 @@ _SET_ASIDE = """
 
 def run(job: str, context: Context, batch: Callable[[Connection], Batch]) -> dict[str, object]:
     """Run a job to its end or to its deadline; the function's result. Raises Fault, which has been logged."""
-    return _run(job, context, MARGIN_SECONDS, lambda lease: database.transact(lambda c: _one(c, job, batch, lease)))
+    return _run(job, context, MARGIN_SECONDS, lambda lease: database.transact(_one, job, batch, lease))
 
 
 def together(*batches: Callable[[Connection], Batch]) -> Callable[[Connection], Batch]:
@@ -133,7 +133,7 @@ def run_steps(job: str, context: Context, steps: Iterator[Batch]) -> dict[str, o
     """The same for a job that goes in steps."""
 
     def step(lease: Mapping[str, object]) -> Batch:
-        database.once(lambda c: c.execute(_TAKE_LEASE, lease))
+        database.once(_take_lease, lease)
         return next(steps, Batch(counts={}, more=False))
 
     return _run(job, context, STEP_MARGIN_SECONDS, step)
@@ -150,15 +150,15 @@ def _run_under_lease(
     run_id, started_at = ids.new_id(), clock.real_now()
     summary = Summary(job)
     lease = {"job": job, "holder": run_id, "length": timedelta(seconds=LEASE_SECONDS)}
-    if database.once(lambda c: c.execute(_TAKE_LEASE, lease).fetchone()) is None:
+    if not database.once(_take_lease, lease):
         summary.skipped = "another run holds the lease"
         return summary.as_answer()
     try:
         _work(summary, context, margin, lambda: once(lease))
     finally:
         with suppress(Unavailable):  # it ends by itself, and must not hide why the run has failed
-            database.once(lambda c: c.execute(_GIVE_LEASE_BACK, lease))
-    database.once(lambda c: _record(c, run_id, started_at, summary))
+            database.once(_give_lease_back, lease)
+    database.once(_record, run_id, started_at, summary)
     logger.info("job finished", extra=summary.as_answer())
     return summary.as_answer()
 
@@ -178,6 +178,15 @@ def _work(summary: Summary, context: Context, margin: int, once: Callable[[], Ba
             extra={"job": summary.job, "batch": summary.batches, "seconds": round(time.perf_counter() - began, 3)}
             | dict(done.counts),
         )
+
+
+def _take_lease(connection: Connection, lease: Mapping[str, object]) -> bool:
+    """Whether the lease is this run's, for another while."""
+    return connection.execute(_TAKE_LEASE, lease).fetchone() is not None
+
+
+def _give_lease_back(connection: Connection, lease: Mapping[str, object]) -> None:
+    connection.execute(_GIVE_LEASE_BACK, lease)
 
 
 def _one(connection: Connection, job: str, batch: Callable[[Connection], Batch], lease: Mapping[str, object]) -> Batch:

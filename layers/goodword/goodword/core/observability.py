@@ -12,6 +12,7 @@ from aws_lambda_powertools import Logger, Metrics
 from pydantic_core import to_json
 
 from goodword.core import clock
+from goodword.core.settings import log_settings
 
 SERVICE = "goodword"
 
@@ -20,7 +21,7 @@ logging.addLevelName(logging.CRITICAL, "FATAL")
 logger = Logger(
     service=SERVICE,
     stream=sys.stderr,
-    level=os.environ.get("LOG_LEVEL", "INFO"),
+    level=log_settings().log_level,
     utc=True,
     use_rfc3339=True,
     serialize_stacktrace=False,

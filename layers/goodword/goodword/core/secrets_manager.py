@@ -65,10 +65,10 @@ def resolved(secrets: Iterable[str], max_age: float = KEPT_SECONDS) -> list[str]
 
     Raises Unavailable when Secrets Manager does not answer or does not show a secret.
     """
-    found: list[str] = []
+    values: list[str] = []
     for secret in secrets:
-        found += _read(secret, max_age) if is_reference(secret) else [secret]
-    return found
+        values += _read(secret, max_age) if is_reference(secret) else [secret]
+    return values
 
 
 def forget() -> None:

@@ -1,16 +1,22 @@
-"""What a function is told by its environment: exactly the variables that template.yaml sets, read at first use."""
+"""What a function reads from its environment: exactly the variables that template.yaml sets, read at first use."""
 
 import os
 from functools import cache
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 
-class Settings(BaseModel):
-    """One field per environment variable, named as the variable in lower case."""
+class LogSettings(BaseModel):
+    """What every function reads, also one that has no database."""
 
     model_config = ConfigDict(frozen=True)
+
+    log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
+
+
+class Settings(LogSettings):
+    """One field per environment variable, named as the variable in lower case."""
 
     database_host: str
     database_port: int
@@ -23,12 +29,23 @@ class Settings(BaseModel):
     whop_api_url: str = "https://api.whop.com/api/v1"
     whop_sandbox_api_url: str = "https://sandbox-api.whop.com/api/v1"
     allow_app_endpoints: bool = False
-    log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
+
+
+M = TypeVar("M", bound=LogSettings)
 
 
 @cache
 def settings() -> Settings:
     """The settings of this process. Raises pydantic.ValidationError naming what is missing."""
-    return Settings.model_validate(
-        {name: os.environ[name.upper()] for name in Settings.model_fields if name.upper() in os.environ}
+    return _read(Settings)
+
+
+def log_settings() -> LogSettings:
+    """The settings of a process that may have no others."""
+    return _read(LogSettings)
+
+
+def _read(model: type[M]) -> M:
+    return model.model_validate(
+        {name: os.environ[name.upper()] for name in model.model_fields if name.upper() in os.environ}
     )

@@ -25,7 +25,7 @@ from goodword.core.errors import NotFound
 from goodword.core.jobs import Batch
 from goodword.core.observability import logger
 from goodword.insight import checks, integrity
-from goodword.insight.checks import ENDS, Key, Space, Window
+from goodword.insight.windows import ENDS, Key, Space, Window
 
 JOB = "audit_ledger"
 SEALED_AT_ONCE = 20_000
@@ -95,7 +95,7 @@ _NEXT_KEY: Final[Mapping[Space, LiteralString]] = {
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """An audit under way: the space it is in, where its next window begins (None: at the start), and what it found."""
+    """An audit under way: the space it is in, where its next window begins (None: at the start), and its faults."""
 
     company_id: UUID
     started_at: datetime
@@ -114,10 +114,10 @@ def batch(connection: Connection) -> Batch:
         return Batch({"sealed": sealed}, more=False)
     audit = Audit(**row)
     window, next_key = _window(connection, audit)
-    found = _found(connection, audit.company_id, window)
+    in_window = _faults(connection, audit.company_id, window)
     faults = {
-        name: [*audit.faults.get(name, ()), *found.get(name, ())][: checks.MOST_NAMED]
-        for name in audit.faults.keys() | found.keys()
+        name: [*audit.faults.get(name, ()), *in_window.get(name, ())][: checks.MOST_NAMED]
+        for name in audit.faults.keys() | in_window.keys()
     }
     following = audit.space if next_key else _space_after(audit.space)
     connection.execute(
@@ -167,7 +167,7 @@ def _window(connection: Connection, audit: Audit) -> tuple[Window, Key | None]:
     return Window(audit.space, first, before), next_key
 
 
-def _found(connection: Connection, company_id: UUID, window: Window) -> Mapping[str, Sequence[str]]:
+def _faults(connection: Connection, company_id: UUID, window: Window) -> Mapping[str, Sequence[str]]:
     """The faults in a window. One that cannot be looked at is a fault, too, and keeps no other from being looked at."""
     try:
         with connection.transaction():
@@ -192,8 +192,8 @@ def _finish(connection: Connection, audit: Audit, faults: Mapping[str, Sequence[
         {"company_id": audit.company_id, "results": Jsonb([each.model_dump(mode="json") for each in results])},
     )
     row = connection.cursor(row_factory=dict_row).execute(_HEAD, {"company_id": audit.company_id}).fetchone()
-    told: dict[str, Any] = {"company": ids.public("cmp", audit.company_id), "head": row}
+    subject: dict[str, Any] = {"company": ids.public("cmp", audit.company_id), "head": row}
     if faults:
-        logger.error(FAULTS_MESSAGE, extra={**told, "checks": sorted(faults)})
+        logger.error(FAULTS_MESSAGE, extra={**subject, "checks": sorted(faults)})
     else:
-        logger.info("the books agree", extra=told)
+        logger.info("the books agree", extra=subject)

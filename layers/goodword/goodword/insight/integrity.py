@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from goodword.core.fields import AnswerModel, Instant
 from goodword.insight import checks
-from goodword.insight.checks import Window
+from goodword.insight.windows import ENDS, WHOLE, Window
 
 MOST_ENTRIES = 100_000
 """A company with more entries is not checked while it waits."""
@@ -73,8 +73,8 @@ def report(connection: Connection, company_id: UUID) -> Integrity:
     position = row["position"]
     head = None if position is None else Head(position=position, hash=row["hash"], sealed_at=row["sealed_at"])
     if row["small"]:
-        found = checks.faults(connection, company_id, _windows(position or 0))
-        results = [result(name, found.get(name, ()), row["now"]) for name in checks.NAMES]
+        faults = checks.faults(connection, company_id, _windows(position or 0))
+        results = [result(name, faults.get(name, ()), row["now"]) for name in checks.NAMES]
     else:
         results = _audited(connection, company_id)
     return Integrity(ok=_all_ok(results), checks=results, head=head)
@@ -87,11 +87,11 @@ def result(name: str, faults: Sequence[str], checked_at: datetime) -> CheckResul
 
 def _windows(position: int) -> Iterator[Window]:
     """Every key there is, the seals up to `position` in parts."""
-    for window in checks.WHOLE:
+    for window in WHOLE:
         if window.space != "seals":
             yield window
             continue
-        first, last = checks.ENDS["seals"]
+        first, last = ENDS["seals"]
         for middle in range(SEALS_AT_ONCE, position, SEALS_AT_ONCE):
             yield Window("seals", first, middle)
             first = middle + 1
@@ -100,9 +100,9 @@ def _windows(position: int) -> Iterator[Window]:
 
 def _audited(connection: Connection, company_id: UUID) -> list[CheckResult]:
     rows = connection.cursor(row_factory=dict_row).execute(_AUDITED, {"company_id": company_id}).fetchall()
-    known: Mapping[str, dict[str, Any]] = {row["name"]: row for row in rows}
+    by_name: Mapping[str, dict[str, Any]] = {row["name"]: row for row in rows}
     return [
-        CheckResult.model_validate(known.get(name, {"name": name, "ok": None, "detail": None, "checked_at": None}))
+        CheckResult.model_validate(by_name.get(name, {"name": name, "ok": None, "detail": None, "checked_at": None}))
         for name in checks.NAMES
     ]
 

@@ -48,7 +48,7 @@ class Statement(AnswerModel):
 # Every operation books due expiry first, so what is left in a lot past its expiry is what was left when it expired, and
 # it will be booked as one entry per instant.
 _STATEMENT = """
-    WITH asked AS (
+    WITH period AS (
         SELECT users.id,
             coalesce(%(from)s::timestamptz, first_instant(%(from_day)s::date, time_zone)) AS since,
             least(coalesce(%(to)s::timestamptz, first_instant(%(to_day)s::date, time_zone), 'infinity'),
@@ -58,12 +58,12 @@ _STATEMENT = """
         WHERE users.company_id = %(company_id)s AND external_id = %(external_id)s
     ), changes AS (
         SELECT type::text, entry_total(type, delta) AS total, delta, debt_delta, effective_at >= since AS within
-        FROM entries, asked
-        WHERE company_id = %(company_id)s AND user_id = asked.id AND effective_at < until
+        FROM entries, period
+        WHERE company_id = %(company_id)s AND user_id = period.id AND effective_at < until
         UNION ALL
         SELECT 'EXPIRY', 'expired', -sum(remaining), 0, expires_at >= since
-        FROM lots, asked
-        WHERE company_id = %(company_id)s AND user_id = asked.id AND open AND expires_at < until
+        FROM lots, period
+        WHERE company_id = %(company_id)s AND user_id = period.id AND open AND expires_at < until
         GROUP BY expires_at, since
     )
     SELECT since AS "from", until AS "to", since > until AS backwards,
@@ -80,20 +80,20 @@ _STATEMENT = """
             FROM (SELECT type, sum(delta) AS points FROM changes WHERE within GROUP BY type) AS of_types
         ), '{}') AS by_type,
         count(*) FILTER (WHERE within) AS entries
-    FROM asked LEFT JOIN changes ON true
+    FROM period LEFT JOIN changes ON true
     GROUP BY since, until
 """
 
 
-def of_user(connection: Connection, company_id: UUID, external_id: str, query: StatementQuery) -> Statement:
+def of_user(connection: Connection, company_id: UUID, external_id: str, period: StatementQuery) -> Statement:
     """The statement of a period, in one statement of SQL. Raises NotFound, and Refused for one that ends first."""
-    asked = {
+    values = {
         "company_id": company_id,
         "external_id": external_id,
-        **moment("from", query.from_),
-        **moment("to", query.to),
+        **moment("from", period.from_),
+        **moment("to", period.to),
     }
-    row = connection.cursor(row_factory=dict_row).execute(_STATEMENT, asked).fetchone()
+    row = connection.cursor(row_factory=dict_row).execute(_STATEMENT, values).fetchone()
     if row is None:
         raise NotFound("user_not_found", "There is no such user.")
     if row.pop("backwards"):

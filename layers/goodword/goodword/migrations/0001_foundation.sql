@@ -178,16 +178,20 @@ CREATE FUNCTION problem(status integer, code text, detail text, request_id text,
         'type', 'urn:goodword:problem:' || code, 'title', upper(left(code, 1)) || replace(substr(code, 2), '_', ' '),
         'status', status, 'detail', detail, 'code', code, 'request_id', request_id) || extra;
 
--- The key's answer for a use case of one statement: status NULL means the key is ours and the work is to be done.
-CREATE FUNCTION answer_of_key(
-    p_company uuid, p_key text, p_hash bytea, p_request_id text,
-    OUT status smallint, OUT body bytea, OUT replayed boolean
-) LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+-- The beginning and the end of a one-trip use case: one that claims its key, does its work and keeps its answer in one
+-- statement. Between them stand its own steps. None of the steps sets a search_path: they run inside the use case, which
+-- does, and setting it again would cost more than most steps.
+
+-- An answer as it is kept under a key. `replayed`: it was kept before this request came.
+CREATE TYPE kept_answer AS (status smallint, body bytea, replayed boolean);
+
+-- The beginning: the answer of the key. Its status is NULL where the key is ours and the work is to be done.
+CREATE FUNCTION answer_of_key(p_company uuid, p_key text, p_hash bytea, p_request_id text) RETURNS kept_answer
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 DECLARE
     claim record := claim_idempotency_key(p_company, p_key, p_hash);
     refusal jsonb;
 BEGIN
-    replayed := claim.outcome = 'replayed';
     IF claim.outcome = 'reused' THEN
         refusal := problem(409, 'idempotency_key_reused',
             'This Idempotency-Key was used before with another request.', p_request_id);
@@ -195,8 +199,21 @@ BEGIN
         refusal := problem(409, 'idempotency_answer_expired',
             'This request was done before; its stored answer is past its retention.', p_request_id);
     END IF;
-    status := coalesce(claim.status, (refusal ->> 'status')::smallint);
-    body := coalesce(claim.body, convert_to(refusal::text, 'UTF8'));
+    RETURN (coalesce(claim.status, (refusal ->> 'status')::smallint),
+        coalesce(claim.body, convert_to(refusal::text, 'UTF8')), claim.outcome = 'replayed');
+END $$;
+
+-- The end: a refusal, or else the answer under `p_status`, kept under the key where there is one.
+CREATE FUNCTION finish_one_trip(p_company uuid, p_key text, p_status smallint, p_answer jsonb, p_refusal jsonb)
+    RETURNS kept_answer LANGUAGE plpgsql AS $$
+DECLARE
+    finished kept_answer := (coalesce((p_refusal ->> 'status')::smallint, p_status),
+        convert_to(coalesce(p_refusal, p_answer)::text, 'UTF8'), false);
+BEGIN
+    IF p_key IS NOT NULL THEN
+        PERFORM keep_idempotent_answer(p_company, p_key, finished.status, finished.body);
+    END IF;
+    RETURN finished;
 END $$;
 
 CREATE TABLE outbox_events (
@@ -222,6 +239,19 @@ CREATE TABLE activity (
     CONSTRAINT activity_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
 );
 CREATE INDEX activity_user_ix ON activity (company_id, user_id, created_at);
+
+-- What a one-trip use case leaves behind besides its own rows: the event that the company's systems get to hear, and what
+-- the user did, or had done to them.
+CREATE FUNCTION record_deed(
+    p_company uuid, p_user uuid, p_at timestamptz,
+    p_outbox uuid, p_event text, p_data jsonb, p_activity uuid, p_action text, p_details jsonb
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO outbox_events (company_id, id, type, data, created_at)
+    VALUES (p_company, p_outbox, p_event, p_data, p_at);
+    INSERT INTO activity (company_id, id, user_id, action, details, created_at)
+    VALUES (p_company, p_activity, p_user, p_action, p_details, p_at);
+END $$;
 
 -- A sliding window per subject: the times of the hits that still count. One row, one lock, exact.
 CREATE TABLE rate_windows (
@@ -269,7 +299,7 @@ GRANT EXECUTE ON FUNCTION first_instant TO :"webhook", :"app", :"admin", :"jobs"
 GRANT EXECUTE ON FUNCTION claim_idempotency_key, keep_idempotent_answer TO :"click", :"app", :"admin", :"ledger";
 GRANT EXECUTE ON FUNCTION is_decision TO :"ledger";
 GRANT EXECUTE ON FUNCTION forget_expired_keys TO :"jobs";
-GRANT EXECUTE ON FUNCTION problem, answer_of_key TO :"app", :"admin", :"ledger";
+GRANT EXECUTE ON FUNCTION problem, answer_of_key, finish_one_trip, record_deed TO :"app", :"admin", :"ledger";
 GRANT SELECT ON companies TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT UPDATE (test_now, test_now_used, time_zone) ON companies TO :"admin";
 GRANT SELECT ON api_keys TO :"click", :"app", :"admin";

@@ -432,62 +432,83 @@ BEGIN
         'created_at', goodword.rfc3339(e.created_at));
 END $$;
 
--- POST /v1/users/{user_id}/points in one trip: a grant of points or, negative, a taking of them. Answers status and body.
+-- The steps of an adjustment: points that are given by hand or, negative, taken.
+
+-- When points that come in at `p_at` expire by the program in force; NULL: never.
+CREATE FUNCTION usual_expiry(p_company uuid, p_at timestamptz) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN (SELECT months_later(p_at, (
+            SELECT (program ->> 'points_expiry_months')::integer FROM program_versions
+            WHERE company_id = p_company ORDER BY version DESC LIMIT 1), time_zone)
+        FROM companies WHERE id = p_company);
+END $$;
+
+-- Why a wallet is not adjusted so; NULL where it is.
+CREATE FUNCTION refusal_of_adjustment(
+    w wallets, p_points bigint, p_expires_at timestamptz, p_at timestamptz, p_request_id text
+) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    IF p_expires_at <= p_at THEN
+        RETURN problem(422, 'expires_in_the_past', 'expires_at must lie in the future.', p_request_id);
+    ELSIF w.balance + p_points < 0 THEN
+        RETURN problem(422, 'insufficient_points', 'The user has fewer points than would be taken.', p_request_id,
+            jsonb_build_object('balance', w.balance, 'required', -p_points));
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- The entry of an adjustment, with the wallet saved.
+CREATE FUNCTION book_adjustment(
+    w wallets, p_points bigint, p_reference text, p_note text, p_priority smallint, p_expires_at timestamptz,
+    p_at timestamptz
+) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    booked booking;
+BEGIN
+    IF p_points > 0 THEN
+        RETURN book_posting(w, 'ADMIN_GRANT', p_points, p_reference, '', p_note, NULL, p_priority,
+            coalesce(p_expires_at, usual_expiry(w.company_id, p_at)), p_at);
+    END IF;
+    booked := append_entry(w, 'ADMIN_GRANT', p_points, 0, p_reference, '', p_note, NULL, p_at, p_at);
+    PERFORM burn_lots(w, booked.entry_id, -p_points);
+    PERFORM save_wallet(booked.wallet);
+    RETURN booked.entry_id;
+END $$;
+
+-- POST /v1/users/{user_id}/points in one trip.
 CREATE FUNCTION adjust_points(
     p_company uuid, p_external_id text, p_points bigint, p_note text, p_expires_at timestamptz,
-    p_priority smallint, p_adjustment text, p_key text, p_hash bytea, p_request_id text, p_outbox uuid, p_activity uuid,
-    OUT status smallint, OUT body bytea, OUT replayed boolean
-) LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+    p_priority smallint, p_adjustment text, p_key text, p_hash bytea, p_request_id text, p_outbox uuid, p_activity uuid
+) RETURNS kept_answer LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
 DECLARE
-    answer jsonb;
-    refusal jsonb;
+    kept kept_answer := answer_of_key(p_company, p_key, p_hash, p_request_id);
     person uuid;
-    zone text;
     at timestamptz;
     w wallets;
-    b booking;
     entry bigint;
-    e entries;
+    answer jsonb;
+    refusal jsonb;
 BEGIN
-    SELECT a.status, a.body, a.replayed INTO status, body, replayed
-    FROM answer_of_key(p_company, p_key, p_hash, p_request_id) AS a;
-    IF status IS NOT NULL THEN RETURN; END IF;
+    IF kept.status IS NOT NULL THEN
+        RETURN kept;
+    END IF;
     SELECT id INTO person FROM users WHERE company_id = p_company AND external_id = p_external_id;
-    SELECT time_zone INTO STRICT zone FROM companies WHERE id = p_company;
     IF person IS NULL THEN
         refusal := problem(404, 'user_not_found', 'There is no such user.', p_request_id);
     ELSE
         w := lock_wallet(p_company, person);
         at := company_now(p_company);
         w := wallet_at(w, at);
-        IF p_expires_at <= at THEN
-            refusal := problem(422, 'expires_in_the_past', 'expires_at must lie in the future.', p_request_id);
-        ELSIF p_points > 0 THEN
-            entry := book_posting(w, 'ADMIN_GRANT', p_points, p_adjustment, '', p_note, NULL, p_priority,
-                coalesce(p_expires_at, months_later(at,
-                    (SELECT (program ->> 'points_expiry_months')::integer FROM program_versions
-                     WHERE company_id = p_company ORDER BY version DESC LIMIT 1), zone)), at);
-        ELSIF w.balance + p_points < 0 THEN
-            refusal := problem(422, 'insufficient_points', 'The user has fewer points than would be taken.',
-                p_request_id, jsonb_build_object('balance', w.balance, 'required', -p_points));
-        ELSE
-            b := append_entry(w, 'ADMIN_GRANT', p_points, 0, p_adjustment, '', p_note, NULL, at, at);
-            PERFORM burn_lots(w, b.entry_id, -p_points);
-            PERFORM save_wallet(b.wallet);
-            entry := b.entry_id;
-        END IF;
-        IF refusal IS NULL THEN
-            SELECT * INTO STRICT e FROM entries WHERE company_id = p_company AND id = entry;
-            answer := entry_json(e, p_note);
-            INSERT INTO outbox_events (company_id, id, type, data, created_at) VALUES (p_company, p_outbox,
-                'points.adjusted', answer || jsonb_build_object('user_id', p_external_id), at);
-            INSERT INTO activity (company_id, id, user_id, action, details, created_at) VALUES (p_company, p_activity,
-                person, 'points_adjusted', jsonb_build_object('points', p_points, 'transaction_id', answer -> 'id'), at);
-        END IF;
+        refusal := refusal_of_adjustment(w, p_points, p_expires_at, at, p_request_id);
     END IF;
-    status := coalesce((refusal ->> 'status')::smallint, 201);
-    body := convert_to(coalesce(refusal, answer)::text, 'UTF8');
-    PERFORM keep_idempotent_answer(p_company, p_key, status, body);
+    IF refusal IS NULL THEN
+        entry := book_adjustment(w, p_points, p_adjustment, p_note, p_priority, p_expires_at, at);
+        SELECT entry_json(e, p_note) INTO STRICT answer FROM entries e WHERE company_id = p_company AND id = entry;
+        PERFORM record_deed(p_company, person, at,
+            p_outbox, 'points.adjusted', answer || jsonb_build_object('user_id', p_external_id),
+            p_activity, 'points_adjusted', jsonb_build_object('points', p_points, 'transaction_id', answer -> 'id'));
+    END IF;
+    RETURN finish_one_trip(p_company, p_key, 201::smallint, answer, refusal);
 END $$;
 
 -- What a user may spend at `at`, exact whether or not expiry has been booked.
@@ -507,7 +528,8 @@ GRANT INSERT ON wallets, entries, entry_notes, lots, allocations TO :"ledger";
 GRANT UPDATE ON wallets, lots TO :"ledger";
 GRANT EXECUTE ON FUNCTION entry_total, spendable, entry_json TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION lock_wallet, save_wallet, append_entry, burn_lots, book_due_expiry, repay_debt,
-    reversible, book_reversal, book_posting, wallet_at TO :"ledger";
+    reversible, book_reversal, book_posting, wallet_at, usual_expiry, refusal_of_adjustment, book_adjustment
+    TO :"ledger";
 GRANT EXECUTE ON FUNCTION post_entry, post_entries TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION adjust_points TO :"admin";
 ALTER FUNCTION post_entry OWNER TO :"ledger";

@@ -51,151 +51,208 @@ CREATE INDEX redemptions_user_ix ON redemptions (company_id, user_id, option_id)
 ALTER TABLE quota_grants ADD CONSTRAINT quota_grants_redemption_fk FOREIGN KEY (company_id, redemption_id)
     REFERENCES redemptions (company_id, id);
 
--- POST /v1/users/{user_id}/redemptions in one trip: key, price, stock, limit, wallet, lots, quota, answer.
--- Lock order: option (where its stock counts), then wallet, then lots. A refusal is stored like a yes.
-CREATE FUNCTION redeem(
-    p_company uuid, p_external_id text, p_option uuid, p_quantity bigint, p_redemption uuid,
-    p_key text, p_hash bytea, p_request_id text, p_outbox uuid, p_activity uuid,
-    OUT status smallint, OUT body bytea, OUT replayed boolean
-) LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
-DECLARE
-    person uuid;
-    option redemption_options;
-    cost numeric;
-    at timestamptz;
-    w wallets;
-    b booking;
-    taken_before bigint;
-    answer jsonb;
-    refusal jsonb;
+-- A redemption as docs/api.md, Points, shows it, with what is left of the wallet.
+CREATE FUNCTION redemption_json(r redemptions, p_external_id text, p_balance bigint) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-    SELECT a.status, a.body, a.replayed INTO status, body, replayed
-    FROM answer_of_key(p_company, p_key, p_hash, p_request_id) AS a;
-    IF status IS NOT NULL THEN RETURN; END IF;
+    RETURN jsonb_build_object(
+        'id', public_id('red', r.id), 'user_id', p_external_id, 'option_id', public_id('opt', r.option_id),
+        'kind', r.kind, 'quantity', r.quantity, 'cost_points', r.cost_points, 'status', r.status,
+        'balance_after', p_balance, 'grant', NULL, 'created_at', rfc3339(r.created_at),
+        'refunded_at', rfc3339(r.refunded_at));
+END $$;
 
-    SELECT id INTO person FROM users WHERE company_id = p_company AND external_id = p_external_id;
+-- The steps of a redemption. As the steps of a posting they set no search_path of their own.
+
+-- Locks: the option, where its stock counts.
+CREATE FUNCTION hold_option(p_company uuid, p_option uuid) RETURNS redemption_options LANGUAGE plpgsql AS $$
+DECLARE
+    option redemption_options;
+BEGIN
     SELECT * INTO option FROM redemption_options WHERE company_id = p_company AND id = p_option;
     IF option.stock IS NOT NULL THEN
         SELECT * INTO option FROM redemption_options WHERE company_id = p_company AND id = p_option FOR NO KEY UPDATE;
     END IF;
-    cost := option.cost_points::numeric * p_quantity;
-    IF person IS NULL THEN
-        refusal := problem(404, 'user_not_found', 'There is no such user.', p_request_id);
-    ELSIF option.id IS NULL THEN
-        refusal := problem(404, 'option_not_found', 'There is no such redemption option.', p_request_id);
-    ELSIF NOT option.active THEN
-        refusal := problem(422, 'option_inactive', 'This redemption option is not active.', p_request_id);
-    ELSIF option.stock < p_quantity THEN
-        refusal := problem(422, 'out_of_stock', 'There is not that much left.', p_request_id);
-    ELSE
-        w := lock_wallet(p_company, person);
-        at := company_now(p_company);
-        w := book_due_expiry(w, at);
-        SELECT coalesce(sum(r.quantity), 0) INTO taken_before FROM redemptions r
-        WHERE r.company_id = p_company AND r.user_id = person AND r.option_id = p_option AND r.status <> 'refunded';
-        IF taken_before + p_quantity > option.per_user_limit THEN
-            refusal := problem(422, 'limit_reached', 'The user has redeemed this as often as allowed.', p_request_id);
-        ELSIF w.balance < cost THEN
-            refusal := problem(422, 'insufficient_points', 'The user has fewer points than this costs.',
-                p_request_id, jsonb_build_object('balance', w.balance, 'required', cost));
-        ELSE
-            b := append_entry(w, 'REDEMPTION_' || upper(option.kind), -cost::bigint, 0, public_id('red', p_redemption),
-                '', NULL, NULL, at, at);
-            PERFORM burn_lots(w, b.entry_id, cost::bigint);
-            w := b.wallet;
-            UPDATE redemption_options o SET stock = o.stock - p_quantity
-            WHERE o.company_id = p_company AND o.id = p_option AND o.stock IS NOT NULL;
-            INSERT INTO redemptions (company_id, id, user_id, option_id, kind, quantity, cost_points, status, entry_id,
-                created_at)
-            VALUES (p_company, p_redemption, person, p_option, option.kind, p_quantity, cost, 'fulfilled', b.entry_id, at);
-            INSERT INTO quota_grants (company_id, redemption_id, user_id, feature, quantity, created_at)
-            VALUES (p_company, p_redemption, person, option.feature, option.quantity * p_quantity, at);
-            answer := jsonb_build_object(
-                'id', public_id('red', p_redemption), 'user_id', p_external_id,
-                'option_id', public_id('opt', p_option), 'kind', option.kind,
-                'quantity', p_quantity, 'cost_points', cost::bigint, 'status', 'fulfilled',
-                'balance_after', w.balance, 'grant', NULL, 'created_at', rfc3339(at), 'refunded_at', NULL);
-            INSERT INTO outbox_events (company_id, id, type, data, created_at) VALUES (p_company, p_outbox,
-                'redemption.fulfilled', answer, at);
-            INSERT INTO activity (company_id, id, user_id, action, details, created_at) VALUES (p_company, p_activity,
-                person, 'redeemed', jsonb_build_object('redemption_id', answer -> 'id', 'points', cost), at);
-        END IF;
-        PERFORM save_wallet(w);
-    END IF;
-    status := coalesce((refusal ->> 'status')::smallint, 201);
-    body := convert_to(coalesce(refusal, answer)::text, 'UTF8');
-    PERFORM keep_idempotent_answer(p_company, p_key, status, body);
+    RETURN option;
 END $$;
 
--- POST /v1/redemptions/{id}/refund in one trip: all points go back into the lots they came from (what has expired
--- meanwhile expires again at once), the stock gets its piece back, and what was bought ends now.
--- Lock order: redemption, option, quota, then wallet, then lots.
-CREATE FUNCTION refund_redemption(
-    p_company uuid, p_redemption uuid, p_key text, p_hash bytea, p_request_id text, p_outbox uuid, p_activity uuid,
-    OUT status smallint, OUT body bytea, OUT replayed boolean
-) LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+-- Why nobody can have so many of an option, or this user none; NULL where they can.
+CREATE FUNCTION refusal_of_option(p_user uuid, option redemption_options, p_quantity bigint, p_request_id text)
+    RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    IF p_user IS NULL THEN
+        RETURN problem(404, 'user_not_found', 'There is no such user.', p_request_id);
+    ELSIF option.id IS NULL THEN
+        RETURN problem(404, 'option_not_found', 'There is no such redemption option.', p_request_id);
+    ELSIF NOT option.active THEN
+        RETURN problem(422, 'option_inactive', 'This redemption option is not active.', p_request_id);
+    ELSIF option.stock < p_quantity THEN
+        RETURN problem(422, 'out_of_stock', 'There is not that much left.', p_request_id);
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- Why the user of a wallet cannot buy so many; NULL where they can.
+CREATE FUNCTION refusal_of_purchase(w wallets, option redemption_options, p_quantity bigint, p_request_id text)
+    RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    redemption redemptions;
+    cost numeric := option.cost_points::numeric * p_quantity;
+    bought_before bigint := (
+        SELECT coalesce(sum(quantity), 0) FROM redemptions
+        WHERE company_id = w.company_id AND user_id = w.user_id AND option_id = option.id AND status <> 'refunded');
+BEGIN
+    IF bought_before + p_quantity > option.per_user_limit THEN
+        RETURN problem(422, 'limit_reached', 'The user has redeemed this as often as allowed.', p_request_id);
+    ELSIF w.balance < cost THEN
+        RETURN problem(422, 'insufficient_points', 'The user has fewer points than this costs.', p_request_id,
+            jsonb_build_object('balance', w.balance, 'required', cost));
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- Takes the price out of a wallet, which is not saved, and the pieces out of the stock.
+CREATE TYPE purchase AS (wallet wallets, redemption redemptions);
+CREATE FUNCTION buy(
+    w wallets, option redemption_options, p_quantity bigint, p_redemption uuid, p_at timestamptz
+) RETURNS purchase LANGUAGE plpgsql AS $$
+DECLARE
+    cost bigint := option.cost_points * p_quantity;
+    booked booking := append_entry(w, 'REDEMPTION_' || upper(option.kind), -cost, 0, public_id('red', p_redemption),
+        '', NULL, NULL, p_at, p_at);
+    bought redemptions;
+BEGIN
+    PERFORM burn_lots(w, booked.entry_id, cost);
+    UPDATE redemption_options o SET stock = o.stock - p_quantity
+    WHERE o.company_id = option.company_id AND o.id = option.id AND o.stock IS NOT NULL;
+    INSERT INTO redemptions (company_id, id, user_id, option_id, kind, quantity, cost_points, status, entry_id,
+        created_at)
+    VALUES (w.company_id, p_redemption, w.user_id, option.id, option.kind, p_quantity, cost, 'fulfilled',
+        booked.entry_id, p_at)
+    RETURNING * INTO bought;
+    RETURN (booked.wallet, bought);
+END $$;
+
+-- What was bought, from now on.
+CREATE FUNCTION fulfil(r redemptions, option redemption_options) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO quota_grants (company_id, redemption_id, user_id, feature, quantity, created_at)
+    VALUES (r.company_id, r.id, r.user_id, option.feature, option.quantity * r.quantity, r.created_at);
+END $$;
+
+-- POST /v1/users/{user_id}/redemptions in one trip. A refusal is stored like a yes.
+-- Locks: the key, the option (where its stock counts), then the wallet, then lots.
+CREATE FUNCTION redeem(
+    p_company uuid, p_external_id text, p_option uuid, p_quantity bigint, p_redemption uuid,
+    p_key text, p_hash bytea, p_request_id text, p_outbox uuid, p_activity uuid
+) RETURNS kept_answer LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+DECLARE
+    kept kept_answer := answer_of_key(p_company, p_key, p_hash, p_request_id);
+    person uuid;
+    option redemption_options;
     at timestamptz;
     w wallets;
-    b booking;
+    bought purchase;
     answer jsonb;
     refusal jsonb;
 BEGIN
-    SELECT a.status, a.body, a.replayed INTO status, body, replayed
-    FROM answer_of_key(p_company, p_key, p_hash, p_request_id) AS a;
-    IF status IS NOT NULL THEN RETURN; END IF;
+    IF kept.status IS NOT NULL THEN
+        RETURN kept;
+    END IF;
+    SELECT id INTO person FROM users WHERE company_id = p_company AND external_id = p_external_id;
+    option := hold_option(p_company, p_option);
+    refusal := refusal_of_option(person, option, p_quantity, p_request_id);
+    IF refusal IS NULL THEN
+        w := lock_wallet(p_company, person);
+        at := company_now(p_company);
+        w := book_due_expiry(w, at);
+        refusal := refusal_of_purchase(w, option, p_quantity, p_request_id);
+        IF refusal IS NULL THEN
+            bought := buy(w, option, p_quantity, p_redemption, at);
+            w := bought.wallet;
+            PERFORM fulfil(bought.redemption, option);
+            answer := redemption_json(bought.redemption, p_external_id, w.balance);
+            PERFORM record_deed(p_company, person, at, p_outbox, 'redemption.fulfilled', answer, p_activity, 'redeemed',
+                jsonb_build_object('redemption_id', answer -> 'id', 'points', answer -> 'cost_points'));
+        END IF;
+        PERFORM save_wallet(w);
+    END IF;
+    RETURN finish_one_trip(p_company, p_key, 201::smallint, answer, refusal);
+END $$;
 
-    SELECT * INTO redemption FROM redemptions WHERE company_id = p_company AND id = p_redemption FOR NO KEY UPDATE;
-    IF redemption.id IS NULL THEN
+-- The steps of a refund.
+
+-- Puts what a redemption took back into the lots it was taken from; what has expired meanwhile expires again at once, and
+-- debt is repaid out of the rest. The wallet is saved.
+CREATE FUNCTION give_back(w wallets, r redemptions, p_at timestamptz) RETURNS wallets LANGUAGE plpgsql AS $$
+DECLARE
+    booked booking := append_entry(w, 'REDEMPTION_REFUND', r.cost_points, 0, public_id('red', r.id), '', NULL, NULL,
+        p_at, p_at);
+BEGIN
+    w := booked.wallet;
+    WITH taken AS (
+        SELECT lot_id, amount FROM allocations WHERE company_id = r.company_id AND entry_id = r.entry_id
+    ), filled AS (
+        UPDATE lots SET remaining = remaining + taken.amount FROM taken
+        WHERE lots.company_id = r.company_id AND lots.id = taken.lot_id
+        RETURNING expires_at
+    ), given_back AS (
+        INSERT INTO allocations (company_id, entry_id, lot_id, amount)
+        SELECT r.company_id, booked.entry_id, lot_id, -amount FROM taken
+    )
+    SELECT least(w.next_expiry_at, nullif(min(expires_at), 'infinity')) INTO w.next_expiry_at FROM filled;
+    w := book_due_expiry(w, p_at, booked.entry_id);
+    w := repay_debt(w, booked.entry_id, p_at);
+    PERFORM save_wallet(w);
+    RETURN w;
+END $$;
+
+-- Ends what was bought. The redemption as it is from now on.
+CREATE FUNCTION end_redemption(r redemptions, p_at timestamptz) RETURNS redemptions LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE quota_grants q SET ended_at = p_at WHERE q.company_id = r.company_id AND q.redemption_id = r.id;
+    UPDATE redemptions SET status = 'refunded', refunded_at = p_at WHERE company_id = r.company_id AND id = r.id
+    RETURNING * INTO r;
+    RETURN r;
+END $$;
+
+-- POST /v1/redemptions/{id}/refund in one trip: all points go back, the stock gets its pieces back, and what was bought
+-- ends now.
+-- Locks: the key, the redemption, the option, the quota, then the wallet, then lots.
+CREATE FUNCTION refund_redemption(
+    p_company uuid, p_redemption uuid, p_key text, p_hash bytea, p_request_id text, p_outbox uuid, p_activity uuid
+) RETURNS kept_answer LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+DECLARE
+    kept kept_answer := answer_of_key(p_company, p_key, p_hash, p_request_id);
+    r redemptions;
+    at timestamptz;
+    w wallets;
+    answer jsonb;
+    refusal jsonb;
+BEGIN
+    IF kept.status IS NOT NULL THEN
+        RETURN kept;
+    END IF;
+    SELECT * INTO r FROM redemptions WHERE company_id = p_company AND id = p_redemption FOR NO KEY UPDATE;
+    IF r.id IS NULL THEN
         refusal := problem(404, 'redemption_not_found', 'There is no such redemption.', p_request_id);
-    ELSIF redemption.status = 'refunded' THEN
+    ELSIF r.status = 'refunded' THEN
         refusal := problem(409, 'redemption_refunded', 'The points of this redemption were given back before.',
             p_request_id);
     ELSE
-        UPDATE redemption_options o SET stock = o.stock + redemption.quantity
-        WHERE o.company_id = p_company AND o.id = redemption.option_id AND o.stock IS NOT NULL;
+        UPDATE redemption_options o SET stock = o.stock + r.quantity
+        WHERE o.company_id = p_company AND o.id = r.option_id AND o.stock IS NOT NULL;
         PERFORM 1 FROM quota_grants q WHERE q.company_id = p_company AND q.redemption_id = p_redemption
         FOR NO KEY UPDATE;
-        w := lock_wallet(p_company, redemption.user_id);
+        w := lock_wallet(p_company, r.user_id);
         at := company_now(p_company);
-        w := book_due_expiry(w, at);
-        b := append_entry(w, 'REDEMPTION_REFUND', redemption.cost_points, 0, public_id('red', p_redemption), '', NULL,
-            NULL, at, at);
-        w := b.wallet;
-        WITH taken AS (
-            SELECT lot_id, amount FROM allocations WHERE company_id = p_company AND entry_id = redemption.entry_id
-        ), filled AS (
-            UPDATE lots SET remaining = remaining + taken.amount FROM taken
-            WHERE lots.company_id = p_company AND lots.id = taken.lot_id
-            RETURNING expires_at
-        ), given_back AS (
-            INSERT INTO allocations (company_id, entry_id, lot_id, amount)
-            SELECT p_company, b.entry_id, lot_id, -amount FROM taken
-        )
-        SELECT least(w.next_expiry_at, nullif(min(expires_at), 'infinity')) INTO w.next_expiry_at FROM filled;
-        w := book_due_expiry(w, at, b.entry_id);
-        w := repay_debt(w, b.entry_id, at);
-        PERFORM save_wallet(w);
-        UPDATE quota_grants q SET ended_at = at WHERE q.company_id = p_company AND q.redemption_id = p_redemption;
-        UPDATE redemptions r SET status = 'refunded', refunded_at = at
-        WHERE r.company_id = p_company AND r.id = p_redemption;
-        answer := jsonb_build_object(
-            'id', public_id('red', p_redemption),
-            'user_id', (SELECT external_id FROM users WHERE company_id = p_company AND users.id = redemption.user_id),
-            'option_id', public_id('opt', redemption.option_id),
-            'kind', redemption.kind, 'quantity', redemption.quantity, 'cost_points', redemption.cost_points,
-            'status', 'refunded', 'balance_after', w.balance, 'grant', NULL,
-            'created_at', rfc3339(redemption.created_at), 'refunded_at', rfc3339(at));
-        INSERT INTO outbox_events (company_id, id, type, data, created_at) VALUES (p_company, p_outbox,
-            'redemption.refunded', answer, at);
-        INSERT INTO activity (company_id, id, user_id, action, details, created_at) VALUES (p_company, p_activity,
-            redemption.user_id, 'redemption_refunded',
-            jsonb_build_object('redemption_id', answer -> 'id', 'points', redemption.cost_points), at);
+        w := give_back(book_due_expiry(w, at), r, at);
+        r := end_redemption(r, at);
+        SELECT redemption_json(r, external_id, w.balance) INTO STRICT answer
+        FROM users WHERE company_id = p_company AND id = r.user_id;
+        PERFORM record_deed(p_company, r.user_id, at, p_outbox, 'redemption.refunded', answer, p_activity,
+            'redemption_refunded', jsonb_build_object('redemption_id', answer -> 'id', 'points', r.cost_points));
     END IF;
-    status := coalesce((refusal ->> 'status')::smallint, 200);
-    body := convert_to(coalesce(refusal, answer)::text, 'UTF8');
-    PERFORM keep_idempotent_answer(p_company, p_key, status, body);
+    RETURN finish_one_trip(p_company, p_key, 200::smallint, answer, refusal);
 END $$;
 
 GRANT SELECT ON redemption_options, redemptions TO :"app", :"admin", :"jobs", :"ledger";
@@ -206,5 +263,7 @@ GRANT UPDATE (status, refunded_at) ON redemptions TO :"ledger";
 GRANT UPDATE (ended_at) ON quota_grants TO :"ledger";
 GRANT EXECUTE ON FUNCTION redeem TO :"app";
 GRANT EXECUTE ON FUNCTION refund_redemption TO :"admin";
+GRANT EXECUTE ON FUNCTION redemption_json, hold_option, refusal_of_option, refusal_of_purchase, buy, fulfil, give_back,
+    end_redemption TO :"ledger";
 ALTER FUNCTION redeem OWNER TO :"ledger";
 ALTER FUNCTION refund_redemption OWNER TO :"ledger";

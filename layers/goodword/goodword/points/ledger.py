@@ -4,16 +4,17 @@ The bookings themselves are the SQL functions of 0011_ledger.sql: one trip, wall
 reading after the locks. Whatever reads here is exact at its instant, whether or not expiry has been booked.
 """
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import dict_row
 from pydantic import Field, field_validator
 
-from goodword.core.errors import NotFound, Refused, invalid_fields
+from goodword.accounts import users
+from goodword.core import ids, paging, query
+from goodword.core.errors import NotFound, Refused
 from goodword.core.fields import (
     MOST_AT_ONCE,
     AnswerModel,
@@ -24,6 +25,9 @@ from goodword.core.fields import (
     RequestModel,
     moment,
 )
+from goodword.core.one_trip import KeptAnswer, OneTrip
+from goodword.core.paging import Page, PageQuery
+from goodword.core.query import Later
 
 EarningType = Literal[
     "REFERRAL_REGISTERED", "REFERRAL_ACTIVATED", "REFERRAL_FIRST_PAYMENT", "REFERRAL_RECURRING", "REFERRAL_L2",
@@ -73,17 +77,13 @@ class Entry(AnswerModel):
     created_at: Instant
 
 
-class EntryList(AnswerModel):
+class EntryList(Page[Entry]):
     """A page of entries, newest first."""
 
-    data: list[Entry]
-    has_more: bool
 
-
-class EntryQuery(RequestModel):
+class EntryQuery(PageQuery):
     """How GET …/transactions is asked."""
 
-    limit: int = Field(default=20, ge=1, le=100)
     after: str | None = Field(default=None, pattern=r"^txn_[0-9]{1,18}$")
     type: str | None = Field(default=None, pattern=r"^[A-Z0-9_]{1,40}$")
     from_: GivenMoment | None = Field(default=None, alias="from")
@@ -115,7 +115,7 @@ class PointsAdjustment(RequestModel):
         return points
 
 
-ADJUST = """
+_ADJUST = """
     SELECT status, body, replayed FROM adjust_points(
         %(company_id)s, %(user_id)s, %(points)s, %(note)s, %(expires_at)s,
         %(priority)s::smallint, %(adjustment)s, %(key)s, %(hash)s, %(request_id)s, %(outbox_id)s, %(activity_id)s)
@@ -125,7 +125,7 @@ ADJUST = """
 # operation books due expiry first, so what is left in a lot past its expiry is what was left when it expired.
 # Nothing is effective later than now, so a balance of now looks at no entry.
 _BALANCE = """
-    WITH asked AS (
+    WITH instant AS (
         SELECT users.id, coalesce(%(as_of)s::timestamptz, clock.now) AS at, clock.now
         FROM users CROSS JOIN LATERAL (SELECT company_now(users.company_id) AS now) AS clock
         WHERE company_id = %(company_id)s AND external_id = %(external_id)s
@@ -136,30 +136,30 @@ _BALANCE = """
             coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'expired'), 0)::bigint AS expired,
             coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'reversed'), 0)::bigint AS reversed,
             coalesce(sum(debt_delta), 0)::bigint AS debt
-        FROM entries, asked
+        FROM entries, instant
         WHERE %(as_of)s::timestamptz IS NOT NULL
-            AND company_id = %(company_id)s AND user_id = asked.id AND effective_at > asked.at
+            AND company_id = %(company_id)s AND user_id = instant.id AND effective_at > instant.at
     ), unbooked AS (
-        SELECT coalesce(sum(remaining), 0)::bigint AS points FROM lots, asked
-        WHERE company_id = %(company_id)s AND user_id = asked.id AND open AND expires_at <= asked.at
+        SELECT coalesce(sum(remaining), 0)::bigint AS points FROM lots, instant
+        WHERE company_id = %(company_id)s AND user_id = instant.id AND open AND expires_at <= instant.at
     ), expiring AS (
         SELECT coalesce(jsonb_agg(jsonb_build_object('points', points, 'expires_at', rfc3339(expires_at))
             ORDER BY expires_at), '[]') AS lots
         FROM (
-            SELECT lots.expires_at, sum(remaining) AS points FROM lots, asked
-            WHERE company_id = %(company_id)s AND user_id = asked.id AND open AND asked.at = asked.now
-                AND lots.expires_at > asked.at AND lots.expires_at < 'infinity'
+            SELECT lots.expires_at, sum(remaining) AS points FROM lots, instant
+            WHERE company_id = %(company_id)s AND user_id = instant.id AND open AND instant.at = instant.now
+                AND lots.expires_at > instant.at AND lots.expires_at < 'infinity'
             GROUP BY lots.expires_at
         ) AS by_instant
     ), standing AS (
-        SELECT asked.at, asked.now,
+        SELECT instant.at, instant.now,
             coalesce(wallets.total_earned, 0) - later.earned AS total_earned,
             coalesce(wallets.total_spent, 0) - later.spent AS total_spent,
             coalesce(wallets.total_expired, 0) - later.expired - unbooked.points AS total_expired,
             coalesce(wallets.total_reversed, 0) - later.reversed AS total_reversed,
             coalesce(wallets.debt, 0) - later.debt AS debt
-        FROM asked
-        LEFT JOIN wallets ON wallets.company_id = %(company_id)s AND wallets.user_id = asked.id
+        FROM instant
+        LEFT JOIN wallets ON wallets.company_id = %(company_id)s AND wallets.user_id = instant.id
         CROSS JOIN later CROSS JOIN unbooked
     )
     SELECT at AS as_of, now, total_earned, total_spent, total_expired, total_reversed, debt,
@@ -189,12 +189,19 @@ _IS_ENTRY = """
 """
 
 
-def ask_balance(
-    connection: Connection, company_id: UUID, external_id: str, as_of: datetime | None
-) -> Callable[[], Balance]:
-    """What a user may spend now, or could have spent at a past instant; asked now, read later.
+def adjust(
+    connection: Connection, trip: OneTrip, external_id: str, adjustment_id: UUID, adjustment: PointsAdjustment
+) -> KeptAnswer:
+    """Give points to a user, or take some (`adjust_points`). Answers with the entry, an Entry."""
+    reference = ids.public("adj", adjustment_id)
+    values = adjustment.model_dump()
+    return trip.answer(connection, _ADJUST, user_id=external_id, adjustment=reference, **values)
 
-    `pending` is for the referral room to fill in. Reading raises NotFound, and Refused for an instant in the future.
+
+def ask_balance(connection: Connection, company_id: UUID, external_id: str, as_of: datetime | None) -> Later[Balance]:
+    """What a user may spend now, or could have spent at a past instant.
+
+    `pending` is for the room of awards to fill in. Reading raises NotFound, and Refused for an instant in the future.
     """
     cursor = connection.cursor(row_factory=dict_row).execute(
         _BALANCE, {"company_id": company_id, "external_id": external_id, "as_of": as_of}
@@ -211,21 +218,21 @@ def ask_balance(
     return read
 
 
-def entries(connection: Connection, company_id: UUID, user_id: UUID, query: EntryQuery) -> EntryList:
+def entries_of(connection: Connection, company_id: UUID, external_id: str, page: EntryQuery) -> EntryList:
     """A page of a user's entries, newest first. Stable under writes: a page follows an entry, not a count.
 
-    Raises Refused for an `after` that is no entry of this user.
+    Raises NotFound, and Refused for an `after` that is no entry of this user.
     """
-    asked = {
+    values = {
         "company_id": company_id,
-        "user_id": user_id,
-        "limit": query.limit,
-        "after": int(query.after.removeprefix("txn_")) if query.after else None,
-        "type": query.type,
-        **moment("from", query.from_),
-        **moment("to", query.to),
+        "user_id": users.find(connection, company_id, external_id).id,
+        "limit": page.limit,
+        "after": int(page.after.removeprefix("txn_")) if page.after else None,
+        "type": page.type,
+        **moment("from", page.from_),
+        **moment("to", page.to),
     }
-    rows = connection.cursor(row_factory=class_row(Entry)).execute(_ENTRIES, asked).fetchall()
-    if query.after and not rows and connection.execute(_IS_ENTRY, asked).fetchone() is None:
-        raise invalid_fields(("after", "is no entry of this user"))
-    return EntryList(data=rows[: query.limit], has_more=len(rows) > query.limit)
+    entries = query.every(connection, Entry, _ENTRIES, **values)
+    if page.after and not entries:
+        paging.refuse_unknown(connection, _IS_ENTRY, "is no entry of this user", **values)
+    return EntryList.of(entries, page.limit)

@@ -34,7 +34,7 @@ Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Days = Annotated[int, Field(ge=0, le=3650)]
 Hours = Annotated[int, Field(ge=0, le=3650 * 24)]
 Minutes = Annotated[int, Field(ge=0, le=3650 * 24 * 60)]
-Limit = Annotated[int, Field(ge=0, le=10_000)]
+Hits = Annotated[int, Field(ge=0, le=10_000)]
 
 _CURRENCY = re.compile(r"[a-z]{3}")
 
@@ -53,7 +53,7 @@ def _wrong(errors: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
         raise ValidationError.from_exception_data("Program", details)
 
 
-class Attribution(_Document):
+class AttributionRules(_Document):
     """How far back a touch counts, and which of several wins."""
 
     window_days: Annotated[int, Field(ge=1, le=LONGEST_WINDOW_DAYS)] = 90
@@ -190,11 +190,11 @@ class Fraud(_Document):
 class Limits(_Document):
     """Rate limits, each over a sliding window."""
 
-    code_validations_per_minute: Limit = 20
-    code_creations_per_hour: Limit = 10
-    registrations_per_code_per_day: Limit = 50
-    registrations_per_referrer_per_day: Limit = 20
-    award_claims_per_day: Limit = 100
+    code_validations_per_minute: Hits = 20
+    code_creations_per_hour: Hits = 10
+    registrations_per_code_per_day: Hits = 50
+    registrations_per_referrer_per_day: Hits = 20
+    award_claims_per_day: Hits = 100
 
 
 class Caps(_Document):
@@ -228,7 +228,7 @@ class Program(_Document):
 
     schema_version: Annotated[int, Field(ge=1, le=1)] = 1
     timezone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")] = "UTC"
-    attribution: Attribution = Attribution()
+    attribution: AttributionRules = AttributionRules()
     awards: Awards = Awards()
     points_per_unit: Annotated[dict[str, Annotated[int, Field(ge=1, le=1_000_000)]], AfterValidator(_currencies)] = {
         "usd": 100

@@ -14,9 +14,10 @@ from psycopg.types.json import Jsonb
 from pydantic import Field
 
 from goodword.accounts import companies
-from goodword.core import outbox
+from goodword.core import outbox, paging
 from goodword.core.errors import NotFound, invalid_fields
-from goodword.core.fields import AnswerModel, Instant, RequestModel
+from goodword.core.fields import AnswerModel, Instant
+from goodword.core.paging import Page, PageQuery
 from goodword.facts import locks
 from goodword.program.document import Program
 
@@ -29,17 +30,13 @@ class ProgramVersion(AnswerModel):
     program: Program
 
 
-class ProgramVersionList(AnswerModel):
+class ProgramVersionList(Page[ProgramVersion]):
     """A page of versions, newest first."""
 
-    data: list[ProgramVersion]
-    has_more: bool
 
-
-class VersionQuery(RequestModel):
+class VersionQuery(PageQuery):
     """How GET /v1/program/versions is asked; `after` is a version's number."""
 
-    limit: int = Field(default=20, ge=1, le=100)
     after: int | None = Field(default=None, ge=1, le=2**31 - 1)
 
 
@@ -106,6 +103,12 @@ def current(connection: Connection, company_id: UUID) -> Terms:
     return Terms(version, parse(document), created_at, at)
 
 
+def read(connection: Connection, company_id: UUID) -> ProgramVersion:
+    """The version in force, as clients see it. Raises NotFound."""
+    terms = current(connection, company_id)
+    return ProgramVersion(version=terms.version, created_at=terms.created_at, program=terms.program)
+
+
 def begin(connection: Connection, company_id: UUID, program: Program) -> None:
     """Write version 1."""
     connection.execute(_FIRST, {"company_id": company_id, "program": _document(program)})
@@ -138,14 +141,14 @@ def replace(connection: Connection, company_id: UUID, version_id: UUID, program:
     return ProgramVersion(version=version, created_at=created_at, program=program)
 
 
-def listed(connection: Connection, company_id: UUID, query: VersionQuery) -> ProgramVersionList:
+def listed(connection: Connection, company_id: UUID, page: VersionQuery) -> ProgramVersionList:
     """A page of the company's versions, newest first. Raises Refused for an `after` that is none of them."""
-    asked = {"company_id": company_id, "after": query.after, "limit": query.limit}
-    rows = connection.cursor(row_factory=dict_row).execute(_VERSIONS, asked).fetchall()
-    if query.after and connection.execute(_IS_VERSION, asked).fetchone() is None:
-        raise invalid_fields(("after", "is no version of this company"))
-    page = [ProgramVersion(program=parse(row.pop("document")), **row) for row in rows[: query.limit]]
-    return ProgramVersionList(data=page, has_more=len(rows) > query.limit)
+    scope = {"company_id": company_id, "after": page.after}
+    rows = connection.cursor(row_factory=dict_row).execute(_VERSIONS, {**scope, "limit": page.limit}).fetchall()
+    if page.after:
+        paging.refuse_unknown(connection, _IS_VERSION, "is no version of this company", **scope)
+    versions = [ProgramVersion(program=parse(row.pop("document")), **row) for row in rows]
+    return ProgramVersionList.of(versions, page.limit)
 
 
 def _document(program: Program) -> Jsonb:

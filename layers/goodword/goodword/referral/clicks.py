@@ -15,11 +15,10 @@ from uuid import UUID
 from psycopg import Connection
 from pydantic import AfterValidator
 
-from goodword.core import ids, query
+from goodword.core import ids, privacy, query
 from goodword.core.errors import Refused
 from goodword.core.fields import AnswerModel, AppId, Instant, RequestModel
 from goodword.core.ids import ClickId
-from goodword.core.privacy import PrivacyKey
 from goodword.referral import redirects, typed
 from goodword.referral.bots import is_bot
 from goodword.referral.typed import Typed
@@ -147,10 +146,9 @@ def _without_query(url: str | None) -> str | None:
     return re.split(r"[?#]", url.replace("\x00", ""), maxsplit=1)[0][:LONGEST_KEPT] if url else None
 
 
-def visit(
-    connection: Connection, click_id: UUID, visited: Visit, key: PrivacyKey, company_id: UUID | None = None
-) -> Landing | None:
+def visit(connection: Connection, click_id: UUID, visited: Visit, company_id: UUID | None = None) -> Landing | None:
     """Record the click, when it counts and the code may be used, and say where it leads. None: no such code."""
+    key = privacy.current_key(connection)
     return query.one(
         connection,
         Landing,
@@ -172,9 +170,9 @@ def visit(
     )
 
 
-def record(connection: Connection, click_id: UUID, visited: Visit, key: PrivacyKey, company_id: UUID) -> Click:
+def record(connection: Connection, click_id: UUID, visited: Visit, company_id: UUID) -> Click:
     """Record a click that is reported, where it counts. Raises Refused with the reason a signup would be given."""
-    landing = visit(connection, click_id, visited, key, company_id)
+    landing = visit(connection, click_id, visited, company_id)
     if landing is None:
         raise Refused("unknown_code", "There is no such referral code.")
     if landing.refusal is not None:

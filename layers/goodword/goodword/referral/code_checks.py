@@ -12,10 +12,9 @@ from uuid import UUID
 from psycopg import Connection
 from pydantic import BaseModel
 
-from goodword.core import query
+from goodword.core import privacy, query
 from goodword.core.errors import TooManyRequests
 from goodword.core.fields import AnswerModel
-from goodword.core.privacy import PrivacyKey
 from goodword.referral import typed
 
 
@@ -79,10 +78,12 @@ _COUNT = """
 """
 
 
-def check(connection: Connection, company_id: UUID, code: str, browser: Browser | None, key: PrivacyKey) -> CodeCheck:
+def check(connection: Connection, company_id: UUID, code: str, browser: Browser | None) -> CodeCheck:
     """Whether a code can be used now. Raises TooManyRequests past the program's limit a minute for a browser."""
     text = typed.code(code) or typed.UNKNOWN
-    checked = query.one(connection, _Checked, _CHECK, company_id=company_id, code=text, subject=_subject(browser, key))
+    checked = query.one(
+        connection, _Checked, _CHECK, company_id=company_id, code=text, subject=_subject(connection, browser)
+    )
     if checked is None:
         raise LookupError(f"company {company_id} has no program")
     _refuse_after(checked.retry_after)
@@ -96,9 +97,9 @@ def check(connection: Connection, company_id: UUID, code: str, browser: Browser 
     )
 
 
-def count_unknown(connection: Connection, company_id: UUID, browser: Browser, key: PrivacyKey) -> None:
+def count_unknown(connection: Connection, company_id: UUID, browser: Browser) -> None:
     """Count a reported click of an unknown code as the check that it is. Raises TooManyRequests as `check` does."""
-    counted = {"company_id": company_id, "subject": _subject(browser, key)}
+    counted = {"company_id": company_id, "subject": _subject(connection, browser)}
     row = connection.execute(_COUNT, counted).fetchone()
     _refuse_after(row[0] if row else None)
 
@@ -108,8 +109,10 @@ def _refuse_after(seconds: int | None) -> None:
         raise TooManyRequests("rate_limited", "Too many codes were checked from this address.", retry_after=seconds)
 
 
-def _subject(browser: Browser | None, key: PrivacyKey) -> bytes | None:
-    return key.hash("browser", f"{browser.key_id}:{_counted_as(browser.address)}") if browser else None
+def _subject(connection: Connection, browser: Browser | None) -> bytes | None:
+    if browser is None:
+        return None
+    return privacy.current_key(connection).hash("browser", f"{browser.key_id}:{_counted_as(browser.address)}")
 
 
 def _counted_as(address: str) -> str:

@@ -7,6 +7,7 @@ from uuid import UUID
 from psycopg import Connection
 from pydantic import Field
 
+from goodword.accounts import users
 from goodword.awards.engine import Stage
 from goodword.core import ids, query
 from goodword.core.fields import AnswerModel, Instant, RequestModel
@@ -136,8 +137,9 @@ def find(connection: Connection, company_id: UUID, referral_id: UUID) -> Referra
     return query.one(connection, Referral, _READ, **{**_ALL, "company_id": company_id, "id": referral_id})
 
 
-def circle(connection: Connection, company_id: UUID, user_id: UUID, page: CircleQuery) -> ReferralList:
-    """A page of the people a user brought, or of those whom these brought; newest first."""
+def circle(connection: Connection, company_id: UUID, external_id: str, page: CircleQuery) -> ReferralList:
+    """A page of the people a user brought, or of those whom these brought; newest first. Raises NotFound."""
+    user_id = users.find(connection, company_id, external_id).id
     whose = {"referrer_id": user_id} if page.level == 1 else {"upline_id": user_id}
     return _listed(connection, company_id, page.limit, page.after, whose)
 

@@ -1,6 +1,6 @@
 """The OpenAPI document, written from the routes that the functions declare and the models these name.
 
-`python -m local.openapi` writes docs/openapi.json; a test holds the file to what the models say.
+`python -m tools.openapi` writes docs/openapi.json; a test holds the file to what the models say.
 """
 
 import importlib.util

@@ -1,0 +1,177 @@
+"""What one-trip use cases answer is built by their SQL, and promised by models: here the one is held against the other.
+
+Each request is sent twice under one key, so that what is replayed is held against the model as well.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+from pydantic import BaseModel
+
+from goodword.access.entitlements import Entitlement
+from local.client import Answer
+from tests.support.answers import problem
+from tests.support.companies import Company
+from tests.support.points import buy, give, offer, refund
+from tests.support.requests import ROUTES
+
+REDEEM = "POST /v1/users/{user_id}/redemptions"
+REFUND = "POST /v1/redemptions/{id}/refund"
+ADJUST = "POST /v1/users/{user_id}/points"
+CONSUME = "POST /v1/users/{user_id}/usage"
+
+PROBLEM = {"type", "title", "status", "detail", "code", "request_id"}
+LIMIT = Entitlement.model_fields.keys() - {"feature", "allowed", "reason"}
+
+
+class Case(NamedTuple):
+    """A request to a route; names in `{…}` are those of the scene."""
+
+    route: str
+    path: str
+    body: dict[str, Any] | None = None
+
+
+class Refusal(NamedTuple):
+    """A request that is refused, and the fields that its problem has besides the usual ones."""
+
+    case: Case
+    status: int
+    code: str
+    fields: frozenset[str] = frozenset()
+
+
+def redeem(option: str, quantity: int = 1, user: str = "ada") -> Case:
+    return Case(REDEEM, f"/v1/users/{user}/redemptions", {"option_id": f"{{{option}}}", "quantity": quantity})
+
+
+def adjust(points: int, user: str = "ada", **fields: object) -> Case:
+    return Case(ADJUST, f"/v1/users/{user}/points", {"points": points, "note": "by hand", **fields})
+
+
+def consume(feature: str, quantity: int = 1, user: str = "ada") -> Case:
+    return Case(CONSUME, f"/v1/users/{user}/usage", {"feature": feature, "quantity": quantity})
+
+
+def give_back(redemption: str) -> Case:
+    return Case(REFUND, f"/v1/redemptions/{{{redemption}}}/refund")
+
+
+DONE = [
+    redeem("limited", 2),
+    redeem("plenty"),
+    give_back("bought"),
+    adjust(5),
+    adjust(5, expires_at="8000-01-15T12:00:00Z", priority=5),
+    adjust(-5),
+    consume("photos", 2),
+    consume("weight_entries"),
+    consume("ai_calls"),
+]
+
+BALANCE = frozenset({"balance", "required"})
+REFUSED = [
+    Refusal(redeem("plenty", user="nobody"), 404, "user_not_found"),
+    Refusal(redeem("nothing"), 404, "option_not_found"),
+    Refusal(redeem("inactive"), 422, "option_inactive"),
+    Refusal(redeem("limited", 4), 422, "out_of_stock"),
+    Refusal(redeem("limited", 3), 422, "limit_reached"),
+    Refusal(redeem("plenty", 1000), 422, "insufficient_points", BALANCE),
+    Refusal(give_back("nobodys"), 404, "redemption_not_found"),
+    Refusal(give_back("refunded"), 409, "redemption_refunded"),
+    Refusal(adjust(5, user="nobody"), 404, "user_not_found"),
+    Refusal(adjust(5, expires_at="2001-01-15T12:00:00Z"), 422, "expires_in_the_past"),
+    Refusal(adjust(-1000), 422, "insufficient_points", BALANCE),
+    Refusal(consume("photos", user="nobody"), 404, "user_not_found"),
+    Refusal(consume("teleport"), 422, "feature_unknown"),
+    Refusal(consume("export_csv"), 422, "feature_disabled"),
+    Refusal(consume("photos", 6), 422, "limit_reached", frozenset(LIMIT)),
+]
+
+
+class Scene:
+    """Ada with points, bought quota, and options that can and cannot be bought."""
+
+    def __init__(self, company: Company) -> None:
+        self.company = company
+        company.sign_up("ada")
+        give(company, 500, key="start")
+        refunded = buy(company, key="refunded")
+        refund(company, refunded, key="refund")
+        self.names = {
+            "plenty": offer(company),
+            "limited": offer(company, stock=3, per_user_limit=2),
+            "inactive": offer(company, active=False),
+            "nothing": f"opt_{'0' * 32}",
+            "bought": buy(company, key="bought"),
+            "kept": buy(company, key="kept"),
+            "refunded": refunded,
+            "nobodys": f"red_{'0' * 32}",
+        }
+
+    def send(self, case: Case, key: str) -> Answer:
+        """The answer to a request under a key."""
+        body = case.body and {
+            name: value.format(**self.names) if name == "option_id" else value for name, value in case.body.items()
+        }
+        path = case.path.format(**self.names)
+        return self.company.api.send("POST", path, body, headers={"idempotency-key": key})
+
+    def twice(self, case: Case) -> tuple[Answer, Answer]:
+        """The answer to a request, and the one to its repetition."""
+        return self.send(case, "same-key"), self.send(case, "same-key")
+
+
+@pytest.fixture
+def scene(company: Company) -> Scene:
+    return Scene(company)
+
+
+def assert_is(model: type[BaseModel], answer: Answer) -> None:
+    """An answer has the fields of its model and no other, each written as the model writes it."""
+    read = model.model_validate_json(answer.raw)
+    assert json.loads(read.model_dump_json(by_alias=True)) == answer.json
+
+
+@pytest.mark.parametrize("case", DONE, ids=lambda case: f"{case.path} {case.body}")
+def test_an_answer_and_its_replay_are_what_the_document_promises(scene: Scene, case: Case) -> None:
+    first, again = scene.twice(case)
+    status, model = next(iter(ROUTES[case.route].answers.items()))
+    assert (first.status, again.status) == (status, status), first.raw
+    for answer in (first, again):
+        assert answer.headers["content-type"] == "application/json"
+        assert_is(model, answer)
+    assert (again.raw, again.headers["idempotent-replay"]) == (first.raw, "true")
+
+
+@pytest.mark.parametrize("refusal", REFUSED, ids=lambda refusal: f"{refusal.case.path} {refusal.code}")
+def test_a_refusal_and_its_replay_are_problems_with_their_own_fields(scene: Scene, refusal: Refusal) -> None:
+    for answer in scene.twice(refusal.case):
+        assert problem(answer, refusal.status, refusal.code).keys() == PROBLEM | refusal.fields
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        (redeem("plenty"), redeem("plenty", 2)),
+        (give_back("bought"), give_back("kept")),
+        (adjust(5), adjust(6)),
+        (consume("photos"), consume("photos", 2)),
+    ],
+    ids=lambda case: case.route,
+)
+def test_a_key_that_was_used_for_something_else_is_a_problem_of_every_route(
+    scene: Scene, superuser: psycopg.Connection, first: Case, other: Case
+) -> None:
+    assert scene.send(first, "same-key").status < 300
+    assert problem(scene.send(other, "same-key"), 409, "idempotency_key_reused").keys() == PROBLEM
+    superuser.execute("UPDATE idempotent_answers SET body = NULL WHERE company_id = %s", (scene.company.id,))
+    assert problem(scene.send(first, "same-key"), 409, "idempotency_answer_expired").keys() == PROBLEM
+
+
+def test_every_route_that_is_one_trip_is_among_them() -> None:
+    tried = {case.route for case in DONE}
+    assert {refusal.case.route for refusal in REFUSED} == tried
+    assert tried == {REDEEM, REFUND, ADJUST, CONSUME}
