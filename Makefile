@@ -45,8 +45,8 @@ invoke: setup ## run one function on an example (FUNCTION=track_click EVENT=foll
 	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local.invoke $(FUNCTION) $(EVENT)
 
 sam-local: setup setup-sam ## run the examples (all, or FUNCTION=… EVENT=…) in the built bundle's containers; needs Docker, Podman or the like
-	@$(MAKE) --no-print-directory build BUILD=.aws-sam/local ARCHITECTURE=$$($(PYTHON) -c 'from local import emulator; print(emulator.architecture())')
-	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local.sam_local .aws-sam/local $(FUNCTION) $(EVENT)
+	@$(MAKE) --no-print-directory build BUILD=.aws-sam/local ARCHITECTURE=$$($(PYTHON) -c 'from tests.bundle import emulator; print(emulator.architecture())')
+	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m tests.bundle.sam_local .aws-sam/local $(FUNCTION) $(EVENT)
 
 # Python 3.13, where there is one
 BUILDS = $(shell $(call find,$(PYTHON_3_13)))

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from local.gateway import INTEGRATION_TIMEOUT_SECONDS
+from local.pool import FunctionPools
 from local.protocol import REQUEST_SECONDS
 from local.server import ADDRESS, Application, Server, listen
 from local.template import load
-from local.workers import FunctionPools
 
 HANDLER = '''
 import json, os, threading

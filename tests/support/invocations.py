@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from local import template
-from local.workers import environment_of
+from local.pool import environment_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("one_invocation.py")
