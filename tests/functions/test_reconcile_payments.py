@@ -70,11 +70,8 @@ def at_whop(superuser: psycopg.Connection, company: Company) -> str:
 
 
 def reconcile(*companies: Company) -> dict[str, Any]:
-    """One run, for all; it may take longer than the connections of these stay open."""
-    result = run_job(companies[0].url, "ReconcilePaymentsFunction")
-    for company in companies:
-        company.close()
-    return result
+    """One run, for all of them."""
+    return run_job(companies[0].url, "ReconcilePaymentsFunction")
 
 
 def counts(result: dict[str, Any]) -> dict[str, int]:
