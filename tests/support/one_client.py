@@ -50,7 +50,7 @@ def say(line: str) -> None:
 def main() -> None:
     while job := sys.stdin.readline():
         asked = json.loads(job)
-        connection = http.client.HTTPConnection(asked["host"], timeout=60)
+        connection = http.client.HTTPConnection(asked["host"], timeout=asked["timeout"])
         connection.connect()
         say("ready")
         sys.stdin.readline()
