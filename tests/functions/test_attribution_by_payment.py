@@ -74,7 +74,7 @@ def trace(company: Company, superuser: psycopg.Connection) -> dict[str, Any]:
 def decided(company: Company, superuser: psycopg.Connection) -> list[tuple[str, str, str | None]]:
     found = rows.find(
         superuser,
-        "SELECT kind, outcome, reason FROM touch_decisions WHERE company_id = %(id)s ORDER BY kind, ref",
+        "SELECT kind, outcome, reason FROM touch_decisions WHERE company_id = %(id)s ORDER BY kind, ref, outcome",
         id=company.id,
     )
     return [(row["kind"], row["outcome"], row["reason"]) for row in found]
