@@ -45,24 +45,27 @@ invoke: setup ## run one function on an example (FUNCTION=track_click EVENT=foll
 	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local.invoke $(FUNCTION) $(EVENT)
 
 sam-local: setup setup-sam ## run the examples (all, or FUNCTION=… EVENT=…) in the built bundle's containers; needs Docker, Podman or the like
-	@$(MAKE) --no-print-directory build BUILD=.aws-sam/local ARCHITECTURE=$$($(PYTHON) -c 'from local import emulator; print(emulator.architecture())')
-	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local.sam_local .aws-sam/local $(FUNCTION) $(EVENT)
+	@$(MAKE) --no-print-directory build BUILD=.aws-sam/local ARCHITECTURE=$$($(PYTHON) -c 'from tests.bundle import emulator; print(emulator.architecture())')
+	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m tests.bundle.sam_local .aws-sam/local $(FUNCTION) $(EVENT)
 
 # Python 3.13, where there is one
 BUILDS = $(shell $(call find,$(PYTHON_3_13)))
 
+# As many processes as there are processors, each with a PostgreSQL and a bundle of its own; tests/conftest.py deals.
+SPREAD = -n auto --dist loadgroup --no-loadscope-reorder
+
 test: check ## every check and every test, the database's on each PostgreSQL that is here
 	@$(if $(BUILDS),$(MAKE) --no-print-directory setup-sam,echo "tests/bundle is not run: building for AWS needs Python 3.13 and its venv module." >&2)
-	$(PYTHON) -m pytest$(if $(BUILDS),, --ignore=tests/bundle)
-	@$(PYTHON) -c 'from local.postgres import installations; [print(major) for major in sorted(installations().keys() & {15, 16, 17})]' \
-	    | xargs -P 2 -I MAJOR sh -c 'echo "tests/database on PostgreSQL MAJOR"; \
-	        $(PYTHON) -m pytest -q tests/database --postgres=MAJOR --hypothesis-profile=brief'
+	@# at first, so that no bytecode comes or goes while a build copies the sources
+	@$(PYTHON) -m compileall -q layers/goodword/goodword functions local
+	$(PYTHON) -m pytest $(SPREAD) $(if $(BUILDS),,--ignore=tests/bundle)
+	@$(PYTHON) -m tests.versions $(SPREAD) --hypothesis-profile=brief
 
 bench: setup ## measure against the budgets of docs/benchmarks.md (BENCH=name for one; SCALE=1, ENTRIES=n: a large ledger too)
 	@$(PYTHON) -m tests.benchmarks $(BENCH)
 
 soak: setup ## the ledger against its model, 10,000 sequences of 50 steps, and 5,000 lives of customers (about an hour)
-	$(PYTHON) -m pytest --hypothesis-profile=soak tests/database/test_ledger_model.py tests/faults/test_customer_lives.py
+	$(PYTHON) -m pytest $(SPREAD) --hypothesis-profile=soak tests/database/test_ledger_model.py tests/faults/test_customer_lives.py
 
 check: lint types ## the checks that run none of the code
 

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from local.pool import DEFAULT_WORKERS, FunctionPools
 from local.postgres import Cluster, ClusterError
 from local.server import ADDRESS, Application, Server, ServerError, listen
 from local.template import Template, TemplateError, load
-from local.workers import DEFAULT_WORKERS, FunctionPools
 
 if TYPE_CHECKING:
     from local.setup import Prepared

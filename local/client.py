@@ -1,7 +1,12 @@
-"""A small HTTP client for the local API: JSON in and out, over one kept connection."""
+"""A small HTTP client for the local API: JSON in and out, over one kept connection.
+
+A server ends a connection that was idle for long. The client sees that before it asks again, and makes a new one; so no
+request is ever sent twice.
+"""
 
 import http.client
 import json
+import select
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,6 +53,8 @@ class Client:
             **({"content-type": "application/json"} if data is not None else {}),
             **(headers or {}),
         }
+        if self._is_ended():
+            self._connection.close()
         self._connection.request(method, path, body=data, headers=sent)
         response = self._connection.getresponse()
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
@@ -55,3 +62,11 @@ class Client:
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
+
+    def _is_ended(self) -> bool:
+        """Whether the server has ended the kept connection: to an idle client nothing else can be said."""
+        if self._connection.sock is None:
+            return False
+        poll = select.poll()
+        poll.register(self._connection.sock, select.POLLIN)
+        return bool(poll.poll(0))

@@ -16,8 +16,8 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, unquote
 
 from local.cors import without_cors
+from local.pool import FunctionError, FunctionPools, PatienceError, PayloadTooLargeError
 from local.template import ACCOUNT, DEFAULT_ROUTE, Function, TemplateError
-from local.workers import FunctionError, FunctionPools, PatienceError, PayloadTooLargeError
 
 INTEGRATION_TIMEOUT_SECONDS = 30.0
 LARGEST_BODY = 10 * 1024 * 1024

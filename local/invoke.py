@@ -12,7 +12,7 @@ from pathlib import Path
 from local import events, scene
 from local.client import Client
 from local.scene import SceneError
-from local.served import Served, ServeError, serve
+from local.server_process import Served, ServeError, serve
 
 
 def main(arguments: list[str]) -> int:

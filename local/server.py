@@ -28,8 +28,8 @@ from local.gateway import (
     read_body,
     respond,
 )
+from local.pool import LARGEST_PAYLOAD, FunctionError, FunctionPools, PayloadTooLargeError, UnknownFunctionError
 from local.protocol import REQUEST_SECONDS, Protocol
-from local.workers import LARGEST_PAYLOAD, FunctionError, FunctionPools, PayloadTooLargeError, UnknownFunctionError
 
 ADDRESS = "127.0.0.1"
 BACKLOG = 2048

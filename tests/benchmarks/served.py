@@ -9,7 +9,7 @@ from itertools import count
 from urllib.parse import urlsplit
 
 from local.client import Client
-from local.served import ROOT, ServeError, serve
+from local.server_process import ROOT, ServeError, serve
 from tests.benchmarks.ground import BenchmarkError, Ground
 from tests.benchmarks.table import ROUNDS, Line
 

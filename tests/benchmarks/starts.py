@@ -5,8 +5,8 @@ import statistics
 import subprocess
 import sys
 
+from local.pool import environment_of
 from local.template import Function, load
-from local.workers import environment_of
 from tests.benchmarks.ground import ROOT, BenchmarkError, Ground
 from tests.benchmarks.table import Line
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 from goodword.core import ids
 from local import events
+from local.pool import environment_of
 from local.template import load
-from local.workers import environment_of
 from tests.benchmarks.ground import ROOT, BenchmarkError, Ground
 from tests.benchmarks.table import Compared, Line
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from local.emulator import Emulators, architecture
 from local.setup import Prepared
+from tests.bundle.emulator import Emulators, architecture
 from tests.bundle.support import ARCHITECTURES, ROOT
 
 MEASURED = pytest.StashKey[dict[str, list[float]]]()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local import emulator
+from tests.bundle import emulator
 from tests.bundle.conftest import Make
 from tests.bundle.support import FUNCTIONS, ROOT, files, needs_linux
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from local.emulator import Emulators, architecture
-from local.workers import FunctionError
+from local.pool import FunctionError
+from tests.bundle.emulator import Emulators, architecture
 from tests.bundle.support import needs_linux
 from tests.local.support import family, wait_until_gone
 

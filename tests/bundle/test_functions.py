@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from local import events
-from local.emulator import Emulators
+from tests.bundle.emulator import Emulators
 from tests.bundle.support import FUNCTIONS, needs_linux
 from tests.support import examples
 from tests.support.companies import Company

@@ -17,7 +17,7 @@ from tests.support import chain
 from tests.support.chain import seal, seal_all, seals
 from tests.support.everything import fill
 from tests.support.tenants import Tenant
-from tests.support.waiting import again_and_again
+from tests.support.waiting import LONGEST_SECONDS, again_and_again
 
 FAR_AHEAD = 10**15
 """A transaction's number that this cluster will never come to."""
@@ -188,7 +188,7 @@ def test_a_second_sealer_does_nothing_and_does_not_wait(tenant: Tenant) -> None:
 def test_sealers_at_once_seal_once(tenant: Tenant) -> None:
     ada = tenant.add_user("ada")
     tenant.post(*({"user_id": ada, "points": 1} for _ in range(200)))
-    start = threading.Barrier(6, timeout=30)
+    start = threading.Barrier(6, timeout=LONGEST_SECONDS)
 
     def sealer(twin: Tenant) -> None:
         start.wait()

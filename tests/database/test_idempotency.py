@@ -11,7 +11,7 @@ import pytest
 
 from goodword.core.idempotency import is_decision
 from tests.support.tenants import Answer, AsRole, Tenant
-from tests.support.waiting import wait_until_blocked
+from tests.support.waiting import LONGEST_SECONDS, wait_until_blocked
 
 FIRST, OTHER = b"first request", b"other request"
 
@@ -134,7 +134,7 @@ def test_many_twins_do_it_once(tenant: Tenant) -> None:
     option = tenant.add_option(cost=10)
     twins = 8
     others = [tenant.twin() for _ in range(twins)]
-    start = threading.Barrier(twins, timeout=30)
+    start = threading.Barrier(twins, timeout=LONGEST_SECONDS)
 
     def redeem(other: Tenant) -> Answer:
         start.wait()

@@ -14,6 +14,7 @@ from itertools import count
 from typing import NamedTuple
 from uuid import UUID
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -35,6 +36,8 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 PRICE = 7
 SEQUENCES = {100: 300}.get(settings().max_examples, settings().max_examples)  # 300, but by a profile that says else
+SHARES = 6
+"""How many tests the sequences are dealt to, so that several processes can run them."""
 
 
 class Change(NamedTuple):
@@ -475,7 +478,10 @@ def standing_of(told: Balance) -> Standing:
     )
 
 
-def test_the_ledger_does_what_the_model_does(prepared: Prepared, as_role: AsRole, superuser: Connection) -> None:
+@pytest.mark.parametrize("sequences", [len(range(share, SEQUENCES, SHARES)) for share in range(SHARES)])
+def test_the_ledger_does_what_the_model_does(
+    prepared: Prepared, as_role: AsRole, superuser: Connection, sequences: int
+) -> None:
     connections: dict[str, Connection] = {}
 
     def kept(role: str) -> Connection:
@@ -491,4 +497,4 @@ def test_the_ledger_does_what_the_model_does(prepared: Prepared, as_role: AsRole
         def __init__(self) -> None:
             super().__init__(house)
 
-    run_state_machine_as_test(HousePlay, settings=settings(max_examples=SEQUENCES))
+    run_state_machine_as_test(HousePlay, settings=settings(max_examples=sequences))

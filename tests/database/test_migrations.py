@@ -10,6 +10,7 @@ import pytest
 from goodword import migrations
 from goodword.migrations import FILE_NAME, MigrationError, migrate
 from goodword.migrations.roles import LOGIN
+from tests.support.waiting import LONGEST_SECONDS
 
 NAMES = [migration.name for migration in migrations.migrations()]
 
@@ -42,7 +43,7 @@ def test_a_second_run_applies_nothing(empty_database: str) -> None:
 
 def test_two_runs_at_once_apply_each_file_once(empty_database: str) -> None:
     runs = 2
-    start, done = threading.Barrier(runs, timeout=30), {}
+    start, done = threading.Barrier(runs, timeout=LONGEST_SECONDS), {}
 
     def run(number: int) -> None:
         with migrator(empty_database) as connection:

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from tests.support import books
 from tests.support.tenants import Tenant
+from tests.support.waiting import LONGEST_SECONDS
 
 NOW = datetime.fromisoformat("2030-01-31T12:00:00Z")
 
@@ -319,7 +320,8 @@ def test_arrays_in_opposite_orders_do_not_deadlock(tenant: Tenant) -> None:
     """Neither when wallets are made, in the first of two calls, nor when they are there."""
     rounds = [[tenant.add_user(f"user_{number}_{each}") for each in range(5)] for number in range(15)]
     clients = 4
-    start = threading.Barrier(clients, timeout=30)  # a client that fails must not keep the others waiting
+    # a client that fails must not keep the others waiting for ever
+    start = threading.Barrier(clients, timeout=LONGEST_SECONDS)
 
     def post(client: int) -> None:
         own, chance = tenant.twin(), dice(client)
@@ -338,7 +340,8 @@ def test_everything_at_once_on_one_wallet_leaves_right_books(tenant: Tenant) -> 
     ada = tenant.add_user("ada")
     option = tenant.add_option(cost=7)
     clients, rounds = 6, 20
-    start = threading.Barrier(clients, timeout=30)  # a client that fails must not keep the others waiting
+    # a client that fails must not keep the others waiting for ever
+    start = threading.Barrier(clients, timeout=LONGEST_SECONDS)
 
     def work(client: int) -> int:
         own, chance = tenant.twin(), dice(client)

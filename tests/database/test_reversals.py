@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import books
 from tests.support.tenants import Tenant
+from tests.support.waiting import LONGEST_SECONDS
 
 NOW = datetime.fromisoformat("2030-01-31T12:00:00Z")
 A_MONTH_LATER = datetime.fromisoformat("2030-02-28T12:00:00Z")
@@ -317,7 +318,9 @@ CLIENTS = 50
 
 def at_once(tenant: Tenant, postings: list[dict[str, object]]) -> list[dict[str, object] | None]:
     """What each posting's entry is, every one posted by a client of its own at the same moment."""
-    start = threading.Barrier(len(postings), timeout=30)  # a client that fails must not keep the others waiting
+    start = threading.Barrier(
+        len(postings), timeout=LONGEST_SECONDS
+    )  # a client that fails must not keep the others waiting
 
     def post(posting: dict[str, object]) -> dict[str, object] | None:
         own = tenant.twin()

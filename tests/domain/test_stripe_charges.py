@@ -1,6 +1,5 @@
 """What Stripe's payment intents and charges say: what belongs to one sale, and money that has no other teller."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,71 +8,28 @@ from hypothesis import strategies as st
 
 from goodword.facts.kinds import EmailSeen, Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded
 from goodword.payments.bodies import EventUnreadable
-from goodword.payments.stripe.events import StripeEvent, facts
+from goodword.payments.stripe.events import facts
+from tests.support import stripe_objects
 from tests.support.odd import spoiled
+from tests.support.stripe_objects import CREATED, as_read, at
 
-CREATED = 1_700_000_000
-SENT = 1_700_010_800
 NAMED = {"goodword_user": "ada"}
-
-
-def at(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def event(event_type: str, value: dict[str, Any], created: int | None = SENT) -> StripeEvent:
-    return StripeEvent(
-        id="evt_1",
-        type=event_type,
-        created=None if created is None else at(created),
-        livemode=False,
-        account=None,
-        api_version=None,
-        object=value,
-    )
+SALE: dict[str, Any] = {"amount": 11_900, "currency": "eur", "metadata": NAMED, "created": CREATED}
 
 
 def intent(**fields: object) -> dict[str, Any]:
     """119.00 in the shape since basil, which names no invoice even where it paid one."""
-    return {
-        "id": "pi_1",
-        "object": "payment_intent",
-        "amount": 11_900,
-        "amount_received": 11_900,
-        "created": CREATED,
-        "currency": "eur",
-        "customer": "cus_1",
-        "latest_charge": "ch_1",
-        "metadata": NAMED,
-        "status": "succeeded",
-    } | fields
+    return stripe_objects.intent(**SALE) | fields
 
 
 def old_intent(**fields: object) -> dict[str, Any]:
     """The shape before 2022-11-15: with its charges, and the invoice if there is one."""
-    value = intent(
-        invoice=None, charges={"object": "list", "data": [{"id": "ch_0", "paid": False}, {"id": "ch_1", "paid": True}]}
-    )
-    del value["latest_charge"]
-    return value | fields
+    return stripe_objects.intent_before_2022_11_15(**SALE) | fields
 
 
 def charge(**fields: object) -> dict[str, Any]:
     """A charge made without a payment intent."""
-    return {
-        "id": "ch_1",
-        "object": "charge",
-        "amount": 11_900,
-        "amount_captured": 11_900,
-        "captured": True,
-        "created": CREATED,
-        "currency": "eur",
-        "customer": "cus_1",
-        "metadata": NAMED,
-        "paid": True,
-        "payment_intent": None,
-        "status": "succeeded",
-    } | fields
+    return stripe_objects.charge(**SALE, payment_intent=None) | fields
 
 
 def payment(*told: Fact) -> PaymentSucceeded | None:
@@ -81,7 +37,7 @@ def payment(*told: Fact) -> PaymentSucceeded | None:
 
 
 def kinds(event_type: str, value: dict[str, Any]) -> list[type[Fact]]:
-    return [type(fact) for fact in facts(event(event_type, value))]
+    return [type(fact) for fact in facts(as_read(event_type, value))]
 
 
 # The whole of it
@@ -96,7 +52,7 @@ def test_a_payment_intent_that_names_somebody_stands_in_for_its_sale(
     value: dict[str, Any], sale: tuple[str, ...]
 ) -> None:
     objects = (*sale, "cus_1")
-    assert facts(event("payment_intent.succeeded", value)) == (
+    assert facts(as_read("payment_intent.succeeded", value)) == (
         IdentityLinked(objects, external_id="ada", click_id=None, code=None, at=at(CREATED)),
         ObjectsLinked(sale),
         PaymentSucceeded(
@@ -130,7 +86,7 @@ def test_a_payment_intent_that_names_somebody_stands_in_for_its_sale(
 def test_an_e_mail_is_no_money_and_is_shown_beside_the_sale_and_its_customer(
     event_type: str, value: dict[str, Any]
 ) -> None:
-    told = facts(event(event_type, value))
+    told = facts(as_read(event_type, value))
     assert [type(fact) for fact in told] == [EmailSeen, ObjectsLinked]
     assert {*told[0].objects} == {"pi_1", "ch_1", "cus_1"}
 
@@ -138,7 +94,7 @@ def test_an_e_mail_is_no_money_and_is_shown_beside_the_sale_and_its_customer(
 @pytest.mark.parametrize("event_type", ["charge.succeeded", "charge.captured"])
 def test_a_charge_without_a_payment_intent_is_all_there_is(event_type: str) -> None:
     objects = ("ch_1", "cus_1")
-    assert facts(event(event_type, charge())) == (
+    assert facts(as_read(event_type, charge())) == (
         IdentityLinked(objects, external_id="ada", click_id=None, code=None, at=at(CREATED)),
         PaymentSucceeded(
             key="ch_1",
@@ -171,7 +127,7 @@ def test_a_charge_without_a_payment_intent_is_all_there_is(event_type: str) -> N
 def test_most_of_them_only_say_what_belongs_together(
     event_type: str, value: dict[str, Any], sale: tuple[str, ...]
 ) -> None:
-    assert facts(event(event_type, value)) == (ObjectsLinked(sale),)
+    assert facts(as_read(event_type, value)) == (ObjectsLinked(sale),)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +140,7 @@ def test_most_of_them_only_say_what_belongs_together(
     ],
 )
 def test_one_alone_says_nothing(event_type: str, value: dict[str, Any]) -> None:
-    assert facts(event(event_type, value)) == ()
+    assert facts(as_read(event_type, value)) == ()
 
 
 @pytest.mark.parametrize(
@@ -214,7 +170,7 @@ def test_what_was_only_authorised_is_not_paid(event_type: str, value: dict[str, 
 
 
 def test_an_old_charge_was_captured_whole() -> None:
-    paid = payment(*facts(event("charge.succeeded", charge(amount_captured=None))))
+    paid = payment(*facts(as_read("charge.succeeded", charge(amount_captured=None))))
     assert paid is not None
     assert paid.gross_amount == 11_900
 
@@ -229,7 +185,7 @@ def test_an_old_charge_was_captured_whole() -> None:
 )
 def test_any_of_our_keys_will_do(metadata: dict[str, str], person: tuple[str | None, ...]) -> None:
     for event_type, value in (("payment_intent.succeeded", intent), ("charge.succeeded", charge)):
-        paid = payment(*facts(event(event_type, value(metadata=metadata))))
+        paid = payment(*facts(as_read(event_type, value(metadata=metadata))))
         assert paid is not None
         assert (paid.external_id, paid.click_id, paid.code) == person
 
@@ -241,13 +197,13 @@ def test_money_is_never_guessed(amount: object) -> None:
         ("charge.succeeded", charge(amount_captured=amount, amount=amount)),
     ):
         with pytest.raises(EventUnreadable):
-            facts(event(event_type, value))
+            facts(as_read(event_type, value))
 
 
 def test_money_without_any_id_is_unreadable() -> None:
     for event_type, value in (("payment_intent.succeeded", intent(id=7)), ("charge.succeeded", charge(id=None))):
         with pytest.raises(EventUnreadable):
-            facts(event(event_type, value))
+            facts(as_read(event_type, value))
 
 
 ODD = st.sampled_from(
@@ -267,7 +223,7 @@ HANDLED = st.sampled_from(
 def test_nothing_odd_in_any_place_breaks_the_reader(handled: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
     event_type, value = handled
     try:
-        told = facts(event(event_type, data.draw(spoiled(value, ODD))))
+        told = facts(as_read(event_type, data.draw(spoiled(value, ODD))))
     except EventUnreadable:
         return
     for fact in told:

@@ -1,6 +1,5 @@
 """What Stripe's events say of subscriptions and customers, in the shapes of every API version still being sent."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,11 +8,12 @@ from hypothesis import strategies as st
 
 from goodword.facts.kinds import EmailSeen, IdentityLinked, SubscriptionChanged
 from goodword.payments.bodies import EventUnreadable
-from goodword.payments.stripe.events import StripeEvent, facts
+from goodword.payments.stripe.events import facts
+from tests.support import stripe_objects
 from tests.support.odd import spoiled
+from tests.support.stripe_objects import CREATED, SENT, as_read, at
 
-CREATED = 1_700_000_000
-SENT = 1_700_010_800
+NAMED: dict[str, Any] = {"metadata": {"goodword_user": "ada"}, "created": CREATED}
 RENEWS = 1_702_592_000
 CANCELED = 1_700_005_000
 ENDED = 1_700_009_000
@@ -24,80 +24,28 @@ EVENTS = tuple(
 DELETED = "customer.subscription.deleted"
 
 
-def at(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def event(event_type: str, value: dict[str, Any], created: int | None = SENT) -> StripeEvent:
-    return StripeEvent(
-        id="evt_1",
-        type=event_type,
-        created=None if created is None else at(created),
-        livemode=False,
-        account=None,
-        api_version=None,
-        object=value,
-    )
-
-
 def item(price: str = "price_1", ends: object = RENEWS) -> dict[str, Any]:
-    return {
-        "id": f"si_{price}",
-        "object": "subscription_item",
-        "current_period_start": CREATED,
-        "current_period_end": ends,
-        "price": {"id": price, "object": "price", "product": "prod_1"},
-        "plan": {"id": price, "object": "plan", "product": "prod_1"},
-        "quantity": 2,
-    }
+    return stripe_objects.item(price, ends)
 
 
 def subscription(*items: dict[str, Any], **fields: object) -> dict[str, Any]:
     """The shape since basil: periods are those of the items."""
-    return {
-        "id": "sub_1",
-        "object": "subscription",
-        "cancel_at": None,
-        "cancel_at_period_end": False,
-        "canceled_at": None,
-        "created": CREATED,
-        "customer": "cus_1",
-        "discounts": [],
-        "ended_at": None,
-        "items": {"object": "list", "data": list(items) or [item()]},
-        "latest_invoice": "in_1",
-        "metadata": {"goodword_user": "ada"},
-        "start_date": CREATED,
-        "status": "active",
-    } | fields
+    return stripe_objects.subscription(*(items or [item()]), **NAMED) | fields
 
 
 def old_subscription(**fields: object) -> dict[str, Any]:
     """The shape of 2018: one plan, whose period is the subscription's."""
-    value = subscription(
-        current_period_start=CREATED,
-        current_period_end=RENEWS,
-        items={"object": "list", "data": [{"id": "si_1", "plan": {"id": "gold"}, "quantity": 1}]},
-        plan={"id": "gold", "object": "plan", "product": "prod_1"},
-    )
-    del value["cancel_at"]
-    return value | fields
+    return stripe_objects.subscription_of_2018(ends=RENEWS, **NAMED) | fields
 
 
 def customer(**fields: object) -> dict[str, Any]:
-    return {
-        "id": "cus_1",
-        "object": "customer",
-        "created": CREATED,
-        "email": "ada@example.net",
-        "metadata": {"goodword_user": "ada"},
-    } | fields
+    return stripe_objects.customer(email="ada@example.net", **NAMED) | fields
 
 
 def changed(
     value: dict[str, Any], event_type: str = EVENTS[1], created: int | None = SENT
 ) -> SubscriptionChanged | None:
-    told = facts(event(event_type, value, created))
+    told = facts(as_read(event_type, value, created))
     return next((fact for fact in told if isinstance(fact, SubscriptionChanged)), None)
 
 
@@ -113,7 +61,7 @@ def changed(
 def test_a_subscription_says_the_same_in_every_shape(
     event_type: str, value: dict[str, Any], price_refs: tuple[str, ...]
 ) -> None:
-    assert facts(event(event_type, value)) == (
+    assert facts(as_read(event_type, value)) == (
         IdentityLinked(("sub_1", "cus_1"), external_id="ada", click_id=None, code=None, at=at(CREATED)),
         SubscriptionChanged(
             key="sub_1",
@@ -147,9 +95,9 @@ def test_the_statuses_of_a_subscription(status: str, read: str) -> None:
 @pytest.mark.parametrize("status", ["incomplete", "something_new", "", None, 7, {}])
 def test_a_subscription_that_has_not_begun_is_only_somebodys(status: object) -> None:
     for event_type in EVENTS:
-        told = facts(event(event_type, subscription(status=status)))
+        told = facts(as_read(event_type, subscription(status=status)))
         assert [type(fact) for fact in told] == [IdentityLinked]
-    assert facts(event(EVENTS[0], subscription(status=status, customer=None, metadata={}))) == ()
+    assert facts(as_read(EVENTS[0], subscription(status=status, customer=None, metadata={}))) == ()
 
 
 @pytest.mark.parametrize("status", ["canceled", "active", "incomplete", None])
@@ -225,7 +173,7 @@ def test_what_is_subscribed_to_and_until_when(
     ],
 )
 def test_a_subscription_names_its_person(fields: dict[str, Any], person: tuple[str | None, ...]) -> None:
-    told = [fact for fact in facts(event(EVENTS[0], subscription(**fields))) if not isinstance(fact, EmailSeen)]
+    told = [fact for fact in facts(as_read(EVENTS[0], subscription(**fields))) if not isinstance(fact, EmailSeen)]
     for fact in told:
         assert isinstance(fact, IdentityLinked | SubscriptionChanged)
         assert fact.objects == ("sub_1", "cus_1")
@@ -234,7 +182,7 @@ def test_a_subscription_names_its_person(fields: dict[str, Any], person: tuple[s
 
 @pytest.mark.parametrize("event_type", ["customer.created", "customer.updated"])
 def test_a_customer_may_be_named_at_any_time(event_type: str) -> None:
-    assert facts(event(event_type, customer())) == (
+    assert facts(as_read(event_type, customer())) == (
         IdentityLinked(("cus_1",), external_id="ada", click_id=None, code=None, at=at(SENT)),
         EmailSeen(("cus_1",), "ada@example.net"),
     )
@@ -247,12 +195,12 @@ def test_a_customer_may_be_named_at_any_time(event_type: str) -> None:
 )  # fmt: skip
 def test_most_customers_name_nobody(fields: dict[str, Any]) -> None:
     seen = (EmailSeen(("cus_1",), "ada@example.net"),)
-    assert facts(event("customer.updated", customer(**fields))) == seen
-    assert facts(event("customer.updated", customer(**fields, email=None))) == ()
+    assert facts(as_read("customer.updated", customer(**fields))) == seen
+    assert facts(as_read("customer.updated", customer(**fields, email=None))) == ()
 
 
 def test_a_customer_without_an_id_says_nothing() -> None:
-    assert facts(event("customer.updated", customer(id=None))) == ()
+    assert facts(as_read("customer.updated", customer(id=None))) == ()
 
 
 # What cannot be read
@@ -261,7 +209,7 @@ def test_a_customer_without_an_id_says_nothing() -> None:
 @pytest.mark.parametrize("key", [None, 7, "", "two words", []])
 def test_a_subscription_has_an_id(key: object) -> None:
     with pytest.raises(EventUnreadable):
-        facts(event(EVENTS[0], subscription(id=key)))
+        facts(as_read(EVENTS[0], subscription(id=key)))
 
 
 @pytest.mark.parametrize("seconds", ["1700000000", 1.7e9, True, -1, 253_402_300_800, [], {}])
@@ -275,12 +223,12 @@ def test_a_time_is_never_guessed(seconds: object) -> None:
         old_subscription(current_period_end=seconds),
     ):
         with pytest.raises(EventUnreadable):
-            facts(event(EVENTS[1], value))
+            facts(as_read(EVENTS[1], value))
 
 
 def test_a_change_without_any_time_is_unreadable() -> None:
     with pytest.raises(EventUnreadable):
-        facts(event(EVENTS[1], subscription(created=None), created=None))
+        facts(as_read(EVENTS[1], subscription(created=None), sent_at=None))
 
 
 ODD = st.sampled_from(
@@ -299,7 +247,7 @@ HANDLED = st.sampled_from(
 def test_nothing_odd_in_any_place_breaks_the_reader(handled: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
     event_type, value = handled
     try:
-        told = facts(event(event_type, data.draw(spoiled(value, ODD))))
+        told = facts(as_read(event_type, data.draw(spoiled(value, ODD))))
     except EventUnreadable:
         return
     for fact in told:

@@ -1,6 +1,6 @@
 """What Stripe's events say of money that went back, in the shapes of every API version that is still being sent."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from goodword.facts.kinds import ObjectsLinked, TakenBack
 from goodword.payments.bodies import EventUnreadable
-from goodword.payments.stripe.events import StripeEvent, facts
+from goodword.payments.stripe.events import facts
+from tests.support import stripe_objects
 from tests.support.odd import spoiled
-
-CREATED = 1_700_000_000
-SENT = 1_700_010_800
+from tests.support.stripe_objects import CREATED, SENT, as_read, at
 
 REFUND_EVENTS = ("refund.created", "refund.updated", "refund.failed", "charge.refund.updated")
 DISPUTE_EVENTS = tuple(
@@ -21,87 +20,28 @@ DISPUTE_EVENTS = tuple(
 )
 
 
-def at(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def event(event_type: str, value: dict[str, Any], created: int | None = SENT) -> StripeEvent:
-    return StripeEvent(
-        id="evt_1",
-        type=event_type,
-        created=None if created is None else at(created),
-        livemode=False,
-        account=None,
-        api_version=None,
-        object=value,
-    )
-
-
 def refund(**fields: object) -> dict[str, Any]:
-    """5.00 of a charge; the shape has hardly changed since there are payment intents."""
-    return {
-        "id": "re_1",
-        "object": "refund",
-        "amount": 500,
-        "balance_transaction": "txn_1",
-        "charge": "ch_1",
-        "created": CREATED,
-        "currency": "usd",
-        "customer": "cus_1",
-        "destination_details": {"card": {"type": "reversal"}, "type": "card"},
-        "metadata": {"goodword_user": "ada"},
-        "payment_intent": "pi_1",
-        "reason": "requested_by_customer",
-        "status": "succeeded",
-    } | fields
+    """5.00 of a charge."""
+    return stripe_objects.refund(amount=500, metadata={"goodword_user": "ada"}, created=CREATED) | fields
 
 
 def dispute(**fields: object) -> dict[str, Any]:
     """10.00 of a charge."""
-    return {
-        "id": "dp_1",
-        "object": "dispute",
-        "amount": 1000,
-        "balance_transactions": [{"id": "txn_1", "amount": -1000, "currency": "usd", "fee": 1500, "net": -2500}],
-        "charge": "ch_1",
-        "created": CREATED,
-        "currency": "usd",
-        "evidence": {"customer_email_address": "ben@example.net"},
-        "is_charge_refundable": False,
-        "metadata": {},
-        "payment_intent": "pi_1",
-        "payment_method_details": {"card": {"brand": "visa", "case_type": "chargeback"}, "type": "card"},
-        "reason": "fraudulent",
-        "status": "needs_response",
-    } | fields
+    return stripe_objects.dispute(amount=1000, created=CREATED) | fields
 
 
 def charge(**fields: object) -> dict[str, Any]:
     """A charge of 15.00 of which 5.00 were refunded, in the shape since 2022-11-15: its refunds are not shown."""
-    return {
-        "id": "ch_1",
-        "object": "charge",
-        "amount": 1500,
-        "amount_captured": 1500,
-        "amount_refunded": 500,
-        "created": CREATED,
-        "currency": "usd",
-        "customer": "cus_1",
-        "metadata": {},
-        "payment_intent": "pi_1",
-        "refunded": False,
-        "status": "succeeded",
-    } | fields
+    return stripe_objects.charge(amount=1500, refunded=500, created=CREATED) | fields
 
 
 def old_charge(*refunds: object, **fields: object) -> dict[str, Any]:
     """The shape before that: with its refunds, and the invoice it paid."""
-    shown = {"object": "list", "data": list(refunds), "has_more": False, "total_count": len(refunds)}
-    return charge(invoice="in_1", refunds=shown) | fields
+    return stripe_objects.charge_before_2022_11_15(*refunds, amount=1500, refunded=500, created=CREATED) | fields
 
 
 def told(event_type: str, value: dict[str, Any], created: int | None = SENT) -> TakenBack:
-    (fact,) = facts(event(event_type, value, created))
+    (fact,) = facts(as_read(event_type, value, created))
     assert isinstance(fact, TakenBack)
     return fact
 
@@ -110,34 +50,34 @@ def told(event_type: str, value: dict[str, Any], created: int | None = SENT) -> 
 
 
 def test_a_refund_begins_when_it_is_created() -> None:
-    assert facts(event("refund.created", refund())) == (
+    assert facts(as_read("refund.created", refund())) == (
         TakenBack("refund", "re_1", ("ch_1", "pi_1"), 500, "usd", "succeeded", began_at=at(CREATED), at=at(CREATED)),
     )
 
 
 @pytest.mark.parametrize("event_type", ["refund.updated", "refund.failed", "charge.refund.updated"])
 def test_a_refund_changes_when_its_event_says_so(event_type: str) -> None:
-    assert facts(event(event_type, refund(status="failed"))) == (
+    assert facts(as_read(event_type, refund(status="failed"))) == (
         TakenBack("refund", "re_1", ("ch_1", "pi_1"), 500, "usd", "failed", began_at=at(CREATED), at=at(SENT)),
     )
 
 
 def test_a_dispute_begins_when_it_is_created() -> None:
-    assert facts(event("charge.dispute.created", dispute())) == (
+    assert facts(as_read("charge.dispute.created", dispute())) == (
         TakenBack("dispute", "dp_1", ("ch_1", "pi_1"), 1000, "usd", "open", began_at=at(CREATED), at=at(CREATED)),
     )
 
 
 @pytest.mark.parametrize("event_type", DISPUTE_EVENTS[1:])
 def test_a_dispute_changes_when_its_event_says_so(event_type: str) -> None:
-    assert facts(event(event_type, dispute(status="won"))) == (
+    assert facts(as_read(event_type, dispute(status="won"))) == (
         TakenBack("dispute", "dp_1", ("ch_1", "pi_1"), 1000, "usd", "won", began_at=at(CREATED), at=at(SENT)),
     )
 
 
 def test_a_refunded_charge_without_its_refunds_says_what_belongs_together() -> None:
-    assert facts(event("charge.refunded", charge())) == (ObjectsLinked(("ch_1", "pi_1")),)
-    assert facts(event("charge.refunded", charge(payment_intent=None))) == ()
+    assert facts(as_read("charge.refunded", charge())) == (ObjectsLinked(("ch_1", "pi_1")),)
+    assert facts(as_read("charge.refunded", charge(payment_intent=None))) == ()
 
 
 def test_a_refunded_charge_shows_each_refund_by_itself() -> None:
@@ -146,7 +86,7 @@ def test_a_refunded_charge_shows_each_refund_by_itself() -> None:
         refund(id="re_1", amount=200, charge=None, payment_intent=None),
     )
     sale = ("ch_1", "pi_1", "in_1")
-    assert facts(event("charge.refunded", value)) == (
+    assert facts(as_read("charge.refunded", value)) == (
         ObjectsLinked(sale),
         TakenBack("refund", "re_2", sale, 300, "usd", "pending", began_at=at(CREATED + 9), at=at(SENT)),
         TakenBack("refund", "re_1", sale, 200, "usd", "succeeded", began_at=at(CREATED), at=at(SENT)),
@@ -155,7 +95,7 @@ def test_a_refunded_charge_shows_each_refund_by_itself() -> None:
 
 @pytest.mark.parametrize("refunds", [None, [], "re_1", {}, {"data": None}, {"data": []}, {"data": ["re_1", None]}])
 def test_a_refunded_charge_may_show_nothing(refunds: object) -> None:
-    assert facts(event("charge.refunded", charge(refunds=refunds))) == (ObjectsLinked(("ch_1", "pi_1")),)
+    assert facts(as_read("charge.refunded", charge(refunds=refunds))) == (ObjectsLinked(("ch_1", "pi_1")),)
 
 
 # What has become of it
@@ -197,9 +137,9 @@ def test_the_statuses_of_a_dispute(event_type: str, status: str, read: str) -> N
 )
 def test_a_status_that_says_nothing_of_money_changes_nothing(status: object) -> None:
     for event_type in DISPUTE_EVENTS:
-        assert facts(event(event_type, dispute(status=status))) == ()
+        assert facts(as_read(event_type, dispute(status=status))) == ()
     for event_type in REFUND_EVENTS:
-        assert facts(event(event_type, refund(status=status))) == ()
+        assert facts(as_read(event_type, refund(status=status))) == ()
 
 
 # Of what
@@ -224,8 +164,8 @@ def test_what_is_taken_back_is_named_by_its_sale_alone(fields: dict[str, Any], o
 @pytest.mark.parametrize("fields", [{"charge": None, "payment_intent": None}, {"charge": 7, "payment_intent": {}}])
 def test_what_is_of_no_sale_says_nothing(fields: dict[str, Any]) -> None:
     """A customer's own balance may be paid out, too."""
-    assert facts(event("refund.created", refund(**fields))) == ()
-    assert facts(event("charge.dispute.created", dispute(**fields))) == ()
+    assert facts(as_read("refund.created", refund(**fields))) == ()
+    assert facts(as_read("charge.dispute.created", dispute(**fields))) == ()
 
 
 # How much
@@ -255,7 +195,7 @@ def test_money_is_never_guessed(amount: object) -> None:
         ("charge.refunded", old_charge(refund(amount=amount))),
     ):
         with pytest.raises(EventUnreadable):
-            facts(event(event_type, value))
+            facts(as_read(event_type, value))
 
 
 @pytest.mark.parametrize("key", [None, 7, "", "two words", []])
@@ -266,14 +206,14 @@ def test_what_is_taken_back_has_an_id(key: object) -> None:
         ("charge.refunded", old_charge(refund(id=key))),
     ):
         with pytest.raises(EventUnreadable):
-            facts(event(event_type, value))
+            facts(as_read(event_type, value))
 
 
 @pytest.mark.parametrize("charge", ["ch_1", {"id": "ch_1", "payment_intent": "pi_1"}])
 def test_a_dispute_without_an_id_is_its_charges_one_dispute(charge: object) -> None:
     keys = list[str]()
     for event_type in ("charge.dispute.created", "charge.dispute.closed"):
-        (back,) = facts(event(event_type, {**dispute(charge=charge), "id": None}))
+        (back,) = facts(as_read(event_type, {**dispute(charge=charge), "id": None}))
         assert isinstance(back, TakenBack)
         keys.append(back.key)
     assert keys == ["ch_1", "ch_1"]
@@ -303,7 +243,7 @@ def test_one_time_stands_in_for_the_other(
 def test_a_fact_without_any_time_is_unreadable(event_type: str) -> None:
     value = (dispute if "dispute" in event_type else refund)(created=None)
     with pytest.raises(EventUnreadable):
-        facts(event(event_type, value, created=None))
+        facts(as_read(event_type, value, sent_at=None))
 
 
 @pytest.mark.parametrize("seconds", ["1700000000", 1.7e9, True, -1, 253_402_300_800, [], {}])
@@ -314,7 +254,7 @@ def test_a_time_is_never_guessed(seconds: object) -> None:
         ("charge.refunded", old_charge(refund(created=seconds))),
     ):
         with pytest.raises(EventUnreadable):
-            facts(event(event_type, value))
+            facts(as_read(event_type, value))
 
 
 # Whatever comes
@@ -338,7 +278,7 @@ HANDLED = st.sampled_from(
 def test_nothing_odd_in_any_place_breaks_the_reader(handled: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
     event_type, value = handled
     try:
-        read = facts(event(event_type, data.draw(spoiled(value, ODD))))
+        read = facts(as_read(event_type, data.draw(spoiled(value, ODD))))
     except EventUnreadable:
         return
     for fact in read:

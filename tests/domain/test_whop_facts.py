@@ -13,107 +13,50 @@ from goodword.core.fields import Email, Text, Url
 from goodword.facts.kinds import EmailSeen, Fact, IdentityLinked, PaymentSucceeded, ProfileSeen
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.whop.events import WhopEvent, facts
+from tests.support import whop_objects
 from tests.support.odd import spoiled
+from tests.support.whop_objects import iso, money
 
 CREATED = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 PAID = CREATED + timedelta(seconds=3)
 RENEWED = CREATED - timedelta(hours=1)
 SENT = CREATED + timedelta(minutes=1)
-
-
-def iso(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+NAMED = {"goodword_user": "cleo"}
 
 
 def event(value: dict[str, Any], event_type: str = "payment.succeeded", sent_at: datetime | None = SENT) -> WhopEvent:
-    return WhopEvent(type=event_type, company="biz_1", sent_at=sent_at, object=value)
+    return whop_objects.as_read(event_type, value, sent_at)
 
 
 def nested(**fields: object) -> dict[str, Any]:
     """29.99 with 2.00 tax in the shape of v1 without a date, with money as text."""
-    return {
-        "id": "pay_1",
-        "status": "paid",
-        "substatus": "succeeded",
-        "created_at": iso(CREATED),
-        "paid_at": iso(PAID),
-        "currency": "usd",
-        "total": "29.99",
-        "subtotal": "27.99",
-        "usd_total": "29.99",
-        "tax_amount": "2.0",
-        "amount_after_fees": "27.1",
-        "refunded_amount": "0.0",
-        "billing_reason": "subscription_create",
-        "user": {"id": "user_1", "name": "Cleo C.", "username": "cleo", "email": "cleo@example.net"},
-        "member": {"id": "mber_1", "phone": None},
-        "membership": {"id": "mem_1", "status": "active"},
-        "company": {"id": "biz_1", "title": "Shop", "route": "shop"},
-        "product": {"id": "prod_1", "title": "Club", "route": "club"},
-        "plan": {"id": "plan_1"},
-        "promo_code": None,
-        "checkout_configuration_id": "ch_1",
-        "metadata": {"goodword_user": "cleo"},
-    } | fields
-
-
-def money(amount: object, currency: str = "usd") -> dict[str, Any]:
-    return {"amount": amount, "currency": currency, "decimals": 2, "display_decimals": 2}
+    return whop_objects.payment(
+        total="29.99", subtotal="27.99", usd_total="29.99", tax_amount="2.0", amount_after_fees="27.1",
+        user={"id": "user_1", "name": "Cleo C.", "username": "cleo", "email": "cleo@example.net"},
+        member={"id": "mber_1", "phone": None}, company={"id": "biz_1", "title": "Shop", "route": "shop"},
+        checkout_configuration_id="ch_1", metadata=NAMED, created_at=CREATED, paid_at=PAID,
+    ) | fields  # fmt: skip
 
 
 def dated(**fields: object) -> dict[str, Any]:
     """The same payment in the native shape since 2026-09-02-1."""
-    return {
-        "id": "pay_1",
-        "account_id": "biz_1",
-        "status": "paid",
-        "created_at": iso(CREATED),
-        "paid_at": iso(PAID),
-        "currency": "usd",
-        "total": money("29.99"),
-        "subtotal": money("27.99"),
-        "presentment_total": money("26.50", "eur"),
-        "tax_amount": money("2.00"),
-        "tax_behavior": "exclusive",
-        "customer_email": "cleo@example.net",
-        "user": {
-            "id": "user_1",
-            "name": "Cleo C.",
-            "username": "cleo",
-            "profile_picture": {"url": "https://a.b/c.png"},
+    return whop_objects.dated_payment(
+        total=money("29.99"), subtotal=money("27.99"), presentment_total=money("26.50", "eur"),
+        tax_amount=money("2.00"), tax_behavior="exclusive", customer_email="cleo@example.net",
+        user={
+            "id": "user_1", "name": "Cleo C.", "username": "cleo", "profile_picture": {"url": "https://a.b/c.png"}
         },
-        "member_id": "mber_1",
-        "membership_id": "mem_1",
-        "plan_id": "plan_1",
-        "product_id": "prod_1",
-        "promo_code_id": None,
-        "checkout_configuration_id": "ch_1",
-        "metadata": {"goodword_user": "cleo"},
-    } | fields
+        checkout_configuration_id="ch_1", metadata=NAMED, created_at=CREATED, paid_at=PAID,
+    ) | fields  # fmt: skip
 
 
 def flat(**fields: object) -> dict[str, Any]:
     """27.99 in the shape of v5, which shows no tax."""
-    return {
-        "id": "pay_1",
-        "membership_id": "mem_1",
-        "product_id": "prod_1",
-        "user_id": "user_1",
-        "plan_id": "plan_1",
-        "company_id": "biz_1",
-        "created_at": int(CREATED.timestamp()),
-        "paid_at": int(PAID.timestamp()),
-        "status": "paid",
-        "subtotal": Decimal("27.99"),
-        "final_amount": Decimal("27.99"),
-        "currency": "usd",
-        "refunded_amount": Decimal("0.0"),
-        "checkout_id": "4t9y",
-        "user_email": "cleo@example.net",
-        "user_username": "cleo",
-        "membership_metadata": {"goodword_user": "cleo"},
-        "affiliate": None,
-    } | fields
+    amount = Decimal("27.99")
+    return whop_objects.v5_payment(
+        subtotal=amount, final_amount=amount, user_email="cleo@example.net", user_username="cleo",
+        membership_metadata=NAMED, created_at=CREATED, paid_at=PAID,
+    ) | fields  # fmt: skip
 
 
 SHAPES = {"v1": nested, "dated v1": dated, "v5": flat}

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from goodword.facts.kinds import EmailSeen, IdentityLinked, ProfileSeen, SubscriptionChanged
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.whop.events import WhopEvent, facts, read_event
+from tests.support import whop_objects
 from tests.support.odd import spoiled
+from tests.support.whop_objects import iso
 
 CREATED = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 RENEWED = CREATED + timedelta(days=31)
 ENDS = CREATED + timedelta(days=59)
 SENT = CREATED + timedelta(days=40)
+NAMED = {"goodword_user": "cleo"}
 EVENTS = (
     "membership.activated",
     "membership.updated",
@@ -28,69 +31,28 @@ EVENTS = (
 ENDING = ("membership.deactivated", "membership.went_invalid")
 
 
-def iso(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def event(value: dict[str, Any], event_type: str = "membership.updated", sent_at: datetime | None = SENT) -> WhopEvent:
-    return WhopEvent(type=event_type, company="biz_1", sent_at=sent_at, object=value)
+    return whop_objects.as_read(event_type, value, sent_at)
 
 
 def nested(**fields: object) -> dict[str, Any]:
     """A membership in the shape of v1 without a date."""
-    return {
-        "id": "mem_1",
-        "status": "active",
-        "created_at": iso(CREATED),
-        "joined_at": iso(CREATED),
-        "renewal_period_start": iso(RENEWED),
-        "renewal_period_end": iso(ENDS),
-        "cancel_at_period_end": False,
-        "canceled_at": None,
-        "user": {"id": "user_1", "name": "Cleo C.", "username": "cleo", "email": "cleo@example.net"},
-        "member": {"id": "mber_1"},
-        "company": {"id": "biz_1"},
-        "plan": {"id": "plan_1"},
-        "product": {"id": "prod_1", "title": "Club"},
-        "promo_code": {"id": "promo_1"},
-        "metadata": {"goodword_user": "cleo"},
-    } | fields
+    return whop_objects.membership(
+        id="mem_1", renewal_period_start=RENEWED, renewal_period_end=ENDS, member={"id": "mber_1"},
+        user={"id": "user_1", "name": "Cleo C.", "username": "cleo", "email": "cleo@example.net"},
+        company={"id": "biz_1"}, promo_code={"id": "promo_1"}, metadata=NAMED, created_at=CREATED,
+    ) | fields  # fmt: skip
 
 
 def dated(**fields: object) -> dict[str, Any]:
     """The native shape since 2026-07-23: no e-mail, and a `member` without an id."""
-    return {
-        "id": "mem_1",
-        "status": "active",
-        "user_id": "user_1",
-        "product_id": "prod_1",
-        "plan_id": "plan_1",
-        "cancel_at_period_end": False,
-        "created_at": iso(CREATED),
-        "current_period_end": iso(ENDS),
-        "metadata": {"goodword_user": "cleo"},
-        "member": {"access_level": "customer", "position": 1},
-        "account": {"id": "biz_1", "title": "Shop"},
-    } | fields
+    return whop_objects.dated_membership(current_period_end=ENDS, metadata=NAMED, created_at=CREATED) | fields
 
 
 def flat(**fields: object) -> dict[str, Any]:
     """The shape of v5."""
-    return {
-        "id": "mem_1",
-        "product_id": "prod_1",
-        "user_id": "user_1",
-        "plan_id": "plan_1",
-        "page_id": "biz_1",
-        "created_at": int(CREATED.timestamp()),
-        "expires_at": int(ENDS.timestamp()),
-        "renewal_period_start": int(RENEWED.timestamp()),
-        "renewal_period_end": int(ENDS.timestamp()),
-        "cancel_at_period_end": False,
-        "status": "active",
-        "valid": True,
-        "metadata": {"goodword_user": "cleo"},
-    } | fields
+    periods = {"renewal_period_start": RENEWED, "renewal_period_end": ENDS, "expires_at": ENDS}
+    return whop_objects.v5_membership(**periods, metadata=NAMED, created_at=CREATED) | fields
 
 
 SHAPES = {"v1": nested, "dated v1": dated, "v5": flat}

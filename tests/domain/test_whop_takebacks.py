@@ -11,123 +11,51 @@ from hypothesis import strategies as st
 from goodword.facts.kinds import PaymentSucceeded, TakenBack
 from goodword.payments.bodies import EventUnreadable
 from goodword.payments.whop.events import WhopEvent, facts
+from tests.support import whop_objects
 from tests.support.odd import spoiled
+from tests.support.whop_objects import iso, money
 
 CREATED = datetime(2026, 2, 1, 12, 0, tzinfo=UTC)
 UPDATED = CREATED + timedelta(hours=3)
 SENT = CREATED + timedelta(hours=4)
 
 
-def iso(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def event(value: dict[str, Any], event_type: str = "refund.created", sent_at: datetime | None = SENT) -> WhopEvent:
-    return WhopEvent(type=event_type, company="biz_1", sent_at=sent_at, object=value)
-
-
-def money(amount: object, currency: str = "usd") -> dict[str, Any]:
-    return {"amount": amount, "currency": currency, "decimals": 2, "display_decimals": 2}
+    return whop_objects.as_read(event_type, value, sent_at)
 
 
 def refund(**fields: object) -> dict[str, Any]:
     """6.90 of a payment in the shape of v1 without a date, with the payment nested."""
-    return {
-        "id": "rf_1",
-        "amount": Decimal("6.9"),
-        "currency": "usd",
-        "created_at": iso(CREATED),
-        "payment": {
-            "id": "pay_1",
-            "currency": "usd",
-            "total": Decimal("29.99"),
-            "user": {"id": "user_1", "email": "cleo@example.net"},
-            "member": {"id": "mber_1"},
-            "membership": {"id": "mem_1", "status": "active"},
-        },
-        "provider": "stripe",
-        "provider_created_at": iso(CREATED),
-        "status": "succeeded",
-    } | fields
+    sale = {
+        "id": "pay_1", "currency": "usd", "total": Decimal("29.99"), "member": {"id": "mber_1"},
+        "user": {"id": "user_1", "email": "cleo@example.net"}, "membership": {"id": "mem_1", "status": "active"},
+    }  # fmt: skip
+    return whop_objects.refund(amount=Decimal("6.9"), payment=sale, created_at=CREATED) | fields
 
 
 def dated_refund(**fields: object) -> dict[str, Any]:
     """The native shape since 2026-09-02-1."""
-    return {
-        "id": "rf_1",
-        "account_id": "biz_1",
-        "amount": money("6.90"),
-        "original_amount": money("6.90"),
-        "payment_id": "pay_1",
-        "created_at": iso(CREATED),
-        "updated_at": iso(UPDATED),
-        "provider": "stripe",
-        "reason": "requested_by_customer",
-        "status": "succeeded",
-        "visa_rdr": False,
-    } | fields
+    return whop_objects.dated_refund(amount="6.90", created_at=CREATED, updated_at=UPDATED) | fields
 
 
 def flat_refund(**fields: object) -> dict[str, Any]:
     """The shape of v5."""
-    return {
-        "id": "rf_1",
-        "payment_id": "pay_1",
-        "company_id": "biz_1",
-        "amount": Decimal("6.9"),
-        "currency": "usd",
-        "created_at": int(CREATED.timestamp()),
-        "status": "succeeded",
-    } | fields
+    return whop_objects.v5_refund(amount=Decimal("6.9"), created_at=CREATED) | fields
 
 
 def dispute(**fields: object) -> dict[str, Any]:
     """49.99 in the shape of v1 without a date."""
-    return {
-        "id": "dspt_1",
-        "amount": Decimal("49.99"),
-        "currency": "usd",
-        "created_at": iso(CREATED),
-        "payment": {"id": "pay_1", "currency": "usd", "total": Decimal("49.99"), "user": {"id": "user_1"}},
-        "company": {"id": "biz_1", "title": "Shop"},
-        "plan": {"id": "plan_1"},
-        "product": {"id": "prod_1", "title": "Club"},
-        "reason": "fraudulent",
-        "status": "needs_response",
-        "visa_rdr": False,
-    } | fields
+    return whop_objects.dispute(amount=Decimal("49.99"), created_at=CREATED) | fields
 
 
 def dated_dispute(**fields: object) -> dict[str, Any]:
     """The native shape since 2026-07-25, where an amount is still a number."""
-    return {
-        "id": "dspt_1",
-        "account_id": "biz_1",
-        "amount": Decimal("49.99"),
-        "buyer": {"email": "cleo@example.net", "member_id": "mem_1", "user_id": "user_1"},
-        "created_at": iso(CREATED),
-        "currency": "usd",
-        "evidence_due_at": iso(SENT),
-        "inquiry": False,
-        "payment": {"id": "pay_1", "amount": Decimal("49.99"), "created_at": iso(CREATED), "currency": "usd"},
-        "plan_id": "plan_1",
-        "product_id": "prod_1",
-        "rapid_dispute_resolution": False,
-        "status": "needs_response",
-        "updated_at": iso(UPDATED),
-    } | fields
+    return whop_objects.dated_dispute(amount=Decimal("49.99"), created_at=CREATED, updated_at=UPDATED) | fields
 
 
 def flat_dispute(**fields: object) -> dict[str, Any]:
     """The shape of v5."""
-    return {
-        "id": "dspt_1",
-        "payment_id": "pay_1",
-        "amount": Decimal("49.99"),
-        "currency": "usd",
-        "created_at": int(CREATED.timestamp()),
-        "status": "needs_response",
-    } | fields
+    return whop_objects.v5_dispute(amount=Decimal("49.99"), created_at=CREATED) | fields
 
 
 REFUNDS = {"v1": refund, "dated v1": dated_refund, "v5": flat_refund}
@@ -306,11 +234,7 @@ def test_a_refund_without_any_time_is_unreadable() -> None:
 
 def payment(**fields: object) -> dict[str, Any]:
     """A payment as it is shown when it is told again after something of it went back."""
-    return {
-        "id": "pay_1", "status": "paid", "substatus": "partially_refunded", "created_at": iso(CREATED),
-        "paid_at": iso(CREATED), "currency": "usd", "total": "29.99", "tax_amount": None,
-        "user": {"id": "user_1"}, "metadata": {},
-    } | fields  # fmt: skip
+    return whop_objects.payment(substatus="partially_refunded", total="29.99", created_at=CREATED) | fields
 
 
 def inside(value: dict[str, Any]) -> list[TakenBack]:

@@ -71,7 +71,6 @@ def test_a_life_ends_the_same_in_whatever_order_and_however_often_it_is_told(
     compare(superuser, orderly, hurried, named)
 
     for company in (orderly, hurried):
-        company.close()  # a connection that rests for long is ended by the server
         company.set_clock(END)
     for job in ("AdvanceReferralsFunction", "ReleaseAwardsFunction"):
         run_job(server, job)
@@ -89,7 +88,6 @@ def open_for(server: str, program: str) -> Company:
 
 def bring(company: Company, named: Iterable[str]) -> dict[str, str]:
     """Ada, whom zoe brought, for everybody; the codes of the adas."""
-    company.close()
     return {name: company.refer(f"zoe-{name}", f"ada-{name}")["user"]["referral_code"] for name in named}
 
 
@@ -151,7 +149,6 @@ def ends(superuser: psycopg.Connection, company: Company, named: Iterable[str]) 
         ended[award["external_id"].rpartition("-")[2]]["awards"][tuple(award.values())] += 1
     for wallet in rows.find(superuser, _WALLETS, id=company.id):
         ended[wallet["external_id"].rpartition("-")[2]]["worth"][wallet["external_id"]] = wallet["worth"]
-    company.close()
     for name, person in ended.items():
         (referral,) = company.ok("GET", f"/v1/users/ada-{name}/referrals")["data"]
         person["stage"], person["revenue"] = referral["stage"], referral["revenue"]

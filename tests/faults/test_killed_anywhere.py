@@ -19,11 +19,13 @@ from goodword.payments import signatures
 from goodword.payments.whop import signatures as whop_signatures
 from local.client import Answer
 from local.setup import Prepared
-from tests.support import books, rows
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support import books, rows, stripe_objects, whop_objects
+from tests.support.companies import Company
 from tests.support.invocations import Invocations
 from tests.support.jobs import run_job
+from tests.support.stripe_objects import invoice_paid
 from tests.support.waiting import wait_until
+from tests.support.whop_objects import whop_payment
 from tests.support.wire_proxy import WireProxy
 
 NOON = datetime(2031, 1, 15, 12, tzinfo=UTC)
@@ -44,64 +46,40 @@ def functions(proxy: WireProxy, prepared: Prepared) -> Iterator[dict[str, Invoca
 
 
 def stripe(event_id: str, event_type: str, value: Event, at: datetime = NOON) -> Event:
-    return {
-        "id": event_id, "object": "event", "type": event_type, "livemode": False, "created": int(at.timestamp()),
-        "api_version": "2026-10-28.endive", "data": {"object": value},
-    }  # fmt: skip
+    return stripe_objects.event(event_type, value, sent_at=at, id=event_id)
 
 
 def paid(user: str | None = "ben") -> Event:
     """19.00, by an invoice that says by what a refund finds it."""
-    event = invoice_paid("evt_paid", "in_1", user=user, paid_at=NOON)
-    event["data"]["object"]["payment_intent"] = "pi_1"
-    return event
+    return invoice_paid("evt_paid", "in_1", user=user, paid_at=NOON, payment_intent="pi_1")
 
 
 def refund() -> Event:
-    value = {
-        "id": "re_1", "object": "refund", "amount": 950, "charge": "ch_1", "currency": "usd", "status": "succeeded",
-        "created": int(NOON.timestamp()), "payment_intent": "pi_1",
-    }  # fmt: skip
-    return stripe("evt_refund", "refund.created", value)
+    return stripe("evt_refund", "refund.created", stripe_objects.refund(amount=950, created=NOON))
 
 
 def dispute(kind: str, status: str, at: datetime) -> Event:
-    value = {
-        "id": "dp_1", "object": "dispute", "amount": 1900, "charge": "ch_1", "currency": "usd", "status": status,
-        "created": int(NOON.timestamp()), "payment_intent": "pi_1",
-    }  # fmt: skip
+    value = stripe_objects.dispute(status=status, created=NOON)
     return stripe(f"evt_dispute_{status}", f"charge.dispute.{kind}", value, at)
 
 
 def subscription(kind: str, at: datetime, **fields: object) -> Event:
-    value = {
-        "id": "sub_1", "object": "subscription", "status": "active", "customer": "cus_1", "metadata": {},
-        "created": int(NOON.timestamp()), "cancel_at_period_end": False,
-        "items": {"data": [{"id": "si_1", "price": {"id": "price_1"}}]},
-    } | fields  # fmt: skip
+    value = stripe_objects.subscription(created=NOON) | fields
     return stripe(f"evt_subscription_{kind}", f"customer.subscription.{kind}", value, at)
 
 
 def checkout() -> Event:
-    value = {
-        "id": "cs_1", "object": "checkout.session", "mode": "subscription", "payment_status": "paid",
-        "created": int(NOON.timestamp()), "client_reference_id": "ben", "customer": "cus_1", "subscription": "sub_1",
-        "invoice": "in_1", "metadata": {}, "currency": "usd", "amount_total": 1900,
-    }  # fmt: skip
+    value = stripe_objects.subscribing(client_reference_id="ben", invoice="in_1", created=NOON)
     return stripe("evt_checkout", "checkout.session.completed", value)
 
 
 def whop_paid() -> Event:
-    at = NOON.isoformat()
-    return whop_payment("msg_paid", "pay_1", user="ben", created_at=at, paid_at=at) | {"timestamp": at}
+    return whop_payment("msg_paid", "pay_1", user="ben", sent_at=NOON)
 
 
 def whop_refund() -> Event:
-    value = {
-        "id": "rf_1", "amount": 6.9, "currency": "usd", "created_at": NOON.isoformat(), "status": "succeeded",
-        "payment": {"id": "pay_1", "currency": "usd", "total": 29.0, "user": {"id": "user_1"}},
-    }  # fmt: skip
-    return {"id": "msg_refund", "timestamp": NOON.isoformat(), "type": "refund.created", "data": value}
+    value = whop_objects.refund(amount=6.9, created_at=NOON)
+    return whop_objects.event("refund.created", value, sent_at=NOON, id="msg_refund")
 
 
 Standing = tuple[str, str | None, int]

@@ -4,7 +4,8 @@ import psycopg
 
 from tests.support import books, rows
 from tests.support.clients import Call, Clients, call, delivery
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 PAIRS = 8
 

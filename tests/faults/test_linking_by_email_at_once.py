@@ -9,7 +9,8 @@ import pytest
 from tests.faults.test_payments_at_once import session_completed
 from tests.support import books, rows
 from tests.support.clients import Call, Clients, call, delivery
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 PAIRS = 20
 REFERRED, PAID = 5, 5 + 25
@@ -23,18 +24,20 @@ _OWNERS = """
 
 def payment(company: Company, number: int, *, email: str | None = "buyer", user: str | None = None) -> Call:
     """An invoice of one number's customer, which shows an e-mail of that number."""
-    event = invoice_paid(f"evt_{number}", f"in_{number:02}", customer=f"cus_{number}", user=user)
-    event["data"]["object"]["customer_email"] = email and f"{email}_{number}@app.example"
-    event["data"]["object"]["parent"]["subscription_details"]["subscription"] = f"sub_{number}"
-    return delivery(company, event)
+    own = {"customer": f"cus_{number}", "subscription": f"sub_{number}", "customer_email": email_of(email, number)}
+    return delivery(company, invoice_paid(f"evt_{number}", f"in_{number:02}", user=user, **own))
 
 
 def session(company: Company, number: int, *, email: str | None = None, user: str | None = None) -> Call:
     event = session_completed(
         f"evt_session_{number}", f"cs_{number}", customer=f"cus_{number}", subscription=f"sub_{number}", user=user or ""
     )
-    event["data"]["object"]["customer_email"] = email and f"{email}_{number}@app.example"  # type: ignore[index]
+    event["data"]["object"]["customer_email"] = email_of(email, number)
     return delivery(company, event)
+
+
+def email_of(email: str | None, number: int) -> str | None:
+    return email and f"{email}_{number}@app.example"
 
 
 def signups(company: Company, who: str = "buyer", email: str = "buyer", *, names_customer: bool = False) -> list[Call]:

@@ -18,7 +18,9 @@ from local.postgres import Cluster
 from local.setup import Prepared
 from tests.conftest import serve
 from tests.faults.test_payments_at_once import session_completed
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
+from tests.support.whop_objects import whop_payment
 from tests.support.wire_proxy import Statement, WireProxy
 
 ORDER = (

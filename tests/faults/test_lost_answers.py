@@ -15,7 +15,8 @@ from local import setup
 from local.client import Answer
 from tests.conftest import serve
 from tests.support import books, rows
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 from tests.support.wire_proxy import WireProxy
 
 

@@ -14,9 +14,10 @@ import pytest
 from local.postgres import Cluster
 from tests.faults.test_late_attribution_at_once import bind
 from tests.faults.test_payments_at_once import session_completed
-from tests.support import books
+from tests.support import books, stripe_objects
 from tests.support.clients import Call, Clients, call, delivery
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 PAIRS = 24
 NUMBERS = range(PAIRS)
@@ -44,18 +45,16 @@ def invoice(
     number: int, *, name: str = "", user: str | None = None, customer: str = "", code: str | None = None
 ) -> dict[str, Any]:
     """An invoice of one number's customer and payment intent."""
-    event = invoice_paid(f"evt_{name}{number}", f"in_{name}{number}", user=user, customer=customer or f"cus_{number}")
-    paid = event["data"]["object"]
-    paid["parent"]["subscription_details"]["subscription"] = f"sub_{name}{number}"
-    paid["payment_intent"] = f"pi_{name}{number}"
-    paid["metadata"] = {"goodword_code": code} if code else {}
-    return event
+    return invoice_paid(
+        f"evt_{name}{number}", f"in_{name}{number}", user=user, customer=customer or f"cus_{number}",
+        subscription=f"sub_{name}{number}", payment_intent=f"pi_{name}{number}",
+        metadata={"goodword_code": code} if code else {},
+    )  # fmt: skip
 
 
 def stripe(company: Company, event_id: str, event_type: str, **value: object) -> Call:
-    now = int(time.time())
-    event = {"id": event_id, "object": "event", "type": event_type, "livemode": False, "created": now}
-    return delivery(company, event | {"data": {"object": {"created": now, "currency": "usd", **value}}})
+    shown = {"created": int(time.time()), "currency": "usd", **value}
+    return delivery(company, stripe_objects.event(event_type, shown, id=event_id))
 
 
 def refund(company: Company, number: int, *, name: str = "") -> Call:

@@ -1,12 +1,13 @@
 """Payments that arrive many times, or at the same moment as what they depend on."""
 
-from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 
-from tests.support import books, rows
+from tests.support import books, rows, stripe_objects
 from tests.support.clients import Call, Clients, call, delivery
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 PAIRS = 20
 """Each with a referrer of its own, so that no limit on registrations is in the way."""
@@ -22,20 +23,12 @@ def parked(superuser: psycopg.Connection, company: Company) -> int:
     return len(rows.find(superuser, statement, company_id=company.id))
 
 
-def session_completed(
-    event_id: str, session_id: str, *, customer: str, subscription: str, user: str
-) -> dict[str, object]:
+def session_completed(event_id: str, session_id: str, *, customer: str, subscription: str, user: str) -> dict[str, Any]:
     """A `checkout.session.completed` of a subscription, which links customer and subscription to a person."""
-    at = int(datetime.now(UTC).timestamp())
-    return {
-        "id": event_id, "object": "event", "type": "checkout.session.completed", "livemode": False, "created": at,
-        "api_version": "2026-10-28.endive",
-        "data": {"object": {
-            "id": session_id, "object": "checkout.session", "mode": "subscription", "status": "complete",
-            "payment_status": "paid", "customer": customer, "subscription": subscription, "created": at,
-            "client_reference_id": user, "metadata": {}, "amount_total": 1900, "currency": "usd", "livemode": False,
-        }},
-    }  # fmt: skip
+    value = stripe_objects.subscribing(
+        id=session_id, customer=customer, subscription=subscription, client_reference_id=user
+    )
+    return stripe_objects.event("checkout.session.completed", value, id=event_id)
 
 
 def test_one_invoice_sent_20_times_at_once_is_one_payment(
@@ -83,9 +76,8 @@ def everybody_is_paid_once(company: Company, superuser: psycopg.Connection) -> N
 def payment(company: Company, number: int, *, named: bool = False) -> Call:
     """An invoice of the customer and the subscription of one number, which may say who its person is."""
     user = f"buyer_{number}" if named else None
-    event = invoice_paid(f"evt_{number}", f"in_{number}", customer=f"cus_{number}", user=user)
-    event["data"]["object"]["parent"]["subscription_details"]["subscription"] = f"sub_{number}"
-    return delivery(company, event)
+    own: dict[str, Any] = {"customer": f"cus_{number}", "subscription": f"sub_{number}"}
+    return delivery(company, invoice_paid(f"evt_{number}", f"in_{number}", user=user, **own))
 
 
 def fire_beside(clients: Clients, company: Company, *sides: list[Call]) -> None:

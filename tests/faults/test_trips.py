@@ -8,7 +8,8 @@ import pytest
 
 from local import setup
 from tests.conftest import serve
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 from tests.support.wire_proxy import WireProxy
 
 

@@ -7,7 +7,8 @@ import pytest
 from tests.faults.conftest import Fragile
 from tests.support import books, rows
 from tests.support.clients import Call, Clients, call, delivery
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 from tests.support.traffic import DONE, Traffic
 from tests.support.waiting import again_and_again, wait_until_blocked
 

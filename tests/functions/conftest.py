@@ -30,8 +30,7 @@ def live(server: str) -> Iterator[Company]:
 
 @pytest.fixture
 def shared(asked: Asked) -> Company:
-    """The company of `asked`, for a test that changes nothing; with new connections, because idle ones end."""
-    asked.company.close()
+    """The company of `asked`, for a test that changes nothing."""
     return asked.company
 
 

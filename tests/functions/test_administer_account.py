@@ -12,7 +12,8 @@ from goodword.payments import signatures
 from local.client import Answer
 from tests.support import rows
 from tests.support.answers import fields, problem, time_of
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 FUTURE = datetime(2100, 1, 1, tzinfo=UTC)

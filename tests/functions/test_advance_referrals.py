@@ -8,7 +8,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from local.client import Client
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 START = datetime(2031, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -17,8 +17,9 @@ from tests.conftest import serve
 from tests.functions.test_receive_whop_webhook import SECRET, app_endpoint, installed
 from tests.support import rows
 from tests.support.answers import fields, problem
-from tests.support.companies import Company, whop_payment
+from tests.support.companies import Company
 from tests.support.providers import Providers
+from tests.support.whop_objects import whop_payment
 
 APP = {"provider": "whop", "scope": "app", "secrets": [SECRET]}
 

@@ -9,7 +9,9 @@ from psycopg import sql
 
 from tests.support import rows
 from tests.support.answers import problem, time_of
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
+from tests.support.whop_objects import whop_payment
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
 

@@ -14,7 +14,9 @@ import pytest
 from local.client import Answer
 from tests.support import books, rows
 from tests.support.clients import Clients, call, delivery
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
+from tests.support.whop_objects import whop_payment
 
 numbers = itertools.count()
 Carry = Callable[..., Answer]
@@ -31,9 +33,10 @@ def stripe(
     payer: str = "1", paid_at: datetime | None = None,
 ) -> Answer:  # fmt: skip
     number = next(numbers)
-    event = invoice_paid(f"evt_{number}", f"in_{number}", customer=f"cus_{payer}", paid_at=paid_at)
-    details = event["data"]["object"]["parent"]["subscription_details"]
-    details |= {"subscription": f"sub_{payer}", "metadata": metadata(user, click, code)}
+    event = invoice_paid(
+        f"evt_{number}", f"in_{number}", customer=f"cus_{payer}", subscription=f"sub_{payer}", paid_at=paid_at,
+        named=metadata(user, click, code),
+    )  # fmt: skip
     return company.deliver(event)
 
 
@@ -41,12 +44,9 @@ def whop(
     company: Company, user: str | None = None, *, click: str | None = None, code: str | None = None,
     payer: str = "1", paid_at: datetime | None = None,
 ) -> Answer:  # fmt: skip
-    number = next(numbers)
-    times = {"created_at": paid_at.isoformat(), "paid_at": paid_at.isoformat()} if paid_at else {}
-    event = whop_payment(
-        f"msg_{number}", f"pay_{number}", buyer={"id": f"user_{payer}"}, metadata=metadata(user, click, code), **times
-    )
-    return company.deliver_whop(event)
+    number, times = next(numbers), {"created_at": paid_at, "paid_at": paid_at} if paid_at else {}
+    named: dict[str, Any] = {"metadata": metadata(user, click, code), **times}
+    return company.deliver_whop(whop_payment(f"msg_{number}", f"pay_{number}", buyer={"id": f"user_{payer}"}, **named))
 
 
 providers = pytest.mark.parametrize("carry", [stripe, whop])
@@ -74,7 +74,7 @@ def trace(company: Company, superuser: psycopg.Connection) -> dict[str, Any]:
 def decided(company: Company, superuser: psycopg.Connection) -> list[tuple[str, str, str | None]]:
     found = rows.find(
         superuser,
-        "SELECT kind, outcome, reason FROM touch_decisions WHERE company_id = %(id)s ORDER BY kind, ref",
+        "SELECT kind, outcome, reason FROM touch_decisions WHERE company_id = %(id)s ORDER BY kind, ref, outcome",
         id=company.id,
     )
     return [(row["kind"], row["outcome"], row["reason"]) for row in found]

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.support.answers import fields, problem
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 START = datetime(2031, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

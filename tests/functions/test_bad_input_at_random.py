@@ -41,12 +41,6 @@ def send(asked: Asked, key: str, raw: bytes | None, path: str | None = None) -> 
     return asked.company.api.send(key.partition(" ")[0], path or asked.path(key), raw=raw, headers=headers)
 
 
-@pytest.fixture(autouse=True)
-def fresh_connections(asked: Asked) -> None:
-    """The server ends connections that were idle for long; the clients make new ones."""
-    asked.company.close()
-
-
 @pytest.mark.parametrize("key", WITH_BODY)
 @settings(max_examples=15)
 @given(raw=st.binary(max_size=200) | ANYTHING.map(lambda value: json.dumps(value).encode()))

@@ -7,8 +7,9 @@ import psycopg
 import pytest
 
 from tests.support import rows
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
 from tests.support.links import follow, location
+from tests.support.stripe_objects import invoice_paid
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -12,7 +12,8 @@ from goodword.core.auth import Scope
 from local.client import Answer, Client
 from tests.support import rows
 from tests.support.answers import fields, problem, time_of
-from tests.support.companies import DESTINATION, Company, invoice_paid
+from tests.support.companies import DESTINATION, Company
+from tests.support.stripe_objects import invoice_paid
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
 SHOP = "https://shop.example/talk"

@@ -18,12 +18,14 @@ from goodword.payments import signatures
 from local import setup
 from local.client import Answer, Client
 from local.postgres import Cluster
-from tests.support import books, rows
+from tests.support import books, rows, stripe_objects, whop_objects
 from tests.support.answers import problem, time_of
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support.companies import Company
 from tests.support.jobs import run_job
 from tests.support.providers import Providers
+from tests.support.stripe_objects import invoice_paid
 from tests.support.waiting import wait_until_blocked
+from tests.support.whop_objects import money, whop_payment
 
 NOON = datetime(2031, 1, 15, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -44,83 +46,55 @@ def referred(company: Company) -> Company:
 
 def stripe(event_type: str, value: dict[str, Any], at: datetime = NOON, *, suffix: str = "") -> dict[str, Any]:
     """An event, told at `at`; its id follows from what it says, and from `suffix`."""
-    return {
-        "id": f"evt_{event_type}_{value['id']}_{value.get('status')}{suffix}", "object": "event", "type": event_type,
-        "livemode": False, "created": int(at.timestamp()), "api_version": "2026-10-28.endive",
-        "data": {"object": value},
-    }  # fmt: skip
+    event_id = f"evt_{event_type}_{value['id']}_{value.get('status')}{suffix}"
+    return stripe_objects.event(event_type, value, sent_at=at, id=event_id)
 
 
 def invoice(
     number: int = 1, *, user: str | None = "ben", buyer: str = "1", at: datetime = NOON, **fields: object
 ) -> dict[str, Any]:
     """19.00 paid, for the subscription of a buyer; `fields` replace some of the invoice's."""
-    customer, key = f"cus_{buyer}", f"{buyer}_{number}" if buyer != "1" else f"{number}"
-    event = invoice_paid(f"evt_invoice_{key}", f"in_{key}", user=user, customer=customer, paid_at=at)
-    event["data"]["object"]["parent"]["subscription_details"]["subscription"] = f"sub_{buyer}"
-    event["data"]["object"] |= fields
-    return event
+    key = f"{buyer}_{number}" if buyer != "1" else f"{number}"
+    own: dict[str, Any] = {"customer": f"cus_{buyer}", "subscription": f"sub_{buyer}", **fields}
+    return invoice_paid(f"evt_invoice_{key}", f"in_{key}", user=user, paid_at=at, **own)
 
 
 def link(number: int = 1, invoice_number: int = 1) -> dict[str, Any]:
     """What ties an invoice to a payment intent since basil."""
-    payment = {"payment_intent": f"pi_{number}"}
-    return stripe(
-        "invoice_payment.paid", {"id": f"inpay_{number}", "invoice": f"in_{invoice_number}"} | {"payment": payment}
-    )
+    return stripe("invoice_payment.paid", stripe_objects.invoice_payment(number, invoice=f"in_{invoice_number}"))
 
 
 def refund(amount: int, status: str = "succeeded", *, number: int = 1, **fields: object) -> dict[str, Any]:
     """A refund as an object, of the charge of the first sale."""
-    return {
-        "id": f"re_{number}", "object": "refund", "amount": amount, "charge": "ch_1", "currency": "usd",
-        "created": int(NOON.timestamp()), "payment_intent": "pi_1", "status": status,
-    } | fields  # fmt: skip
+    return stripe_objects.refund(id=f"re_{number}", amount=amount, status=status, created=NOON) | fields
 
 
 def dispute(status: str, amount: int = 1900, **fields: object) -> dict[str, Any]:
     """A dispute over the charge of the first sale, as an object."""
-    return {
-        "id": "dp_1", "object": "dispute", "amount": amount, "charge": "ch_1", "currency": "usd",
-        "created": int(NOON.timestamp()), "payment_intent": "pi_1", "status": status,
-    } | fields  # fmt: skip
+    return stripe_objects.dispute(amount=amount, status=status, created=NOON) | fields
 
 
 def session(
     event: str = "completed", *, user: str | None = "ben", at: datetime = NOON, **fields: object
 ) -> dict[str, Any]:
     """A one-time purchase of 19.00."""
-    value = {
-        "id": "cs_1", "object": "checkout.session", "mode": "payment", "payment_status": "paid", "status": "complete",
-        "created": int(at.timestamp()), "client_reference_id": user, "customer": "cus_1", "subscription": None,
-        "invoice": None, "payment_intent": "pi_1", "metadata": {}, "currency": "usd", "amount_total": 1900,
-        "total_details": {"amount_tax": 0},
-    } | fields  # fmt: skip
+    value = stripe_objects.session(client_reference_id=user, created=at) | fields
     return stripe(f"checkout.session.{event}", value, at)
 
 
 def subscription(event: str, status: str, at: datetime = NOON, **fields: object) -> dict[str, Any]:
     """What has happened to the subscription of the invoices."""
-    value = {
-        "id": "sub_1", "object": "subscription", "status": status, "customer": "cus_1", "metadata": {},
-        "created": int(NOON.timestamp()), "cancel_at_period_end": False, "ended_at": None, "canceled_at": None,
-        "items": {"data": [{"id": "si_1", "price": {"id": "price_1"}}]},
-    } | fields  # fmt: skip
+    value = stripe_objects.subscription(status=status, created=NOON) | fields
     return stripe(f"customer.subscription.{event}", value, at, suffix=f"_{int(at.timestamp())}")
 
 
 def whop(message_id: str, event_type: str, data: dict[str, Any], at: datetime = NOON) -> dict[str, Any]:
-    return {"id": message_id, "api_version": "v1", "timestamp": at.isoformat(), "type": event_type, "data": data}
+    return whop_objects.event(event_type, data, sent_at=at, id=message_id)
 
 
 def sale_on_whop(message_id: str = "msg_sale", **fields: object) -> dict[str, Any]:
     """19.00, paid on Whop at NOON."""
-    stated: dict[str, Any] = {"created_at": NOON.isoformat(), "paid_at": NOON.isoformat(), "total": "19.00"} | fields
-    return whop_payment(message_id, "pay_1", user="ben", **stated) | {"timestamp": NOON.isoformat()}
-
-
-def money(amount: str, currency: str = "usd") -> dict[str, Any]:
-    return {"amount": amount, "currency": currency, "decimals": 2, "display_decimals": 2}
+    return whop_payment(message_id, "pay_1", user="ben", sent_at=NOON, **{"total": "19.00", **fields})
 
 
 def send(company: Company, event: dict[str, Any]) -> Answer:
@@ -729,7 +703,8 @@ def test_36_an_expanded_object_stands_for_its_id(referred: Company) -> None:
         "subscription": {"id": "sub_1", "object": "subscription", "metadata": {"goodword_user": "ben"}}
     }
     parent = {"type": "subscription_details", "subscription_details": details}
-    expanded = invoice(user=None, customer=customer, parent=parent, subscription=details["subscription"])
+    expanded = invoice(user=None, customer=customer, parent=parent)
+    expanded["data"]["object"]["subscription"] = details["subscription"]
     assert told(referred, expanded) == ["applied"]
     charge: dict[str, Any] = {
         "id": "ch_1",

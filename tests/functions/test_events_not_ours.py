@@ -7,7 +7,9 @@ import psycopg
 import pytest
 
 from tests.support import rows
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
+from tests.support.whop_objects import whop_payment
 
 APP_SECRET = "ws_of_the_app_itself"
 

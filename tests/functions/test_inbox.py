@@ -15,7 +15,9 @@ from goodword.payments.stripe.webhooks import STRIPE
 from local.client import Client
 from local.setup import Prepared
 from tests.functions.conftest import as_role
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
+from tests.support.whop_objects import whop_payment
 
 
 def run(company: Company, job: str) -> Any:  # noqa: ANN401 - the function's JSON

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support import books
+from tests.support import books, stripe_objects
 from tests.support.companies import Company
 from tests.support.jobs import run_job
 
@@ -35,10 +35,7 @@ def amend(company: Company, **changed: Any) -> None:  # noqa: ANN401 - JSON
 
 
 def event(event_id: str, event_type: str, at: datetime, value: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": event_id, "object": "event", "type": event_type, "livemode": False, "created": int(at.timestamp()),
-        "api_version": "2024-06-20", "data": {"object": value},
-    }  # fmt: skip
+    return stripe_objects.event(event_type, value, sent_at=at, id=event_id, api_version=stripe_objects.BEFORE_BASIL)
 
 
 def invoice(
@@ -46,19 +43,12 @@ def invoice(
 ) -> dict[str, Any]:
     """A paid invoice of Ben's; one for an upgrade has nothing but prorations."""
     at = NOON + timedelta(days=days)
-    start = {"period": {"start": int(at.timestamp())}}
-    lines = (
-        [{"type": "invoiceitem", "proration": True, "amount": amount - 9900, **start},
-         {"type": "invoiceitem", "proration": True, "amount": 9900, **start}]
-        if proration else [{"type": "subscription", "proration": False, "amount": amount, **start}]
+    kind, amounts = ("invoiceitem", (amount - 9900, 9900)) if proration else ("subscription", (amount,))
+    lines = [stripe_objects.line_before_basil(at, kind, proration=proration, amount=each) for each in amounts]
+    value = stripe_objects.invoice_before_basil(
+        id=f"in_{sale}", amount=amount, currency=currency, customer="cus_ben", subscription="sub_ben", lines=lines,
+        payment_intent=f"pi_{sale}", charge=f"ch_{sale}", named={"goodword_user": "ben"}, created=at,
     )  # fmt: skip
-    value = {
-        "id": f"in_{sale}", "object": "invoice", "customer": "cus_ben", "currency": currency, "status": "paid",
-        "amount_paid": amount, "total": amount, "tax": 0, "created": int(at.timestamp()), "subscription": "sub_ben",
-        "payment_intent": f"pi_{sale}", "charge": f"ch_{sale}", "lines": {"data": lines},
-        "status_transitions": {"paid_at": int(at.timestamp())},
-        "subscription_details": {"metadata": {"goodword_user": "ben"}},
-    }  # fmt: skip
     return event(f"evt_{sale}", "invoice.paid", at, value)
 
 
@@ -67,10 +57,7 @@ def refund(
 ) -> dict[str, Any]:
     """A refund that began so many days after NOON, `status_after` days later to have this status."""
     began = NOON + timedelta(days=days)
-    value = {
-        "id": f"re_{sale}", "object": "refund", "amount": amount, "charge": f"ch_{sale}", "currency": "usd",
-        "created": int(began.timestamp()), "payment_intent": f"pi_{sale}", "status": status,
-    }  # fmt: skip
+    value = stripe_objects.refund(sale, amount=amount, status=status, created=began)
     return event(f"evt_re_{sale}_{status}_{status_after}", "refund.updated", began + status_after * DAY, value)
 
 

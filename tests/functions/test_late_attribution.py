@@ -16,7 +16,8 @@ from local.client import Answer, Client
 from local.postgres import Cluster
 from tests.support import books, rows
 from tests.support.answers import fields, problem, time_of
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 from tests.support.waiting import wait_until_blocked
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)

@@ -5,7 +5,6 @@ have.
 """
 
 import itertools
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +16,10 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from local.client import Answer
-from tests.support import books, rows
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support import books, rows, stripe_objects
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
+from tests.support.whop_objects import whop_payment
 
 EMAIL = "ben@app.example"
 AS_TYPED = "  Ben@APP.example "
@@ -36,30 +37,24 @@ def metadata(user: str | None, code: str | None) -> dict[str, str]:
 
 
 def stripe_event(event_type: str, value: dict[str, Any], event_id: str | None = None) -> dict[str, Any]:
-    at = int(time.time())
-    return {
-        "id": event_id or f"evt_{next(numbers)}", "object": "event", "type": event_type, "livemode": False,
-        "created": at, "api_version": "2026-10-28.endive", "data": {"object": {"created": at, **value}},
-    }  # fmt: skip
+    return stripe_objects.event(event_type, value, id=event_id or f"evt_{next(numbers)}")
 
 
 def invoice(
     number: object, payer: str = "1", *, email: str | None = EMAIL, user: str | None = None, code: str | None = None
 ) -> dict[str, Any]:
-    event = invoice_paid(f"evt_invoice_{next(numbers)}", f"in_{number}", customer=f"cus_{payer}")
-    value = event["data"]["object"]
-    value["customer_email"] = email
-    value["parent"]["subscription_details"] |= {"subscription": f"sub_{payer}", "metadata": metadata(user, code)}
-    return event
+    of_payer: dict[str, Any] = {"customer": f"cus_{payer}", "subscription": f"sub_{payer}", "customer_email": email}
+    return invoice_paid(
+        f"evt_invoice_{next(numbers)}", f"in_{number}", named=metadata(user, code), **of_payer
+    )  # fmt: skip
 
 
 def session(user: str | None, payer: str = "1", *, email: str | None = None, **fields: object) -> dict[str, Any]:
     """A Checkout session of a subscription, whose money the invoice is."""
-    value = {
-        "id": f"cs_{payer}", "object": "checkout.session", "mode": "subscription", "payment_status": "paid",
-        "client_reference_id": user, "customer": f"cus_{payer}", "subscription": f"sub_{payer}", "metadata": {},
-        "customer_details": {"email": email},
-    }  # fmt: skip
+    value = stripe_objects.subscribing(
+        id=f"cs_{payer}", client_reference_id=user, customer=f"cus_{payer}", subscription=f"sub_{payer}",
+        customer_details={"email": email},
+    )  # fmt: skip
     return stripe_event("checkout.session.completed", value | fields)
 
 
@@ -452,8 +447,7 @@ def test_a_test_event_tells_a_live_company_nothing(live: Company, superuser: psy
 
 
 def refund(status: str = "succeeded") -> dict[str, Any]:
-    value = {"id": "re_1", "object": "refund", "amount": 1900, "currency": "usd", "status": status, "charge": "ch_1"}
-    return stripe_event("refund.created", value | {"payment_intent": "pi_1"})
+    return stripe_event("refund.created", stripe_objects.refund(status=status))
 
 
 def sold() -> dict[str, Any]:

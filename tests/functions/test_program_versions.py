@@ -9,7 +9,8 @@ import pytest
 
 from tests.support import rows
 from tests.support.answers import fields, problem, time_of
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.support import books, rows
+from tests.support import books, rows, stripe_objects
 from tests.support.clients import Clients, call, delivery
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 numbers = itertools.count()
 START = datetime(2030, 1, 15, 12, tzinfo=UTC)
@@ -24,28 +25,19 @@ _STATE = """
 
 
 def event(type_: str, value: dict[str, Any], at: datetime = USED) -> dict[str, Any]:
-    return {
-        "id": f"evt_promotion_{next(numbers)}", "object": "event", "type": type_, "livemode": False,
-        "created": int(at.timestamp()), "api_version": "2026-10-28.endive", "data": {"object": value},
-    }  # fmt: skip
+    return stripe_objects.event(type_, value, sent_at=at, id=f"evt_promotion_{next(numbers)}")
 
 
 def promotion_code(code: str, *, key: str = "promo_1", type_: str = "promotion_code.created") -> dict[str, Any]:
-    value = {
-        "id": key, "object": "promotion_code", "active": True, "code": code, "livemode": False, "metadata": {},
-        "promotion": {"coupon": "10off", "type": "coupon"}, "created": int(USED.timestamp()),
-    }  # fmt: skip
-    return event(type_, value)
+    return event(type_, stripe_objects.promotion_code(code, id=key, created=USED))
 
 
 def session(person: str | None = "ben", *, customer: str = "ben", key: str = "promo_1") -> dict[str, Any]:
     """A subscription's checkout, which is paid for by an invoice."""
-    value = {
-        "id": f"cs_{customer}", "object": "checkout.session", "mode": "subscription", "payment_status": "paid",
-        "customer": f"cus_{customer}", "subscription": f"sub_{customer}", "invoice": f"in_{customer}", "metadata": {},
-        "client_reference_id": person, "discounts": [{"coupon": None, "promotion_code": key}],
-        "created": int(USED.timestamp()),
-    }  # fmt: skip
+    value = stripe_objects.subscribing(
+        id=f"cs_{customer}", customer=f"cus_{customer}", subscription=f"sub_{customer}", invoice=f"in_{customer}",
+        client_reference_id=person, discounts=[{"coupon": None, "promotion_code": key}], created=USED,
+    )  # fmt: skip
     return event("checkout.session.completed", value)
 
 
@@ -58,11 +50,10 @@ def discount(customer: str = "ben", *, key: str = "promo_1", start: datetime | N
 
 
 def subscription(customer: str = "ben", *, key: str = "promo_1") -> dict[str, Any]:
-    value = {
-        "id": f"sub_{customer}", "object": "subscription", "customer": f"cus_{customer}", "status": "active",
-        "discounts": [{"id": "di_1", "promotion_code": key, "start": int(USED.timestamp())}], "metadata": {},
-        "created": int(USED.timestamp()),
-    }  # fmt: skip
+    discounts = [{"id": "di_1", "promotion_code": key, "start": int(USED.timestamp())}]
+    value = stripe_objects.subscription(
+        id=f"sub_{customer}", customer=f"cus_{customer}", discounts=discounts, created=USED
+    )
     return event("customer.subscription.created", value)
 
 
@@ -70,15 +61,13 @@ def invoice(
     customer: str = "ben", *, person: str | None = None, key: str | None = None, email: str | None = None
 ) -> dict[str, Any]:
     """In the shape since basil, whose discounts are bare ids; with a `key` as before."""
-    paid = invoice_paid(
-        f"evt_promotion_{next(numbers)}", f"in_{customer}", user=person, customer=f"cus_{customer}", paid_at=USED
+    before_basil: dict[str, Any] = (
+        {"discount": {"id": "di_1", "promotion_code": key, "start": int(USED.timestamp())}} if key else {}
     )
-    value = paid["data"]["object"]
-    value["parent"]["subscription_details"]["subscription"] = f"sub_{customer}"
-    value |= {"discounts": ["di_1"], "customer_email": email}
-    if key is not None:
-        value["discount"] = {"id": "di_1", "promotion_code": key, "start": int(USED.timestamp())}
-    return paid
+    return invoice_paid(
+        f"evt_promotion_{next(numbers)}", f"in_{customer}", user=person, paid_at=USED, customer=f"cus_{customer}",
+        subscription=f"sub_{customer}", discounts=["di_1"], customer_email=email, **before_basil,
+    )  # fmt: skip
 
 
 def applied(company: Company, sent: dict[str, Any], outcome: str = "applied") -> None:

@@ -22,8 +22,10 @@ from local.setup import Prepared
 from tests.functions.conftest import as_role
 from tests.support import rows
 from tests.support.answers import fields, problem
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 from tests.support.vault import Vault
+from tests.support.whop_objects import whop_payment
 
 SECRET = "whsec_0123456789"
 OTHER_SECRET = "whsec_9876543210"

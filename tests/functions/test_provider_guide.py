@@ -16,7 +16,10 @@ import pytest
 
 from goodword.payments.stripe import events as stripe
 from goodword.payments.whop import events as whop
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support import stripe_objects
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
+from tests.support.whop_objects import whop_payment
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/providers.md"
 FENCE = re.compile(r"^( *)```(json|text) ([\w-]+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -47,11 +50,8 @@ def snippet(name: str, **instead: str) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def event(type_: str, **fields: object) -> dict[str, Any]:
-    number, now = next(numbers), int(time.time())
-    return {
-        "id": f"evt_{number}", "object": "event", "type": type_, "livemode": False, "created": now,
-        "data": {"object": {"created": now, "currency": "usd", "customer": "cus_ben", **fields}},
-    }  # fmt: skip
+    value = {"created": int(time.time()), "currency": "usd", "customer": "cus_ben", **fields}
+    return stripe_objects.event(type_, value, id=f"evt_{next(numbers)}")
 
 
 def session(parameters: dict[str, Any], **made: object) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from goodword.payments import signatures
 from local.client import Answer
 from tests.support import rows
 from tests.support.answers import problem
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 LARGEST = 1024 * 1024
 

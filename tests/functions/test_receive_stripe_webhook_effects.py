@@ -1,6 +1,5 @@
 """What payments lead to: whose they are, which of them is the first, and what it earns."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -8,9 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support import rows
+from tests.support import rows, stripe_objects
 from tests.support.answers import time_of
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
 
@@ -26,16 +26,11 @@ def session(
     event_id: str, *, mode: str = "payment", user: str | None = None, at: datetime | None = None, **fields: object
 ) -> dict[str, Any]:
     """A finished Checkout session; a one-time purchase of 49.00, if not told otherwise."""
-    created = int(at.timestamp() if at else time.time())
-    value = {
-        "id": "cs_1", "object": "checkout.session", "mode": mode, "payment_status": "paid", "created": created,
-        "client_reference_id": user, "customer": None, "subscription": None, "invoice": None, "payment_intent": None,
-        "metadata": {}, "currency": "eur", "amount_total": 4900, "total_details": {"amount_tax": 0},
-    } | fields  # fmt: skip
-    return {
-        "id": event_id, "object": "event", "type": "checkout.session.completed", "livemode": False,
-        "created": created, "data": {"object": value},
-    }  # fmt: skip
+    value = stripe_objects.session(
+        amount=4900, mode=mode, currency="eur", customer=None, payment_intent=None, client_reference_id=user,
+        created=at or datetime.now(UTC),
+    ) | fields  # fmt: skip
+    return stripe_objects.event("checkout.session.completed", value, id=event_id)
 
 
 def referral(company: Company, referrer: str = "ada") -> dict[str, Any]:

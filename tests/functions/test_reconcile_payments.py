@@ -17,12 +17,14 @@ import pytest
 from goodword.core import ids, jobs
 from goodword.payments import reconciliation
 from local.setup import Prepared
-from tests.support import books, rows
+from tests.support import books, rows, stripe_objects
 from tests.support.answers import time_of
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support.companies import Company
 from tests.support.jobs import Remaining, run_job
 from tests.support.providers import Account, Providers, Said
+from tests.support.stripe_objects import invoice_paid
 from tests.support.vault import Vault
+from tests.support.whop_objects import money, whop_payment
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY = timedelta(days=1)
@@ -70,11 +72,8 @@ def at_whop(superuser: psycopg.Connection, company: Company) -> str:
 
 
 def reconcile(*companies: Company) -> dict[str, Any]:
-    """One run, for all; it may take longer than the connections of these stay open."""
-    result = run_job(companies[0].url, "ReconcilePaymentsFunction")
-    for company in companies:
-        company.close()
-    return result
+    """One run, for all of them."""
+    return run_job(companies[0].url, "ReconcilePaymentsFunction")
 
 
 def counts(result: dict[str, Any]) -> dict[str, int]:
@@ -102,10 +101,7 @@ def paid(number: int = 1, at: datetime = NOW - DAY, user: str = "ben") -> dict[s
 
 
 def event(of: str, at: datetime, **value: object) -> dict[str, Any]:
-    return {
-        "id": f"evt_{of}_{int(at.timestamp())}", "object": "event", "type": of, "livemode": False,
-        "created": int(at.timestamp()), "data": {"object": value},
-    }  # fmt: skip
+    return stripe_objects.event(of, dict(value), sent_at=at, id=f"evt_{of}_{int(at.timestamp())}")
 
 
 def test_what_stripe_could_not_deliver_counts_under_its_own_date(
@@ -206,10 +202,6 @@ def test_what_cannot_be_applied_is_kept_as_failed_and_what_is_none_is_left_out(
     ]  # fmt: skip
     (failed,) = referred.ok("GET", "/v1/inbox?status=failed")["data"]
     assert failed["error"] == "amount_paid is not an amount"
-
-
-def money(amount: str) -> dict[str, Any]:
-    return {"amount": amount, "currency": "usd", "decimals": 2, "display_decimals": 2}
 
 
 def of_whop(kind: str, key: str, created_at: datetime, updated_at: datetime | None = None, **fields: object) -> Any:  # noqa: ANN401

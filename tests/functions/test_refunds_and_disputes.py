@@ -8,8 +8,10 @@ import psycopg
 import pytest
 
 from local.client import Client
-from tests.support import rows
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support import rows, stripe_objects, whop_objects
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
+from tests.support.whop_objects import money, whop_payment
 
 NOON = datetime(2031, 1, 15, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -25,30 +27,20 @@ def referred(company: Company) -> Company:
 
 def stripe(event_id: str, event_type: str, value: dict[str, Any], at: datetime = NOON) -> dict[str, Any]:
     """An event, told at `at`."""
-    return {
-        "id": event_id, "object": "event", "type": event_type, "livemode": False, "created": int(at.timestamp()),
-        "api_version": "2026-10-28.endive", "data": {"object": value},
-    }  # fmt: skip
+    return stripe_objects.event(event_type, value, sent_at=at, id=event_id)
 
 
 def refund(number: int, amount: int, status: str = "succeeded", *, sale: str = "1", **fields: object) -> dict[str, Any]:
-    return {
-        "id": f"re_{sale}_{number}", "object": "refund", "amount": amount, "charge": f"ch_{sale}", "currency": "usd",
-        "created": int(NOON.timestamp()), "payment_intent": f"pi_{sale}", "status": status,
-    } | fields  # fmt: skip
+    return stripe_objects.refund(sale, id=f"re_{sale}_{number}", amount=amount, status=status, created=NOON) | fields
 
 
 def dispute(status: str, amount: int = 1900, **fields: object) -> dict[str, Any]:
-    return {
-        "id": "dp_1", "object": "dispute", "amount": amount, "charge": "ch_1", "currency": "usd",
-        "created": int(NOON.timestamp()), "payment_intent": "pi_1", "status": status,
-    } | fields  # fmt: skip
+    return stripe_objects.dispute(amount=amount, status=status, created=NOON) | fields
 
 
 def link(sale: str = "1") -> dict[str, Any]:
     """What ties an invoice to its payment intent since basil."""
-    value = {"id": f"inpay_{sale}", "invoice": f"in_{sale}", "payment": {"payment_intent": f"pi_{sale}"}}
-    return stripe(f"evt_link_{sale}", "invoice_payment.paid", value)
+    return stripe(f"evt_link_{sale}", "invoice_payment.paid", stripe_objects.invoice_payment(sale))
 
 
 def invoice(sale: str = "1", user: str | None = "ben") -> dict[str, Any]:
@@ -58,22 +50,17 @@ def invoice(sale: str = "1", user: str | None = "ben") -> dict[str, Any]:
 
 def session(sale: str = "1", user: str | None = "ben", **fields: object) -> dict[str, Any]:
     """A one-time purchase of 59.50 with 9.50 tax."""
-    value = {
-        "id": f"cs_{sale}", "object": "checkout.session", "mode": "payment", "payment_status": "paid",
-        "created": int(NOON.timestamp()), "client_reference_id": user, "customer": f"cus_{sale}", "subscription": None,
-        "invoice": None, "payment_intent": f"pi_{sale}", "metadata": {}, "currency": "usd", "amount_total": 5950,
-        "total_details": {"amount_tax": 950},
-    } | fields  # fmt: skip
+    of_sale = {"id": f"cs_{sale}", "customer": f"cus_{sale}", "payment_intent": f"pi_{sale}"}
+    value = stripe_objects.session(amount=5950, tax=950, client_reference_id=user, created=NOON) | of_sale | fields
     return stripe(f"evt_session_{sale}", "checkout.session.completed", value)
 
 
 def intent(sale: str = "1", amount: int = 5950, user: str = "ben") -> dict[str, Any]:
     """The payment intent of a sale, with what the company wrote on it."""
-    value = {
-        "id": f"pi_{sale}", "object": "payment_intent", "amount_received": amount, "currency": "usd",
-        "created": int(NOON.timestamp()) - 60, "customer": f"cus_{sale}", "latest_charge": f"ch_{sale}",
-        "metadata": {"goodword_user": user}, "status": "succeeded",
-    }  # fmt: skip
+    value = stripe_objects.intent(
+        id=f"pi_{sale}", amount=amount, customer=f"cus_{sale}", latest_charge=f"ch_{sale}",
+        metadata={"goodword_user": user}, created=NOON - timedelta(minutes=1),
+    )  # fmt: skip
     return stripe(f"evt_intent_{sale}", "payment_intent.succeeded", value)
 
 
@@ -375,31 +362,20 @@ def test_a_dispute_that_cannot_be_a_part_is_over_all_of_it(referred: Company, fi
 
 
 def whop(message_id: str, event_type: str, data: dict[str, Any], at: datetime = NOON) -> dict[str, Any]:
-    return {"id": message_id, "api_version": "v1", "timestamp": at.isoformat(), "type": event_type, "data": data}
+    return whop_objects.event(event_type, data, sent_at=at, id=message_id)
 
 
 def paid(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     """29.00, paid at noon."""
-    at = NOON.isoformat()
-    return whop_payment("msg_paid", "pay_1", user="ben", created_at=at, paid_at=at, **fields) | {"timestamp": at}
-
-
-def money(amount: str, currency: str = "usd") -> dict[str, Any]:
-    return {"amount": amount, "currency": currency, "decimals": 2, "display_decimals": 2}
+    return whop_payment("msg_paid", "pay_1", user="ben", sent_at=NOON, **fields)
 
 
 def whop_refund(number: int, amount: float, status: str = "succeeded") -> dict[str, Any]:
-    return {
-        "id": f"rf_{number}", "amount": amount, "currency": "usd", "created_at": NOON.isoformat(), "status": status,
-        "payment": {"id": "pay_1", "currency": "usd", "total": 29.0, "user": {"id": "user_1"}},
-    }  # fmt: skip
+    return whop_objects.refund(id=f"rf_{number}", amount=amount, status=status, created_at=NOON)
 
 
 def whop_dispute(status: str, **fields: object) -> dict[str, Any]:
-    return {
-        "id": "dspt_1", "amount": 29.0, "currency": "usd", "created_at": NOON.isoformat(), "status": status,
-        "payment": {"id": "pay_1", "amount": 29.0, "currency": "usd"},
-    } | fields  # fmt: skip
+    return whop_objects.dispute(status=status, created_at=NOON) | fields
 
 
 def test_refunds_on_whop_take_back_their_share_and_the_last_one_the_rest(

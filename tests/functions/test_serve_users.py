@@ -6,7 +6,8 @@ from urllib.parse import quote
 import psycopg
 
 from tests.support.answers import fields, problem
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
 

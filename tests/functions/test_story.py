@@ -1,6 +1,7 @@
 """The first story, end to end: who came through whom, what each earned, and what it bought."""
 
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 
 def test_a_paid_invoice_earns_the_referrer_what_the_program_says(company: Company) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support import rows
+from tests.support import rows, stripe_objects, whop_objects
 from tests.support.companies import Company
 
 NOON = datetime(2031, 1, 15, 12, tzinfo=UTC)
@@ -31,32 +31,19 @@ def seller(company: Company) -> Company:
 
 
 def stripe(status: str, at: datetime, *prices: str, **fields: object) -> dict[str, Any]:
-    subscription = {
-        "id": "sub_1", "object": "subscription", "status": status, "customer": "cus_ben", "metadata": {},
-        "created": int(NOON.timestamp()), "cancel_at_period_end": False, "cancel_at": None, "ended_at": None,
-        "items": {"data": [
-            {"id": f"si_{price}", "price": {"id": price}, "current_period_end": int(PERIOD_ENDS.timestamp())}
-            for price in prices or ("price_premium",)
-        ]},
-    } | fields  # fmt: skip
+    items = [stripe_objects.item(price, PERIOD_ENDS) for price in prices or ("price_premium",)]
+    value = stripe_objects.subscription(*items, status=status, customer="cus_ben", created=NOON) | fields
     kind = "deleted" if status == "canceled" else "updated"
-    return {
-        "id": f"evt_{status}_{at.timestamp()}", "object": "event", "type": f"customer.subscription.{kind}",
-        "livemode": False, "created": int(at.timestamp()), "data": {"object": subscription},
-    }  # fmt: skip
+    return stripe_objects.event(f"customer.subscription.{kind}", value, sent_at=at, id=f"evt_{status}_{at.timestamp()}")
 
 
 def whop(status: str, at: datetime, **fields: object) -> dict[str, Any]:
-    membership = {
-        "id": "mem_1", "status": status, "created_at": NOON.isoformat(), "user": {"id": "user_ben"},
-        "plan": {"id": "plan_premium"}, "renewal_period_end": PERIOD_ENDS.isoformat(), "metadata": {},
-        "cancel_at_period_end": False,
-    } | fields  # fmt: skip
+    value = whop_objects.membership(
+        id="mem_1", status=status, user={"id": "user_ben"}, plan={"id": "plan_premium"},
+        renewal_period_end=PERIOD_ENDS, created_at=NOON,
+    ) | fields  # fmt: skip
     kind = "deactivated" if status in {"expired", "canceled"} else "activated"
-    return {
-        "id": f"msg_{status}_{at.timestamp()}", "type": f"membership.{kind}", "timestamp": at.isoformat(),
-        "data": membership,
-    }  # fmt: skip
+    return whop_objects.event(f"membership.{kind}", value, sent_at=at, id=f"msg_{status}_{at.timestamp()}")
 
 
 def tell(company: Company, *events: dict[str, Any]) -> None:

@@ -7,8 +7,10 @@ import psycopg
 import pytest
 
 from local.client import Client
-from tests.support import rows
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support import rows, stripe_objects, whop_objects
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
+from tests.support.whop_objects import whop_payment
 
 NOON = datetime(2031, 1, 15, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -23,28 +25,18 @@ def referred(company: Company) -> Company:
 
 
 def stripe(event_id: str, event_type: str, value: dict[str, Any], at: datetime) -> dict[str, Any]:
-    return {
-        "id": event_id, "object": "event", "type": event_type, "livemode": False, "created": int(at.timestamp()),
-        "data": {"object": value},
-    }  # fmt: skip
+    return stripe_objects.event(event_type, value, sent_at=at, id=event_id)
 
 
 def subscription(status: str, **fields: object) -> dict[str, Any]:
     """A subscription that names nobody: its customer does, by the invoice."""
-    return {
-        "id": "sub_1", "object": "subscription", "status": status, "customer": "cus_1", "metadata": {},
-        "created": int(NOON.timestamp()), "cancel_at_period_end": False, "ended_at": None, "canceled_at": None,
-        "items": {"data": [{"id": "si_1", "price": {"id": "price_1"},
-                            "current_period_end": int((NOON + 31 * DAY).timestamp())}]},
-    } | fields  # fmt: skip
+    paid_for = stripe_objects.item(ends=NOON + 31 * DAY)
+    return stripe_objects.subscription(paid_for, status=status, created=NOON) | fields
 
 
 def membership(message_id: str, event_type: str, status: str, at: datetime, **fields: object) -> dict[str, Any]:
-    data = {
-        "id": "mem_user_1", "status": status, "created_at": NOON.isoformat(), "user": {"id": "user_1"},
-        "plan": {"id": "plan_1"}, "cancel_at_period_end": False, "metadata": {},
-    } | fields  # fmt: skip
-    return {"id": message_id, "timestamp": at.isoformat(), "type": event_type, "data": data}
+    value = whop_objects.membership(status=status, created_at=NOON) | fields
+    return whop_objects.event(event_type, value, sent_at=at, id=message_id)
 
 
 def outcome(company: Company, event: dict[str, Any]) -> str:

@@ -12,8 +12,10 @@ import pytest
 
 from tests.functions.test_linking_by_email import in_every_order
 from tests.functions.test_receive_stripe_webhook_effects import session
-from tests.support import books, rows
-from tests.support.companies import Company, invoice_paid, whop_payment
+from tests.support import books, rows, stripe_objects
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
+from tests.support.whop_objects import whop_payment
 
 CLICK = "clk_" + "0" * 32
 REFERRED, PAID = 5, 5 + 25
@@ -38,11 +40,8 @@ def purchase(number: int = 1, **fields: object) -> dict[str, Any]:
 
 def customer(user: str) -> dict[str, Any]:
     """A customer whose metadata says who it is."""
-    value = {"id": "cus_1", "object": "customer", "created": 1_800_000_000, "metadata": {"goodword_user": user}}
-    return {
-        "id": f"evt_customer_{user}", "object": "event", "type": "customer.updated", "livemode": False,
-        "created": 1_800_000_000, "data": {"object": value},
-    }  # fmt: skip
+    value = stripe_objects.customer(metadata={"goodword_user": user}, created=1_800_000_000)
+    return stripe_objects.event("customer.updated", value, id=f"evt_customer_{user}")
 
 
 def sign_up(company: Company, person: str, code: str | None = "ada", **user: object) -> Any:  # noqa: ANN401

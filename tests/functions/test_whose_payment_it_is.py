@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.support import books, rows
-from tests.support.companies import Company, invoice_paid
+from tests.support import books, rows, stripe_objects
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 NOON = datetime(2031, 1, 15, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -29,34 +30,24 @@ def event_id() -> str:
 
 
 def session(user: str, number: int, at: datetime) -> dict[str, Any]:
-    value = {
-        "id": f"cs_{number}", "object": "checkout.session", "mode": "subscription", "payment_status": "paid",
-        "created": int(at.timestamp()), "client_reference_id": user, "customer": "cus_1",
-        "subscription": f"sub_{number}", "invoice": f"in_{number}", "metadata": {},
-    }  # fmt: skip
-    return {
-        "id": event_id(), "object": "event", "type": "checkout.session.completed", "livemode": False,
-        "created": int(at.timestamp()), "data": {"object": value},
-    }  # fmt: skip
+    value = stripe_objects.subscribing(
+        id=f"cs_{number}", client_reference_id=user, subscription=f"sub_{number}", invoice=f"in_{number}", created=at
+    )
+    return stripe_objects.event("checkout.session.completed", value, id=event_id())
 
 
 def invoice(number: int, subscription: int, *, user: str | None = None) -> dict[str, Any]:
-    paid = invoice_paid(event_id(), f"in_{number}", user=user, customer="cus_1", paid_at=NOON + number * HOUR)
-    paid["data"]["object"]["parent"]["subscription_details"]["subscription"] = f"sub_{subscription}"
-    return paid
+    return invoice_paid(
+        event_id(), f"in_{number}", user=user, paid_at=NOON + number * HOUR, subscription=f"sub_{subscription}"
+    )
 
 
 def cart(number: int) -> dict[str, Any]:
     """A one-time purchase on the same customer, whose reference is that of a cart."""
-    value = {
-        "id": f"cs_{number}", "object": "checkout.session", "mode": "payment", "payment_status": "paid",
-        "created": int((NOON + number * HOUR).timestamp()), "client_reference_id": "cart", "customer": "cus_1",
-        "currency": "usd", "amount_total": 1900, "total_details": {"amount_tax": 0}, "metadata": {},
-    }  # fmt: skip
-    return {
-        "id": event_id(), "object": "event", "type": "checkout.session.completed", "livemode": False,
-        "created": value["created"], "data": {"object": value},
-    }  # fmt: skip
+    value = stripe_objects.session(
+        id=f"cs_{number}", client_reference_id="cart", payment_intent=None, created=NOON + number * HOUR
+    )
+    return stripe_objects.event("checkout.session.completed", value, id=event_id())
 
 
 def sign_up(company: Company, person: str, **user: str) -> None:

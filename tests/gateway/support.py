@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from local.gateway import INTEGRATION_TIMEOUT_SECONDS
+from local.pool import FunctionPools
 from local.protocol import REQUEST_SECONDS
 from local.server import ADDRESS, Application, Server, listen
 from local.template import load
-from local.workers import FunctionPools
+from tests.support.waiting import LONGEST_SECONDS
 
 HANDLER = '''
 import json, os, threading
@@ -122,7 +123,7 @@ class Client:
         do: dict[str, Any] | None = None,
     ) -> Reply:
         """One request; `do` is what the function shall do instead of answering its event."""
-        connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=20)
+        connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=LONGEST_SECONDS)
         try:
             given = {name.lower() for name, _ in headers}
             connection.putrequest(method, target, skip_host="host" in given, skip_accept_encoding=True)
@@ -146,7 +147,7 @@ class Client:
 
     def raw(self, request: bytes) -> bytes:
         """Everything that comes back for these bytes, which must ask to close the connection."""
-        with socket.create_connection((ADDRESS, self.port), timeout=20) as connection:
+        with socket.create_connection((ADDRESS, self.port), timeout=LONGEST_SECONDS) as connection:
             connection.sendall(request)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
@@ -181,7 +182,7 @@ def serving(
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
-    server = servers.get(timeout=10)
+    server = servers.get(timeout=LONGEST_SECONDS)
     try:
         yield Client(listener.getsockname()[1])
     finally:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from local.postgres import children
+from tests.support.waiting import LONGEST_SECONDS
 
 
 def family(pid: int) -> set[int]:
@@ -13,7 +14,7 @@ def family(pid: int) -> set[int]:
     return {pid}.union(*(family(child) for child in children(pid)))
 
 
-def wait_until_gone(pids: set[int], seconds: float = 15) -> set[int]:
+def wait_until_gone(pids: set[int], seconds: float = LONGEST_SECONDS) -> set[int]:
     """Those of the processes that still run after so many seconds: none, if all is well."""
     patience, deadline = threading.Event(), time.monotonic() + seconds
     while (left := {pid for pid in pids if _runs(pid)}) and time.monotonic() < deadline:

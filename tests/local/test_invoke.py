@@ -1,4 +1,4 @@
-"""`make invoke`: one function, one example, its answer; and `make sam-local` where there is nothing to run it on."""
+"""`make invoke`: one function, one example, its answer."""
 
 import json
 import os
@@ -13,15 +13,15 @@ from local import events
 ROOT = Path(__file__).parents[2]
 
 
-def run(module: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     environment = {**inherited, "PYTHONPATH": str(ROOT / "layers/goodword"), **variables}
-    command = [sys.executable, "-m", f"local.{module}", *arguments]
+    command = [sys.executable, "-m", "local.invoke", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_it_prints_the_answer_and_logs_beside_it(tmp_path: Path) -> None:
-    result = run("invoke", "track_click", "follow", TMPDIR=str(tmp_path))
+    result = run("track_click", "follow", TMPDIR=str(tmp_path))
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["statusCode"] == 302
     logged = [json.loads(line) for line in result.stderr.splitlines()]
@@ -31,14 +31,7 @@ def test_it_prints_the_answer_and_logs_beside_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [(), ("track_click",), ("track_click", "sideways")])
 def test_it_tells_what_there_is(arguments: tuple[str, ...]) -> None:
-    result = run("invoke", *arguments)
+    result = run(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.count("EVENT=") == len(events.names()) + 1
     assert "FUNCTION=track_click EVENT=follow\n" in result.stderr
-
-
-def test_sam_local_needs_an_engine(tmp_path: Path) -> None:
-    result = run("sam_local", "build", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert "no container engine answers at unix://" in result.stderr
-    assert len(result.stderr.splitlines()) == 1

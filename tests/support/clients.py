@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from goodword.payments import signatures
 from local.client import Answer
 from tests.support.companies import Company
+from tests.support.waiting import PATIENCE
 
 SCRIPT = Path(__file__).with_name("one_client.py")
 
@@ -82,6 +83,7 @@ class Clients:
                 "calls": [each._asdict() for each in plan],
                 "pause": pause_seconds,
                 "insists": insists,
+                "timeout": 60 * PATIENCE,
             }
             _tell(client, json.dumps(job))
         assert [_listen(client) for client in clients] == ["ready\n"] * len(clients)

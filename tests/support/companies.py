@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -88,41 +88,3 @@ class Company:
         return self.browser.send(
             "POST", urlsplit(endpoint or self.line["whop_endpoint"]).path, raw=body, headers=headers
         )
-
-
-def invoice_paid(
-    event_id: str, invoice_id: str, *, user: str | None = None, customer: str = "cus_1", amount: int = 1900,
-    paid_at: datetime | None = None, livemode: bool = False,
-) -> dict[str, Any]:  # fmt: skip
-    """An `invoice.paid` event in the shape of basil and later."""
-    at = int(paid_at.timestamp() if paid_at else time.time())
-    metadata = {"goodword_user": user} if user else {}
-    return {
-        "id": event_id, "object": "event", "type": "invoice.paid", "livemode": livemode, "created": at,
-        "api_version": "2026-10-28.endive",
-        "data": {"object": {
-            "id": invoice_id, "object": "invoice", "customer": customer, "currency": "usd", "status": "paid",
-            "amount_paid": amount, "total": amount, "total_excluding_tax": amount, "created": at,
-            "billing_reason": "subscription_create", "status_transitions": {"paid_at": at},
-            "parent": {"type": "subscription_details",
-                       "subscription_details": {"subscription": "sub_1", "metadata": metadata}},
-        }},
-    }  # fmt: skip
-
-
-def whop_payment(
-    message_id: str, payment_id: str, *, user: str | None = None, buyer: dict[str, Any] | None = None,
-    company: str | None = None, **fields: object,
-) -> dict[str, Any]:  # fmt: skip
-    """A `payment.succeeded` event in the shape of v1 without a date; `fields` replace some of the payment's."""
-    at = datetime.now(UTC).isoformat()
-    whop_user = buyer or {"id": "user_1"}
-    return {
-        "id": message_id, "api_version": "v1", "timestamp": at, "type": "payment.succeeded", "company_id": company,
-        "data": {
-            "id": payment_id, "status": "paid", "created_at": at, "paid_at": at, "currency": "usd", "total": "29.0",
-            "tax_amount": None, "billing_reason": "subscription_create", "user": whop_user,
-            "membership": {"id": f"mem_{whop_user['id']}", "status": "active"}, "promo_code": None,
-            "metadata": {"goodword_user": user} if user else {}, **fields,
-        },
-    }  # fmt: skip

@@ -13,11 +13,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from local import template
-from local.workers import environment_of
+from local.pool import environment_of
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("one_invocation.py")
-SECONDS = 60
+SECONDS = 60 * PATIENCE
 KILLED = str(-signal.SIGKILL)
 
 

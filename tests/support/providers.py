@@ -10,7 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
-WAIT_SECONDS = 60
+from tests.support.waiting import PATIENCE
+
+WAIT_SECONDS = 60 * PATIENCE
 MOST_TYPES = 20
 
 

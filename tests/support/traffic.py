@@ -8,7 +8,8 @@ from psycopg import Connection
 from local.client import BROWSER, Answer
 from tests.support import books, rows
 from tests.support.clients import Call, call, delivery
-from tests.support.companies import Company, invoice_paid
+from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 
 PRICE = 3
 GIVEN = 2

@@ -1,5 +1,9 @@
-"""Waiting for something to become true, without guessing how long it takes."""
+"""Waiting for something to become true, without guessing how long it takes.
 
+Whatever waits fails in the end. GOODWORD_PATIENCE makes it wait that many times as long, for a machine that is busy.
+"""
+
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,7 +15,8 @@ from psycopg import Connection
 
 T = TypeVar("T")
 
-LONGEST_SECONDS = 20.0
+PATIENCE = float(os.environ.get("GOODWORD_PATIENCE") or 1)
+LONGEST_SECONDS = 20 * PATIENCE
 _PAUSE_SECONDS = 0.002
 
 

@@ -1,4 +1,4 @@
-"""local/workers.py: functions run in their own processes, as Lambda promises."""
+"""local/pool.py: functions run in their own processes, as Lambda promises."""
 
 import asyncio
 import json
@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from local.pool import FunctionError, FunctionPools, PatienceError, PayloadTooLargeError, UnknownFunctionError
 from local.postgres import children
 from local.template import load
-from local.workers import FunctionError, FunctionPools, PatienceError, PayloadTooLargeError, UnknownFunctionError
 from tests.local.support import wait_until_gone
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -67,7 +67,7 @@ import asyncio, json, os, sys
 from pathlib import Path
 from local.postgres import children
 from local.template import load
-from local.workers import FunctionPools
+from local.pool import FunctionPools
 
 async def main():
     pools = FunctionPools(load(Path(sys.argv[1])), {}, {})

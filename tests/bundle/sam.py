@@ -19,9 +19,9 @@ from typing import Any, cast
 
 import yaml
 
-from local.emulator import SAM, architecture
 from local.guard import __file__ as GUARD_SCRIPT  # noqa: N812 - a constant of that module
 from local.template import Function, Node, load
+from tests.bundle.emulator import SAM, architecture
 
 START_SECONDS = 120.0
 INVOKE_SECONDS = 600.0

@@ -1,4 +1,4 @@
-"""The command `python -m local.sam_local BUILD [FUNCTION [EVENT]]`: the examples through `sam local`, compared.
+"""The command `python -m tests.bundle.sam_local BUILD [FUNCTION [EVENT]]`: the examples through `sam local`, compared.
 
 An example goes to its function by `sam local invoke` and, where a route leads there, over HTTP by `sam local
 start-api`, each time about a company made for it. What comes back has to be what the function answers on the local
@@ -21,13 +21,13 @@ from typing import Any, Self
 
 from local import events, scene, setup
 from local.client import Client
-from local.containers import Engine, EngineError
 from local.postgres import Cluster, ClusterError
-from local.sam import Sam, SamError
 from local.scene import SceneError
-from local.served import ServeError, serve
 from local.server import ServerError, listen
+from local.server_process import ServeError, serve
 from local.setup import SetupError
+from tests.bundle.containers import Engine, EngineError
+from tests.bundle.sam import Sam, SamError
 
 VARYING = (
     (re.compile(r"\b([a-z]+_)[\w-]{24,}"), r"\1…"),  # ids and keys
@@ -171,7 +171,7 @@ class _Comparison:
         client = Client(self._url)
         answer = client.send("POST", f"/_local/functions/{logical_id}/invocations", event)
         client.close()
-        if answer.status != 200:  # noqa: PLR2004 - the function failed
+        if answer.status != 200:
             raise SamError(f"{logical_id} fails on the local server already: {answer.raw.decode()}")
         return Answer.of(answer.json)
 

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from local.guard import __file__ as GUARD_SCRIPT  # noqa: N812 - a constant of that module
+from local.pool import FunctionError, UnknownFunctionError
 from local.template import REGION, Function, load
-from local.workers import FunctionError, UnknownFunctionError
 
-SAM = Path(__file__).resolve().parent.parent / ".venv-sam"
+SAM = Path(__file__).resolve().parents[2] / ".venv-sam"
 RUNTIME = ("awslambdaric", "simplejson", "snapshot-restore-py")
 """The distributions that make up Lambda's runtime client."""
 ARCHITECTURES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}

@@ -72,6 +72,6 @@ class Engine:
             connection.close()
         except (OSError, http.client.HTTPException) as error:
             raise EngineError(f"no container engine answers at {self.address}: {error}") from error
-        if response.status >= 400:  # noqa: PLR2004 - where HTTP's errors begin
+        if response.status >= 400:
             raise EngineError(f"the container engine answered {response.status} to {method} {path}: {raw.decode()}")
         return json.loads(raw) if raw[:1] in (b"{", b"[") else raw.decode()
