@@ -16,11 +16,11 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from goodword.access import entitlements
+from goodword.accounts.companies import NewCompany
 from goodword.core import ids
 from goodword.points import ledger, redemptions
 from goodword.points.ledger import Balance
 from local import setup
-from local.setup import Prepared
 
 AsRole = Callable[[str], Connection]
 
@@ -69,12 +69,10 @@ class Tenant:
         self._connections: dict[str, Connection] = {}
 
     @classmethod
-    def open(cls, prepared: Prepared, as_role: AsRole, superuser: Connection) -> Self:
-        """A fresh test company."""
-        line = setup.open_company(
-            prepared, name="Test", livemode=False, destination_url="https://shop.example", base_url="http://localhost"
-        )
-        return cls(line, as_role, superuser)
+    def open(cls, opener: Connection, as_role: AsRole, superuser: Connection) -> Self:
+        """A fresh test company, opened over a kept connection."""
+        company = NewCompany(name="Test", livemode=False, destination_url="https://shop.example")
+        return cls(setup.write_company(opener, company, "http://localhost"), as_role, superuser)
 
     def twin(self) -> "Tenant":
         """The same company over connections of its own, for a client at the same time."""
