@@ -89,8 +89,14 @@ def open_company(
     except ValidationError as invalid:
         first = invalid.errors()[0]
         raise ValueError(f"{first['loc'][0]}: {first['msg']}") from None
+    with psycopg.connect(prepared.migrator_url, autocommit=True) as connection:
+        return write_company(connection, company, base_url)
+
+
+def write_company(connection: psycopg.Connection, company: NewCompany, base_url: str) -> dict[str, str]:
+    """What `open_company` writes and gives, over a connection that may: the migrator's, or a superuser's."""
     stripe_secret, whop_secret = f"whsec_{secrets.token_urlsafe(24)}", f"ws_{secrets.token_hex(32)}"
-    with psycopg.connect(prepared.migrator_url, autocommit=True) as connection, connection.transaction():
+    with connection.transaction():
         opened = onboarding.open_company(connection, company)
         stripe = endpoints.create(
             connection, opened.id, ids.new_id(), NewEndpoint(provider="stripe", secrets=[stripe_secret]), base_url

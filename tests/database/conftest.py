@@ -10,22 +10,21 @@ from psycopg.conninfo import make_conninfo
 
 from goodword.migrations.roles import create_roles
 from local.postgres import Cluster
-from local.setup import Prepared
 from tests.support.tenants import AsRole, Tenant
 
 _numbers = count(1)
 
 
 @pytest.fixture
-def tenant(prepared: Prepared, as_role: AsRole, superuser: psycopg.Connection) -> Tenant:
+def tenant(opener: psycopg.Connection, as_role: AsRole, superuser: psycopg.Connection) -> Tenant:
     """A fresh test company."""
-    return Tenant.open(prepared, as_role, superuser)
+    return Tenant.open(opener, as_role, superuser)
 
 
 @pytest.fixture
-def other_tenant(prepared: Prepared, as_role: AsRole, superuser: psycopg.Connection) -> Tenant:
+def other_tenant(opener: psycopg.Connection, as_role: AsRole, superuser: psycopg.Connection) -> Tenant:
     """A second company in the same database."""
-    return Tenant.open(prepared, as_role, superuser)
+    return Tenant.open(opener, as_role, superuser)
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from hypothesis.stateful import (
 from psycopg import Connection
 
 from goodword.points.ledger import Balance
-from local.setup import Prepared
 from tests.support import books
 from tests.support.tenants import Answer, AsRole, Tenant
 
@@ -480,7 +479,7 @@ def standing_of(told: Balance) -> Standing:
 
 @pytest.mark.parametrize("sequences", [len(range(share, SEQUENCES, SHARES)) for share in range(SHARES)])
 def test_the_ledger_does_what_the_model_does(
-    prepared: Prepared, as_role: AsRole, superuser: Connection, sequences: int
+    opener: Connection, as_role: AsRole, superuser: Connection, sequences: int
 ) -> None:
     connections: dict[str, Connection] = {}
 
@@ -491,7 +490,7 @@ def test_the_ledger_does_what_the_model_does(
             connections[role].prepare_threshold = 2
         return connections[role]
 
-    house = House(lambda: Tenant.open(prepared, kept, superuser))
+    house = House(lambda: Tenant.open(opener, kept, superuser))
 
     class HousePlay(Play):
         def __init__(self) -> None:

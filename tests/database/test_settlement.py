@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from goodword.facts.kinds import PaymentSucceeded, SubscriptionChanged, TakenBack
 from goodword.program.document import Program
-from local.setup import Prepared
 from tests.support import books, stories
 from tests.support.plays import Job, Joined, Named, Part, Play, SignUp, Spend, Step, amend
 from tests.support.stories import DAY, END, PROGRAMS, REGISTERED, Back, Report, Sale, Use
@@ -19,9 +18,9 @@ from tests.support.tenants import AsRole, Tenant
 
 
 @pytest.fixture
-def tenants(prepared: Prepared, as_role: AsRole, superuser: psycopg.Connection) -> dict[str, Tenant]:
+def tenants(opener: psycopg.Connection, as_role: AsRole, superuser: psycopg.Connection) -> dict[str, Tenant]:
     """A company for each program."""
-    opened = {name: Tenant.open(prepared, as_role, superuser) for name in PROGRAMS}
+    opened = {name: Tenant.open(opener, as_role, superuser) for name in PROGRAMS}
     for name, tenant in opened.items():
         amend(tenant, PROGRAMS[name])
     return opened

@@ -52,8 +52,8 @@ _BOOKED = "SELECT count(*) FROM goodword.entries WHERE company_id = %(company_id
 
 
 @pytest.fixture
-def tenant(prepared: Prepared, as_role: AsRole, superuser: psycopg.Connection) -> Tenant:
-    return Tenant.open(prepared, as_role, superuser)
+def tenant(opener: psycopg.Connection, as_role: AsRole, superuser: psycopg.Connection) -> Tenant:
+    return Tenant.open(opener, as_role, superuser)
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from psycopg import sql
 from goodword.core import ids
 from local import setup
 from local.postgres import Cluster
-from local.setup import Prepared
 from tests.support import books, rows, tellers
 from tests.support.tellers import Order
 from tests.support.tenants import AsRole, Tenant
@@ -95,8 +94,8 @@ POSTINGS: dict[Callable[[Scene], Order], tuple[str, ...]] = {
 
 
 @pytest.fixture
-def scene(prepared: Prepared, as_role: AsRole, superuser: psycopg.Connection) -> Scene:
-    return Scene.of(Tenant.open(prepared, as_role, superuser))
+def scene(opener: psycopg.Connection, as_role: AsRole, superuser: psycopg.Connection) -> Scene:
+    return Scene.of(Tenant.open(opener, as_role, superuser))
 
 
 @pytest.mark.parametrize(("make", "table"), [(make, table) for make, tables in POSTINGS.items() for table in tables])

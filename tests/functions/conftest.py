@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 
 from goodword.core import database
@@ -13,17 +14,17 @@ from tests.support.requests import Asked
 
 
 @pytest.fixture
-def other(server: str) -> Iterator[Company]:
+def other(server: str, opener: psycopg.Connection) -> Iterator[Company]:
     """Another company, which must never see or touch the first one's things."""
-    fresh = Company.open(server)
+    fresh = Company.write(opener, server)
     yield fresh
     fresh.close()
 
 
 @pytest.fixture
-def live(server: str) -> Iterator[Company]:
+def live(server: str, opener: psycopg.Connection) -> Iterator[Company]:
     """A company whose payments are real."""
-    fresh = Company.open(server, livemode=True)
+    fresh = Company.write(opener, server, livemode=True)
     yield fresh
     fresh.close()
 
@@ -35,9 +36,9 @@ def shared(asked: Asked) -> Company:
 
 
 @pytest.fixture(scope="module")
-def asked(server: str) -> Iterator[Asked]:
+def asked(server: str, opener: psycopg.Connection) -> Iterator[Asked]:
     """A company that a whole module of tests asks without changing it."""
-    company = Company.open(server)
+    company = Company.write(opener, server)
     yield Asked(company)
     company.close()
 

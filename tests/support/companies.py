@@ -7,8 +7,12 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from psycopg import Connection
+
+from goodword.accounts.companies import NewCompany
 from goodword.payments import signatures
 from goodword.payments.whop import signatures as whop_signatures
+from local import setup
 from local.client import Answer, Client
 
 DESTINATION = "https://shop.example/start"
@@ -34,6 +38,12 @@ class Company:
         client.close()
         assert answer.status == 200, answer.raw
         return cls(answer.json)
+
+    @classmethod
+    def write(cls, opener: Connection, base_url: str, *, livemode: bool = False) -> Self:
+        """The same, written straight into the database of that server."""
+        company = NewCompany(name="Test", livemode=livemode, destination_url=DESTINATION)
+        return cls(setup.write_company(opener, company, base_url))
 
     def close(self) -> None:
         """End the connections."""

@@ -17,13 +17,13 @@ from psycopg.types.json import Jsonb
 
 from goodword.access import usage
 from goodword.access.usage import Usage
+from goodword.accounts.companies import NewCompany
 from goodword.core import ids
 from goodword.core.one_trip import OneTrip
 from goodword.points import ledger, redemptions
 from goodword.points.ledger import Balance, PointsAdjustment
 from goodword.points.redemptions import NewRedemption
 from local import setup
-from local.setup import Prepared
 
 AsRole = Callable[[str], Connection]
 
@@ -72,12 +72,10 @@ class Tenant:
         self._connections: dict[str, Connection] = {}
 
     @classmethod
-    def open(cls, prepared: Prepared, as_role: AsRole, superuser: Connection) -> Self:
-        """A fresh test company."""
-        line = setup.open_company(
-            prepared, name="Test", livemode=False, destination_url="https://shop.example", base_url="http://localhost"
-        )
-        return cls(line, as_role, superuser)
+    def open(cls, opener: Connection, as_role: AsRole, superuser: Connection) -> Self:
+        """A fresh test company, opened over a kept connection."""
+        company = NewCompany(name="Test", livemode=False, destination_url="https://shop.example")
+        return cls(setup.write_company(opener, company, "http://localhost"), as_role, superuser)
 
     def twin(self) -> "Tenant":
         """The same company over connections of its own, for a client at the same time."""
