@@ -241,7 +241,9 @@ WRONG: dict[type, tuple[object, ...]] = {
 
 # what a person types, or a browser carries along: any text will do
 TYPED = {
-    "POST /v1/signups": {("referral_code",), ("click_id",), ("coupon_code",), ("invite_code",)},
+    "POST /v1/signups": {
+        ("referral_code",), ("click_id",), ("coupon_code",), ("invite_code",), ("user_agent",), ("device_fingerprint",),
+    },
     "POST /v1/clicks": {
         ("code",), ("landing_url",), ("referrer_url",), ("device_fingerprint",), ("previous_click_id",),
     },

@@ -120,6 +120,18 @@ def test_a_text_with_a_nul_is_no_shorter_code(company: Company) -> None:
     assert attribution(company, referral_code=f"{code[:4]}\0{code[4:]}") == ("rejected", "unknown_code", "code")
 
 
+@pytest.mark.parametrize("text", ["/r/" + "\u33af" * 4090 + " b", "/r/" * 1365, "a" * 4000 + " b", "\u33af" * 4096])
+def test_a_text_that_is_hard_to_read_keeps_nobody_waiting(company: Company, text: str) -> None:
+    """Once, reading one took time by the square of its length, and the function was ended before it had answered."""
+    assert attribution(company, referral_code=text, coupon_code=text, click_id=text)[0] == "rejected"
+
+
+@pytest.mark.parametrize("text", ["", "x" * 2001, "Fire\0fox", "\ud83d"])
+def test_what_a_browser_says_of_itself_keeps_nobody_out(company: Company, text: str) -> None:
+    said = {"user_agent": text, "device_fingerprint": text}
+    assert company.sign_up("ben", **said)["attribution"]["outcome"] == "none"
+
+
 def test_the_reason_is_that_of_the_best_that_was_named(company: Company) -> None:
     named = {"referral_code": "NO-SUCH-CODE", "click_id": "clk_" + "0" * 32, "coupon_code": "SUMMER"}
     assert attribution(company, **named) == ("rejected", "unknown_code", "code")

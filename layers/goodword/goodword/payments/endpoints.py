@@ -40,13 +40,13 @@ def _possible(text: str) -> str:
 
 
 def _signing(text: str) -> str:
-    if text.startswith((*_SECRET_KEYS, *_NEVER)):
+    if text.lower().startswith((*_SECRET_KEYS, *_NEVER)):
         raise ValueError("must be the signing secret that the provider shows for the webhook, not an API key")
     return text
 
 
 def _asking(text: str) -> str:
-    if text.startswith((*_SIGNING, *_NEVER)):
+    if text.lower().startswith((*_SIGNING, *_NEVER)):
         raise ValueError("must be a secret API key of the provider, not a signing secret and no publishable key")
     return text
 

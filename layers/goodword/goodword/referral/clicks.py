@@ -9,11 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
 from psycopg import Connection
-from pydantic import AfterValidator
 
 from goodword.core import ids, privacy, query
 from goodword.core.errors import Refused
@@ -21,15 +20,12 @@ from goodword.core.fields import AnswerModel, AppId, Instant, RequestModel
 from goodword.core.ids import ClickId
 from goodword.referral import redirects, typed
 from goodword.referral.bots import is_bot
-from goodword.referral.typed import Typed
-
-LONGEST_KEPT = 2000
+from goodword.referral.typed import KeptText, KeptUrl, Typed
 
 # What browsers and mail programs say beside a request whose answer nobody may ever see.
 _PREFETCH_HEADERS = ("sec-purpose", "purpose", "x-purpose", "x-moz")
 _PREFETCH = re.compile(r"prefetch|prerender|preview", re.IGNORECASE)
 
-_WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x1f\x7f/?#]+[^\s\x00-\x1f\x7f]*")
 
 CodeRefusal = Literal["inactive", "expired", "used_up"]
 REFUSALS: Mapping[CodeRefusal, Literal["inactive_code", "expired_code", "code_used_up"]] = {
@@ -69,20 +65,6 @@ class Landing:
     refusal: CodeRefusal | None
     window_days: int
     expires_at: datetime
-
-
-def _kept_url(text: str | None) -> str | None:
-    return text if text is not None and len(text) <= LONGEST_KEPT and _WEB_ADDRESS.fullmatch(text) else None
-
-
-def _kept_text(text: str | None) -> str | None:
-    return text if text and len(text) <= LONGEST_KEPT and "\x00" not in text else None
-
-
-# What a browser says is never in the way of its click: what fits is kept, and the rest is dropped (docs/rules.md,
-# Clicks).
-KeptUrl = Annotated[str | None, AfterValidator(_kept_url)]
-KeptText = Annotated[str | None, AfterValidator(_kept_text)]
 
 
 class NewClick(RequestModel):
@@ -143,7 +125,7 @@ def _previous(text: str | None) -> UUID | None:
 
 def _without_query(url: str | None) -> str | None:
     """A Referer as it is stored: what follows `?` is not ours to keep."""
-    return re.split(r"[?#]", url.replace("\x00", ""), maxsplit=1)[0][:LONGEST_KEPT] if url else None
+    return re.split(r"[?#]", url.replace("\x00", ""), maxsplit=1)[0][: typed.LONGEST_KEPT] if url else None
 
 
 def visit(connection: Connection, click_id: UUID, visited: Visit, company_id: UUID | None = None) -> Landing | None:

@@ -12,8 +12,7 @@ from uuid import UUID
 from psycopg import Connection
 from pydantic import BaseModel
 
-from goodword.core import privacy, query
-from goodword.core.errors import TooManyRequests
+from goodword.core import privacy, query, rates
 from goodword.core.fields import AnswerModel
 from goodword.referral import typed
 
@@ -54,6 +53,8 @@ class _Checked:
     owner_name: str | None
 
 
+_TOO_MANY = "Too many codes were checked from this address."
+
 # One trip: the hit of a browser on the sliding window, and what is known of the code.
 _CHECK = """
     WITH terms AS (
@@ -86,7 +87,7 @@ def check(connection: Connection, company_id: UUID, code: str, browser: Browser 
     )
     if checked is None:
         raise LookupError(f"company {company_id} has no program")
-    _refuse_after(checked.retry_after)
+    rates.refuse_after(checked.retry_after, _TOO_MANY)
     reason = checked.refusal if checked.code_id is not None else "unknown"
     return CodeCheck(
         code=text or typed.excerpt(code),
@@ -101,12 +102,7 @@ def count_unknown(connection: Connection, company_id: UUID, browser: Browser) ->
     """Count a reported click of an unknown code as the check that it is. Raises TooManyRequests as `check` does."""
     counted = {"company_id": company_id, "subject": _subject(connection, browser)}
     row = connection.execute(_COUNT, counted).fetchone()
-    _refuse_after(row[0] if row else None)
-
-
-def _refuse_after(seconds: int | None) -> None:
-    if seconds is not None:
-        raise TooManyRequests("rate_limited", "Too many codes were checked from this address.", retry_after=seconds)
+    rates.refuse_after(row[0] if row else None, _TOO_MANY)
 
 
 def _subject(connection: Connection, browser: Browser | None) -> bytes | None:

@@ -7,6 +7,7 @@ that no signup waits for another. Only under a cap are uses a number on the code
 
 import secrets
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -16,8 +17,8 @@ from psycopg.types.json import Jsonb
 from pydantic import AfterValidator, Field, StringConstraints
 
 from goodword.accounts import activity, users
-from goodword.core import ids, outbox, query
-from goodword.core.errors import NotFound, TooManyRequests, invalid_fields
+from goodword.core import ids, outbox, query, rates
+from goodword.core.errors import NotFound, invalid_fields
 from goodword.core.fields import AnswerModel, AppId, Destination, ExternalId, GivenInstant, Instant, RequestModel
 from goodword.core.ids import CodeId
 from goodword.core.paging import Page, PageQuery, refuse_unknown
@@ -123,10 +124,6 @@ _INSERT = """
         %(max_uses)s, %(expires_at)s, %(metadata)s, %(at)s, %(at)s)
     ON CONFLICT ON CONSTRAINT codes_pk DO NOTHING
     RETURNING id
-"""
-
-_TAKE_HIT = """
-    SELECT take_hit(%(company_id)s, 'code_creation', uuid_send(%(user_id)s), %(most)s, interval '1 hour')
 """
 
 _HOLD_CAPS_ALONE = "SELECT hold_caps(%(company_id)s, true)"
@@ -243,9 +240,8 @@ def listed(connection: Connection, company_id: UUID, page: CodeQuery) -> CodeLis
 
 
 def _count_creation(connection: Connection, company_id: UUID, user_id: UUID, most: int) -> None:
-    row = connection.execute(_TAKE_HIT, {"company_id": company_id, "user_id": user_id, "most": most}).fetchone()
-    if row is not None and row[0] is not None:
-        raise TooManyRequests("rate_limited", "Too many codes were made for this user.", retry_after=row[0])
+    hour, detail = timedelta(hours=1), "Too many codes were made for this user."
+    rates.take_hit(connection, company_id, "code_creation", user_id.bytes, most, hour, detail)
 
 
 def _capped(uses_so_far: int, max_uses: int | None) -> int:

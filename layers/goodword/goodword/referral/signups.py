@@ -20,7 +20,7 @@ from goodword.awards import binding, settlement
 from goodword.awards import listing as awards
 from goodword.awards.listing import Award
 from goodword.core import clock, ids, outbox, query
-from goodword.core.fields import AnswerModel, AppId, IpAddress, LongText, RequestModel
+from goodword.core.fields import AnswerModel, AppId, IpAddress, RequestModel
 from goodword.core.ids import ClickId
 from goodword.core.privacy import PrivacyKey
 from goodword.core.query import Later
@@ -33,7 +33,7 @@ from goodword.referral import attribution, candidates, codes, profiles, referral
 from goodword.referral.attribution import AttributionDecision, Candidate, Reason, Source, Verdict
 from goodword.referral.profiles import User
 from goodword.referral.referrals import Referral
-from goodword.referral.typed import Typed
+from goodword.referral.typed import KeptText, Typed
 
 
 class Signup(RequestModel):
@@ -50,8 +50,8 @@ class Signup(RequestModel):
     invite_code: Typed | None = None
     app_id: AppId | None = None
     ip: IpAddress = None
-    user_agent: LongText | None = None
-    device_fingerprint: LongText | None = None
+    user_agent: KeptText = None
+    device_fingerprint: KeptText = None
 
 
 class Attribution(AnswerModel):

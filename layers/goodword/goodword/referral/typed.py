@@ -8,20 +8,37 @@ import re
 import unicodedata
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from goodword.core import ids
 
 LONGEST = 4096
-LONGEST_CODE = 64
+LONGEST_CODE, LONGEST_KEPT = 64, 2000
 UNKNOWN = ""
 """The code that nobody has, for a text that can be none."""
 
 Typed = Annotated[str, Field(max_length=LONGEST)]
 
+_WEB_ADDRESS = re.compile(r"https?://[^\s\x00-\x1f\x7f/?#]+[^\s\x00-\x1f\x7f]*")
+
+
+def _kept_url(text: str | None) -> str | None:
+    return text if text is not None and len(text) <= LONGEST_KEPT and _WEB_ADDRESS.fullmatch(text) else None
+
+
+def _kept_text(text: str | None) -> str | None:
+    return text if text and len(text) <= LONGEST_KEPT and "\x00" not in text else None
+
+
+# What a browser says is never in the way of a click or a signup: what fits is kept, and the rest is dropped
+# (docs/rules.md, Clicks).
+KeptUrl = Annotated[str | None, AfterValidator(_kept_url)]
+KeptText = Annotated[str | None, AfterValidator(_kept_text)]
+
 _PLAIN = re.compile(rf"[0-9A-Za-z-]{{1,{LONGEST_CODE}}}")
 _DASHES = re.compile(r"[\u2010-\u2015\u2212]")
-_LINK = re.compile(r"\S*?/r/(?P<code>[^/\s?#]+)\S*", re.IGNORECASE)
+_IN_A_LINK = re.compile(r"/r/([^/\s?#]+)", re.IGNORECASE)
+_BLANK = re.compile(r"\s")
 
 # What is pasted along with a code: the end of a path, of a sentence, of a quotation.
 _PASTED_ALONG = " \t\r\n\u00a0/.,;:!?)]}>\"'*\u2026\u201c\u201d\u2019\u00bb"
@@ -40,8 +57,9 @@ def code(text: str | None) -> str | None:
     if trimmed is None:
         return None
     plain = _DASHES.sub("-", trimmed)
-    if link := _LINK.fullmatch(plain):
-        plain = link["code"]
+    link = _IN_A_LINK.search(plain)
+    if link and not _BLANK.search(plain):
+        plain = link[1]
     plain = plain.rstrip(_PASTED_ALONG)
     if len(plain) > LONGEST_CODE or not plain.isprintable():
         return UNKNOWN
