@@ -107,7 +107,7 @@ def test_a_code_binds_both_and_pays_both(company: Company) -> None:
         assert award.keys() == {
             "id", "referral_id", "user_id", "event", "app_id", "period", "base_points", "multiplier", "points", "tier",
             "status", "hold_until", "hold_reason", "reversed_points", "reason", "transaction_id", "released_at",
-            "created_at",
+            "created_at", "payment_id",
         }  # fmt: skip
         assert (award["status"], award["referral_id"], award["reversed_points"]) == ("paid", referral["id"], 0)
         entries = company.ok("GET", f"/v1/users/{award['user_id']}/transactions")["data"]

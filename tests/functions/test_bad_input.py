@@ -244,6 +244,7 @@ TYPED = {
     "POST /v1/signups": {
         ("referral_code",), ("click_id",), ("coupon_code",), ("invite_code",), ("user_agent",), ("device_fingerprint",),
     },
+    "PUT /v1/users/{user_id}/referrer": {("referral_code",)},
     "POST /v1/clicks": {
         ("code",), ("landing_url",), ("referrer_url",), ("device_fingerprint",), ("previous_click_id",),
     },
