@@ -30,7 +30,7 @@ def signing_up(tenant: Tenant, external_id: str, **by: str) -> Iterator[SignupAn
     signup = Signup.model_validate({"user": {"external_id": external_id}, **by})
     with tenant.transaction("app") as connection:
         key = privacy.current_key(connection)
-        yield signups.sign_up(connection, tenant.id, signup, SignupIds(), key, BASE_URL)[0]
+        yield signups.sign_up(connection, tenant.id, signup, SignupIds(), key, BASE_URL)().answer
 
 
 def uses(tenant: Tenant, code: str) -> tuple[int, int]:

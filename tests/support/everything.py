@@ -35,7 +35,7 @@ def sign_up(tenant: Tenant, external_id: str, **fields: object) -> SignupAnswer:
     signup = Signup.model_validate({"user": {"external_id": external_id}, **fields})
     with tenant.transaction("app") as connection:
         key = privacy.current_key(connection)
-        return signups.sign_up(connection, tenant.id, signup, SignupIds(), key, BASE_URL)[0]
+        return signups.sign_up(connection, tenant.id, signup, SignupIds(), key, BASE_URL)().answer
 
 
 def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_id: UUID | None = None) -> UUID:

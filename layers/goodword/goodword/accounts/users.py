@@ -77,33 +77,23 @@ def _both_equal(one: str | None, other: str | None) -> bool:
     return one is not None and one == other
 
 
-_INSERT = """
-    INSERT INTO users (company_id, id, external_id, email, email_verified, verified_email, username, avatar_url,
-        whop_user_id, stripe_customer_id, app_created_at, created_at)
-    VALUES (%(company_id)s, %(id)s, %(external_id)s, %(email)s, %(email_verified)s, %(verified_email)s,
-        %(username)s, %(avatar_url)s, %(whop_user_id)s, %(stripe_customer_id)s, %(app_created_at)s, %(at)s)
-"""
-
 _BY_EXTERNAL_ID = """
     SELECT id, external_id, email, whop_user_id, stripe_customer_id FROM users
     WHERE company_id = %(company_id)s AND external_id = %(external_id)s
 """
 
 
-def insert(connection: Connection, company_id: UUID, user_id: UUID, user: NewUser, at: datetime) -> None:
-    """Write a new user. A taken identity is a violation of users_whop_user_uq or users_stripe_customer_uq."""
-    connection.execute(
-        _INSERT,
-        {
-            "company_id": company_id,
-            "id": user_id,
-            "app_created_at": user.created_at,
-            "at": at,
-            **user.model_dump(exclude={"created_at"}),
-            "email_verified": user.verified_email is not None,  # one that a provider shows later is not
-            "verified_email": user.verified_email,
-        },
-    )
+def row(company_id: UUID, user_id: UUID, user: NewUser, at: datetime) -> dict[str, object]:
+    """The row of a new user, as the SQL function `insert_user` writes it."""
+    return {
+        **user.model_dump(exclude={"created_at"}),
+        "company_id": company_id,
+        "id": user_id,
+        "app_created_at": user.created_at,
+        "created_at": at,
+        "email_verified": user.verified_email is not None,  # one that a provider shows later is not
+        "verified_email": user.verified_email,
+    }
 
 
 def find(connection: Connection, company_id: UUID, external_id: str) -> Identity:

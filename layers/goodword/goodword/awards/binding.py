@@ -6,10 +6,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.types.json import Jsonb
-from pydantic_core import to_jsonable_python
 
 from goodword.awards import engine
+from goodword.core import query
 from goodword.program.versions import Terms
 
 
@@ -28,21 +27,19 @@ class NewReferral(NamedTuple):
     trace: Mapping[str, object]
 
 
-_BIND = """
-    INSERT INTO referrals (company_id, id, referrer_id, referee_id, code_id, click_id, source, app_id, program_version,
-        touched_at, registered_at, lapses_at, advances_at, trace, updated_at)
-    VALUES (%(company_id)s, %(id)s, %(referrer_id)s, %(referee_id)s, %(code_id)s, %(click_id)s, %(source)s,
-        %(app_id)s, %(program_version)s, %(touched_at)s, %(registered_at)s, %(lapses_at)s, %(lapses_at)s, %(trace)s,
-        %(registered_at)s)
-"""
+_BIND = "SELECT bind_referral(%(referral)s)"
+
+
+def row(company_id: UUID, new: NewReferral, terms: Terms) -> dict[str, object]:
+    """The row of a new referral, as the SQL function `bind_referral` writes it."""
+    return {
+        **new._asdict(),
+        "company_id": company_id,
+        "program_version": terms.version,
+        "lapses_at": engine.lapses_at(terms.program, new.registered_at),
+    }
 
 
 def bind(connection: Connection, company_id: UUID, new: NewReferral, terms: Terms) -> None:
     """Write a new referral. Needs: the locks of the referee and, after a signup, of the company's bindings."""
-    values = new._asdict() | {
-        "company_id": company_id,
-        "program_version": terms.version,
-        "lapses_at": engine.lapses_at(terms.program, new.registered_at),
-        "trace": Jsonb(to_jsonable_python(new.trace)),
-    }
-    connection.execute(_BIND, values)
+    connection.execute(_BIND, {"referral": query.as_json(row(company_id, new, terms))})

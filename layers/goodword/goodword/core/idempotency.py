@@ -21,6 +21,7 @@ from goodword.core.errors import BY_CONSTRAINT, Conflict, DomainError
 from goodword.core.http import REPLAY_HEADER, STATUS, Request, Response
 from goodword.core.jobs import Batch
 from goodword.core.one_trip import KeptAnswer, OneTrip
+from goodword.core.query import Later
 
 P = ParamSpec("P")
 
@@ -66,8 +67,9 @@ def answer_once(
 ) -> Response:
     """The answer of `work(connection, …)` under a fixed status, as `respond_once` gives it."""
 
-    def respond(connection: Connection) -> Response:
-        return http.answer(status, work(connection, *args, **kwargs))
+    def respond(connection: Connection) -> Later[Response]:
+        response = http.answer(status, work(connection, *args, **kwargs))
+        return lambda: response
 
     return respond_once(request, body, respond)
 
@@ -75,14 +77,17 @@ def answer_once(
 def respond_once(
     request: Request,
     body: BaseModel,
-    work: Callable[Concatenate[Connection, P], Response],
+    work: Callable[Concatenate[Connection, P], Later[Response]],
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> Response:
-    """Run `work(connection, …)` in one transaction, once per Idempotency-Key where the request has one."""
+    """Run `work(connection, …)` in one transaction, once per Idempotency-Key where the request has one.
+
+    The response is read last: after COMMIT, or before it is kept under its key.
+    """
     key = request.idempotency_key
     if key is None:
-        return database.transact(work, *args, **kwargs)
+        return database.transact(work, *args, **kwargs)()
     claim = {
         "company_id": request.company_id,
         # whoever holds the publishable key cannot take a server's keys
@@ -91,11 +96,11 @@ def respond_once(
         "kept": BROWSERS_KEYS_KEPT if request.caller.is_browser else None,
     }
 
-    def once_per_key(connection: Connection, respond: Callable[[Connection], Response]) -> Response:
+    def once_per_key(connection: Connection, respond: Callable[[Connection], Later[Response]]) -> Response:
         kept = _claim(connection, claim, request.request_id)
         if kept is not None:
             return kept
-        response = respond(connection)
+        response = respond(connection)()
         connection.execute(_KEEP, {**claim, "status": response.status, "body": response.body})
         return response
 
@@ -106,7 +111,7 @@ def respond_once(
         if refusal is None or request.caller.is_browser or not is_decision(STATUS[type(refusal)]):
             raise  # the claim was rolled back with everything else
         response = http.problem(refusal, request.request_id)
-    return database.transact(once_per_key, lambda _: response)
+    return database.transact(once_per_key, lambda _: lambda: response)
 
 
 def answer_at_once(

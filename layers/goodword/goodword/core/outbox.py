@@ -9,9 +9,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.types.json import Jsonb
 
-from goodword.core import ids
+from goodword.core import ids, query
 
 
 class Event(NamedTuple):
@@ -33,8 +32,13 @@ _ANNOUNCE = """
 """
 
 
+def row(event: Event) -> dict[str, object]:
+    """An event as the row that announces it."""
+    return {"id": event.id or ids.new_id(), "type": event.type, "data": event.data}
+
+
 def announce(connection: Connection, company_id: UUID, events: Sequence[Event], at: datetime) -> None:
     """Write events, in this order."""
     if events:
-        rows = [{"id": str(event.id or ids.new_id()), "type": event.type, "data": event.data} for event in events]
-        connection.execute(_ANNOUNCE, {"company_id": company_id, "events": Jsonb(rows), "at": at})
+        rows = query.as_json([row(event) for event in events])
+        connection.execute(_ANNOUNCE, {"company_id": company_id, "events": rows, "at": at})

@@ -23,6 +23,12 @@ CREATE TABLE users (
 );
 CREATE INDEX users_verified_email_ix ON users (company_id, verified_email) WHERE verified_email IS NOT NULL;
 
+-- One new user, whose columns are the fields of `p_user`.
+CREATE FUNCTION insert_user(p_user jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO users SELECT * FROM jsonb_populate_record(NULL::users, p_user);
+END $$;
+
 -- What a provider knows of a user fills in what the app has not said; a Whop user is given once, and to one user alone.
 CREATE FUNCTION fill_in_user(
     p_company uuid, p_person text, p_whop_user text, p_username text, p_email text, p_avatar_url text) RETURNS void
@@ -42,4 +48,5 @@ GRANT SELECT (company_id, id, external_id, username) ON users TO :"click";
 GRANT SELECT (company_id, id, external_id) ON users TO :"ledger";
 GRANT SELECT ON users TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON users TO :"app", :"admin";
+GRANT EXECUTE ON FUNCTION insert_user TO :"app", :"admin";
 GRANT EXECUTE ON FUNCTION fill_in_user TO :"webhook", :"admin", :"jobs";

@@ -48,6 +48,16 @@ CREATE FUNCTION stage_at(referral referrals, at timestamptz) RETURNS text
     LANGUAGE sql IMMUTABLE
     RETURN CASE WHEN referral.stage = 'registered' AND referral.lapses_at <= at THEN 'expired' ELSE referral.stage END;
 
+-- One new referral, at its first stage, with what `p_referral` says of it.
+CREATE FUNCTION bind_referral(p_referral jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO referrals (company_id, id, referrer_id, referee_id, code_id, click_id, source, app_id, program_version,
+        touched_at, registered_at, lapses_at, advances_at, trace, updated_at)
+    SELECT company_id, id, referrer_id, referee_id, code_id, click_id, source, app_id, program_version,
+        touched_at, registered_at, lapses_at, lapses_at, trace, registered_at
+    FROM jsonb_populate_record(NULL::referrals, p_referral);
+END $$;
+
 -- The signup as a fact, with the decision taken on it: a second signup of the same person is answered from here.
 CREATE TABLE signups (
     company_id    uuid NOT NULL,
@@ -83,4 +93,4 @@ GRANT SELECT ON referrals, signups, activations TO :"webhook", :"app", :"admin",
 GRANT INSERT ON signups TO :"app";
 GRANT INSERT, UPDATE ON activations TO :"app";
 GRANT INSERT, UPDATE ON referrals TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION stage_at TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION stage_at, bind_referral TO :"webhook", :"app", :"admin", :"jobs";

@@ -85,6 +85,56 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Whether anything is known of an object. What has it is looked for in every company, so that no plan made on empty
+-- tables reads all that this company has. NULL for no object. Needs: a lock on the object.
+CREATE FUNCTION is_known_object(p_company uuid, p_provider text, p_object text) RETURNS boolean
+    LANGUAGE plpgsql STABLE STRICT AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM identity_links
+            WHERE company_id = p_company AND provider = p_provider AND object_id = p_object)
+        OR EXISTS (SELECT FROM object_links
+            WHERE company_id = p_company AND provider = p_provider AND object_id = p_object)
+        OR EXISTS (SELECT FROM touches
+            WHERE company_id = p_company AND provider = p_provider AND object_id = p_object)
+        OR EXISTS (SELECT FROM (
+            SELECT company_id, provider FROM payments WHERE objects && ARRAY[p_object] OFFSET 0) AS paid
+            WHERE company_id = p_company AND provider = p_provider)
+        OR EXISTS (SELECT FROM (
+            SELECT company_id, provider FROM subscriptions WHERE objects && ARRAY[p_object] OFFSET 0) AS subscribed
+            WHERE company_id = p_company AND provider = p_provider);
+END $$;
+
+-- Whether anything is known of a person who has not signed up. Needs: a lock on the person.
+CREATE FUNCTION is_known_person(p_company uuid, p_person text) RETURNS boolean
+    LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM identity_links WHERE company_id = p_company AND external_id = p_person)
+        OR EXISTS (SELECT FROM payments WHERE company_id = p_company AND external_id = p_person)
+        OR EXISTS (SELECT FROM subscriptions WHERE company_id = p_company AND external_id = p_person)
+        OR EXISTS (SELECT FROM touches
+            WHERE company_id = p_company AND external_id = p_person AND external_id <> '');
+END $$;
+
+-- Locks a person who signs up, and their own objects, where nothing is known of any of them: nobody else stands beside
+-- them, and nothing waits for them. Else all locks are given back and the answer is no: lock_newcomer takes them, with
+-- the people beside.
+CREATE FUNCTION lock_newcomer_alone(p_company uuid, p_person text, p_stripe_customer text, p_whop_user text)
+    RETURNS boolean
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+BEGIN
+    PERFORM lock_identities(
+        p_company, array_remove(ARRAY['stripe:' || p_stripe_customer, 'whop:' || p_whop_user], NULL));
+    PERFORM lock_identities(p_company, ARRAY['user:' || p_person]);
+    IF is_known_person(p_company, p_person) OR is_known_object(p_company, 'stripe', p_stripe_customer)
+        OR is_known_object(p_company, 'whop', p_whop_user)
+    THEN
+        RAISE SQLSTATE 'GW001';
+    END IF;
+    RETURN true;
+EXCEPTION WHEN SQLSTATE 'GW001' THEN
+    RETURN false;
+END $$;
+
 -- Locks a promotion code and the people who wait for its text, whose locks come first. A person who has used it since
 -- they were looked for waits too: then all are taken anew, as in lock_objects.
 CREATE FUNCTION lock_promotion(p_company uuid, p_provider text, p_promotion text, p_code text, p_most integer)
@@ -108,5 +158,5 @@ BEGIN
 END $$;
 
 GRANT EXECUTE ON FUNCTION lock_identities, share_identities, lock_objects, lock_people, lock_newcomer,
-    lock_promotion
+    is_known_object, is_known_person, lock_newcomer_alone, lock_promotion
     TO :"webhook", :"app", :"admin", :"jobs";

@@ -98,9 +98,14 @@ def current(connection: Connection, company_id: UUID) -> Terms:
     """The version in force: the highest. Raises NotFound when the company has none."""
     row = connection.execute(_CURRENT, {"company_id": company_id}).fetchone()
     if row is None:
-        raise NotFound("program_not_found", "This company has no program yet.")
+        raise not_found()
     version, document, created_at, at = row
     return Terms(version, parse(document), created_at, at)
+
+
+def not_found() -> NotFound:
+    """The answer where a company has no version yet."""
+    return NotFound("program_not_found", "This company has no program yet.")
 
 
 def read(connection: Connection, company_id: UUID) -> ProgramVersion:

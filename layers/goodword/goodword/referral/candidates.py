@@ -5,17 +5,16 @@ Both may also have been carried by a provider's events (`touches`): a code was t
 Choosing a winner uses its code up by one where uses are capped, so a chosen candidate is to be bound.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import LiteralString
+from typing import LiteralString, TypeAlias
 from uuid import UUID
 
 from psycopg import Connection
 
 from goodword.accounts.users import Identity, NewUser
 from goodword.core import ids, query
-from goodword.core.query import Later
 from goodword.facts import touches
 from goodword.facts.touches import Touch
 from goodword.program.versions import Terms
@@ -64,6 +63,9 @@ class _Click(_Code):
     uses: int
 
 
+Asked: TypeAlias = Callable[[Terms], list[Candidate]]
+"""Candidates that were asked for; they are read, best first, under the terms that the question travelled with."""
+
 _HOLD_CAPS = "SELECT hold_caps(%(company_id)s, false)"
 
 _CODE: LiteralString = """
@@ -72,7 +74,7 @@ _CODE: LiteralString = """
 """
 
 _BY_CODE: LiteralString = f"""
-    SELECT {_CODE}, code_refusal(codes, %(at)s) AS refusal
+    SELECT {_CODE}, code_refusal(codes, coalesce(%(at)s::timestamptz, company_now(codes.company_id))) AS refusal
     FROM codes LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
     WHERE codes.company_id = %(company_id)s AND codes.code = %(code)s
 """  # noqa: S608 - of constants
@@ -118,11 +120,18 @@ def find(
     """
     if code is not None or click_id is not None:
         connection.execute(_HOLD_CAPS, {"company_id": company_id})
-    laters = [
-        *([_ask_code(connection, company_id, user, code, terms.at)] if code is not None else []),
-        *([_ask_click(connection, company_id, user, click_id, terms)] if click_id is not None else []),
+    return ask(connection, company_id, user, code, click_id)(terms)
+
+
+def ask(
+    connection: Connection, company_id: UUID, user: NewUser | Identity, code: str | None, click_id: str | None
+) -> Asked:
+    """Ask what may have brought this user, under the terms that are asked for with it. Needs: the caps of codes."""
+    asked = [
+        *([_ask_code(connection, company_id, user, code)] if code is not None else []),
+        *([_ask_click(connection, company_id, user, click_id)] if click_id is not None else []),
     ]
-    return [candidate for candidates_later in laters for candidate in candidates_later()]
+    return lambda terms: [candidate for read in asked for candidate in read(terms)]
 
 
 def carried(
@@ -137,12 +146,8 @@ def carried(
         return []
     connection.execute(_HOLD_CAPS, {"company_id": company_id})
     ordered = touches.ordered(person_touches, terms.program.attribution.model)
-    laters = [_ask_touch(connection, company_id, user, touch, terms) for touch in ordered]
-    pairs = [
-        (touch, candidate)
-        for touch, candidates_later in zip(ordered, laters, strict=True)
-        for candidate in candidates_later()
-    ]
+    asked = [_ask_touch(connection, company_id, user, touch) for touch in ordered]
+    pairs = [(touch, candidate) for touch, read in zip(ordered, asked, strict=True) for candidate in read(terms)]
     return [(touch, candidate) for touch, candidate in pairs if candidate.code_id is not None]
 
 
@@ -175,57 +180,41 @@ def _who(user: NewUser | Identity) -> dict[str, object]:
     }
 
 
-def _ask_touch(
-    connection: Connection, company_id: UUID, user: NewUser | Identity, touch: Touch, terms: Terms
-) -> Later[list[Candidate]]:
+def _ask_touch(connection: Connection, company_id: UUID, user: NewUser | Identity, touch: Touch) -> Asked:
     if touch.kind == "code":
         code = typed.code(touch.ref) or typed.UNKNOWN
         return _ask_code(connection, company_id, user, code, touch.carried_at)
-    return _ask_click(connection, company_id, user, typed.click_id(touch.ref) or typed.UNKNOWN, terms)
+    return _ask_click(connection, company_id, user, typed.click_id(touch.ref) or typed.UNKNOWN)
 
 
 def _ask_code(
-    connection: Connection, company_id: UUID, user: NewUser | Identity, code: str, used_at: datetime
-) -> Later[list[Candidate]]:
+    connection: Connection, company_id: UUID, user: NewUser | Identity, code: str, used_at: datetime | None = None
+) -> Asked:
+    """A code that was used at an instant, or is now."""
     code_later = query.one_later(
         connection, _NamedCode, _BY_CODE, company_id=company_id, code=code, at=used_at, **_who(user)
     )
-
-    def read() -> list[Candidate]:
-        named = code_later()
-        if named is None:
-            return [Candidate("code", code, None, None, used_at, refusal="unknown_code")]
-        return [
-            Candidate(
-                "code",
-                code,
-                named.code_id,
-                named.owner,
-                used_at,
-                refusal=REFUSALS[named.refusal] if named.refusal else None,
-                max_uses=named.max_uses,
-                is_same_payer=named.is_same_payer,
-            )
-        ]
-
-    return read
+    return lambda terms: [_of_code(code, code_later(), used_at or terms.at)]
 
 
-def _ask_click(
-    connection: Connection, company_id: UUID, user: NewUser | Identity, text: str, terms: Terms
-) -> Later[list[Candidate]]:
+def _ask_click(connection: Connection, company_id: UUID, user: NewUser | Identity, text: str) -> Asked:
     click_id = ids.parse("clk", text)
     if click_id is None:
-        return lambda: [Candidate("click", "", None, None, terms.at, refusal="unknown_code")]
-    # never made here, or beyond the clicks' retention: longer ago than any window
-    unknown = Candidate("click", "", None, None, terms.at, click_id=click_id, refusal="outside_window")
+        return lambda terms: [Candidate("click", "", None, None, terms.at, refusal="unknown_code")]
     if not ids.is_in_time(click_id):
-        return lambda: [unknown]
+        return lambda terms: [_unknown_click(click_id, terms)]
     chain_later = query.every_later(
         connection, _Click, _BY_CLICK, company_id=company_id, click_id=click_id, given_at=ids.time_of(click_id),
         longest=LONGEST_CHAIN, **_who(user),
     )  # fmt: skip
-    return lambda: [_of_click(click) for click in _in_order(chain_later(), terms)] or [unknown]
+    return lambda terms: (
+        [_of_click(click) for click in _in_order(chain_later(), terms)] or [_unknown_click(click_id, terms)]
+    )
+
+
+def _unknown_click(click_id: UUID, terms: Terms) -> Candidate:
+    """A click never made here, or beyond the clicks' retention: longer ago than any window."""
+    return Candidate("click", "", None, None, terms.at, click_id=click_id, refusal="outside_window")
 
 
 def _in_order(chain: Sequence[_Click], terms: Terms) -> list[_Click]:
@@ -233,6 +222,21 @@ def _in_order(chain: Sequence[_Click], terms: Terms) -> list[_Click]:
     clicks = chain if terms.program.attribution.model == "last_touch" else reversed(chain)
     window_start = terms.at - timedelta(days=terms.program.attribution.window_days)
     return sorted(clicks, key=lambda click: click.occurred_at < window_start)
+
+
+def _of_code(code: str, named: _NamedCode | None, used_at: datetime) -> Candidate:
+    if named is None:
+        return Candidate("code", code, None, None, used_at, refusal="unknown_code")
+    return Candidate(
+        "code",
+        code,
+        named.code_id,
+        named.owner,
+        used_at,
+        refusal=REFUSALS[named.refusal] if named.refusal else None,
+        max_uses=named.max_uses,
+        is_same_payer=named.is_same_payer,
+    )
 
 
 def _of_click(click: _Click) -> Candidate:

@@ -99,7 +99,7 @@ def attribute(
     person = _person(connection, company_id, external_id)
     if person.referral_id == made.referral:  # our own first attempt, whose answer was lost
         decision = AttributionDecision("attributed", None, "code", None)
-        return signups.answer(connection, company_id, person.id, decision, base_url)
+        return signups.ask(connection, company_id, person.id, decision, base_url)()
     terms = versions.current(connection, company_id)
     code = _own_code(connection, company_id, wanted.referrer_id) if typed_code is None else typed_code
     (candidate,) = candidates.find(connection, company_id, person, code, None, terms)
@@ -114,7 +114,7 @@ def attribute(
     else:
         details = {"code": candidate.code, "reason": decision.reason, "scope": by["scope"]}
         activity.record(connection, company_id, person.id, "late_attribution_rejected", details, terms.at)
-    return signups.answer(connection, company_id, person.id, decision, base_url)
+    return signups.ask(connection, company_id, person.id, decision, base_url)()
 
 
 def bind_undecided(connection: Connection, company_id: UUID, user_ids: Sequence[UUID]) -> None:

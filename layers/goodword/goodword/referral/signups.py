@@ -2,35 +2,40 @@
 
 One signup per person, for ever: a second one is answered with the stored outcome and changes nothing. Payments that
 came before the person was known are claimed in the same transaction, and so are the touches that they carried.
+
+Of most people nothing is known before they sign up: what they come to follows from the signup alone. That is asked for
+in one statement, decided here, and written in one. Of whom something is known, or who brings a verified e-mail, the
+locks are taken with all people beside, and the set of their facts is settled (`arrivals`). Both end in the same
+rows and the same answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.types.json import Jsonb
-from pydantic_core import to_jsonable_python
 
-from goodword.accounts import activity, users
+from goodword.accounts import users
 from goodword.accounts.users import NewUser
 from goodword.awards import binding, settlement
 from goodword.awards import listing as awards
+from goodword.awards.binding import NewReferral
 from goodword.awards.listing import Award
+from goodword.awards.settlement import Changes
 from goodword.core import clock, ids, outbox, query
 from goodword.core.fields import AnswerModel, AppId, IpAddress, RequestModel
 from goodword.core.ids import ClickId
 from goodword.core.privacy import PrivacyKey
 from goodword.core.query import Later
-from goodword.facts import by_email, locks, ownership
+from goodword.facts import by_email, ownership
 from goodword.facts.by_email import Hashed
-from goodword.facts.touches import Touch
-from goodword.program import versions
 from goodword.program.versions import Terms
-from goodword.referral import attribution, candidates, codes, profiles, referrals, typed, undecided
-from goodword.referral.attribution import AttributionDecision, Candidate, Reason, Source, Verdict
+from goodword.referral import arrivals, attribution, candidates, codes, newcomers, profiles, referrals, typed
+from goodword.referral.arrivals import Brought, Known, Newcomer
+from goodword.referral.attribution import AttributionDecision, Candidate, Reason, Source
+from goodword.referral.newcomers import Begun, Person
 from goodword.referral.profiles import User
 from goodword.referral.referrals import Referral
 from goodword.referral.typed import KeptText, Typed
@@ -74,6 +79,13 @@ class SignupAnswer(AnswerModel):
     trial: None = None
 
 
+class SignedUp(NamedTuple):
+    """What a signup came to, and whether the person is new."""
+
+    answer: SignupAnswer
+    is_new: bool
+
+
 @dataclass(frozen=True, slots=True)
 class SignupIds:
     """The ids of what a signup makes, so that an attempt repeated after a lost connection makes the same."""
@@ -82,91 +94,79 @@ class SignupIds:
     referral: UUID = field(default_factory=ids.new_id)
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A user who has signed up before, with the stored decision."""
-
-    user_id: UUID
-    outcome: Literal["attributed", "none", "rejected"]
-    reason: Reason | None
-    source: Source | None
-    click_id: UUID | None
-
-    @property
-    def decision(self) -> AttributionDecision:
-        return AttributionDecision(self.outcome, self.reason, self.source, self.click_id)
-
-
-class _Look(NamedTuple):
-    """What a signup asks under its locks; but for the terms, it is read later."""
-
-    known: Later[_Known | None]
-    touches: Later[list[Touch]]
-    is_named: Later[bool]
-    terms: Terms
-
-
-class _Newcomer(NamedTuple):
-    """A person who signs up for the first time, under the terms in force."""
+class _Decided(NamedTuple):
+    """A first signup with its decision, and the referral that it makes."""
 
     signup: Signup
-    user: NewUser
     made: SignupIds
     terms: Terms
-    key: PrivacyKey
+    decision: AttributionDecision
+    trace: Mapping[str, object]
+    winner: Candidate | None
+    pair: NewReferral | None
 
 
-_KNOWN = """
-    SELECT users.id AS user_id, coalesce(signups.outcome, 'none') AS outcome, signups.reason, signups.source,
-        signups.click_id
-    FROM users LEFT JOIN signups ON signups.company_id = users.company_id AND signups.user_id = users.id
-    WHERE users.company_id = %(company_id)s AND users.external_id = %(external_id)s
+class _Written(NamedTuple):
+    """What writing a signup has given: the code, and the entries by the order of their postings."""
+
+    code: str
+    entries: list[int | None]
+
+
+_WRITE = """
+    SELECT code, entries FROM write_signup(
+        %(company_id)s, %(user)s, %(code_id)s, %(codes)s, %(signup)s, %(activity_id)s, %(details)s, %(referral)s,
+        %(stages)s, %(awards)s, %(postings)s, %(events)s, %(at)s)
 """
 
-_STORE = """
-    INSERT INTO signups (company_id, user_id, outcome, reason, source, click_id, app_id, trace, ip_hash, agent_hash,
-        device_hash, hash_key_id, occurred_at)
-    VALUES (%(company_id)s, %(user_id)s, %(outcome)s, %(reason)s, %(source)s, %(click_id)s, %(app_id)s, %(trace)s,
-        %(ip_hash)s, %(agent_hash)s, %(device_hash)s, %(hash_key_id)s, %(at)s)
-"""
-
-_AUTOMATIC_CODE = """
-    INSERT INTO codes (company_id, id, code, type, user_id, created_at, updated_at)
-    VALUES (%(company_id)s, %(id)s, %(code)s, 'auto', %(user_id)s, %(at)s, %(at)s)
-    ON CONFLICT ON CONSTRAINT codes_code_uq DO NOTHING
-    RETURNING code
-"""
+CODES_DRAWN = 2
+"""Of so many random codes one is free."""
 
 
 def sign_up(
     connection: Connection, company_id: UUID, signup: Signup, made: SignupIds, key: PrivacyKey, base_url: str
-) -> tuple[SignupAnswer, bool]:
-    """Sign a person up. Returns the answer, and whether the person is new.
+) -> Later[SignedUp]:
+    """Sign a person up; what it came to is to be read when everything has been sent.
 
     A taken whop_user_id or stripe_customer_id is a violated constraint, by name.
     """
     email = by_email.hashed(connection, signup.user.verified_email)
-    look = _look(connection, company_id, signup.user, email)
-    known = look.known()
-    if known is not None:
-        is_new = known.user_id == made.user  # our own first attempt, whose answer was lost
-        return answer(connection, company_id, known.user_id, known.decision, base_url), is_new
-    newcomer = _Newcomer(signup, _dated(signup.user, look.terms.at), made, look.terms, key)
-    verdicts = _decide(newcomer, _came_by(connection, company_id, signup, look))
-    decision = _write(connection, company_id, newcomer, verdicts)
-    claimed = _claim(connection, company_id, newcomer.user, email, look.is_named)
-    settlement.settle(connection, company_id, sorted({made.user, *claimed}))
-    return answer(connection, company_id, made.user, decision, base_url), True
+    arrival = arrivals.look(connection, company_id, signup.user, email, _brought(signup))
+    if isinstance(arrival, Known):
+        is_new = arrival.user_id == made.user  # our own first attempt, whose answer was lost
+        known_later = ask(connection, company_id, arrival.user_id, arrival.decision, base_url)
+        return lambda: SignedUp(known_later(), is_new)
+    decided = _decide(connection, company_id, signup, made, arrival)
+    if arrival.is_alone:
+        answer_later = _begin(connection, company_id, decided, key, arrival.plan, base_url)
+    else:
+        _write(connection, company_id, decided, key, Changes())
+        claimed = _claim(connection, company_id, decided.signup.user, email) if arrival.waits else []
+        settlement.settle(connection, company_id, sorted({made.user, *claimed}))
+        answer_later = ask(connection, company_id, made.user, decided.decision, base_url)
+    return lambda: SignedUp(answer_later(), is_new=True)
 
 
-def _look(connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None) -> _Look:
-    """Take the locks, and ask what is known under them. Raises NotFound when the company has no program."""
-    hashes = email.hashes if email else ()
-    locks.hold_newcomer(connection, company_id, user, hashes)
-    known = query.one_later(connection, _Known, _KNOWN, company_id=company_id, external_id=user.external_id)
-    touches = undecided.of_newcomer(connection, company_id, user, hashes)
-    is_named = ownership.is_named(connection, company_id, user.external_id)
-    return _Look(known, touches, is_named, versions.current(connection, company_id))
+def _brought(signup: Signup) -> Brought:
+    return Brought(typed.code(signup.referral_code), typed.click_id(signup.click_id), typed.code(signup.coupon_code))
+
+
+def _decide(connection: Connection, company_id: UUID, signup: Signup, made: SignupIds, newcomer: Newcomer) -> _Decided:
+    """Decide on a first signup; the use of a code is counted where it is capped."""
+    terms, user = newcomer.terms, _dated(signup.user, newcomer.terms.at)
+    too_old = attribution.is_too_old(user.created_at, terms.program, terms.at)
+    judged = attribution.judge(newcomer.came_by, user, terms.program, terms.at, too_old=too_old)
+    winner, verdicts = candidates.choose(connection, company_id, judged, terms.at)
+    trace = attribution.trace(verdicts, winner, terms, {"by": "signup"})
+    return _Decided(
+        signup.model_copy(update={"user": user}),
+        made,
+        terms,
+        attribution.decide(verdicts, winner),
+        trace,
+        winner,
+        attribution.pair(winner, made.referral, made.user, signup.app_id, terms.at, trace),
+    )
 
 
 def _dated(user: NewUser, at: datetime) -> NewUser:
@@ -176,95 +176,93 @@ def _dated(user: NewUser, at: datetime) -> NewUser:
     return user.model_copy(update={"created_at": clock.past("created_at", user.created_at, at)})
 
 
-def _came_by(connection: Connection, company_id: UUID, signup: Signup, look: _Look) -> list[Candidate]:
-    """What may have brought a person, best first. A text that can be no code or click is an unknown one."""
-    code, click_id, coupon = (
-        typed.code(signup.referral_code), typed.click_id(signup.click_id), typed.code(signup.coupon_code)
-    )  # fmt: skip
-    came_by = candidates.find(connection, company_id, signup.user, code, click_id or None, look.terms)
-    if click_id == typed.UNKNOWN:
-        came_by.append(Candidate("click", "", None, None, look.terms.at, refusal="unknown_code"))
-    carried = candidates.carried(connection, company_id, signup.user, look.touches(), look.terms)
-    came_by += [candidate for _, candidate in carried]
-    if coupon is not None:  # there are none yet
-        came_by.append(Candidate("coupon", coupon, None, None, look.terms.at, refusal="unknown_code"))
-    return came_by
+def _begin(
+    connection: Connection, company_id: UUID, decided: _Decided, key: PrivacyKey, plan: str, base_url: str
+) -> Later[SignupAnswer]:
+    """Write the signup of somebody alone, with all that stands for their referral."""
+    changes = Changes()
+    begun = settlement.begin(decided.pair, decided.terms, changes) if decided.pair else None
+    written_later = _write(connection, company_id, decided, key, changes)
 
+    def read() -> SignupAnswer:
+        written = written_later()
+        person = Person(decided.made.user, decided.signup.user, written.code)
+        referral = None
+        if decided.pair and decided.winner and begun:
+            standing, difference = begun
+            referral = Begun(decided.pair, decided.winner, standing, difference.new, written.entries)
+        return SignupAnswer(
+            user=newcomers.user(person, referral, plan, decided.terms, base_url),
+            attribution=Attribution(**decided.decision._asdict()),
+            referral=newcomers.referral(person, referral, decided.terms) if referral else None,
+            awards=newcomers.awards(person, referral, decided.terms) if referral else [],
+        )
 
-def _decide(newcomer: _Newcomer, came_by: Sequence[Candidate]) -> list[Verdict]:
-    user, program, at = newcomer.user, newcomer.terms.program, newcomer.terms.at
-    too_old = attribution.is_too_old(user.created_at, program, at)
-    return attribution.judge(came_by, user, program, at, too_old=too_old)
+    return read
 
 
 def _write(
-    connection: Connection, company_id: UUID, newcomer: _Newcomer, verdicts: Sequence[Verdict]
-) -> AttributionDecision:
-    """Write the user with a code of their own, the decision, and the referral that it makes."""
-    user_id, terms, app_id = newcomer.made.user, newcomer.terms, newcomer.signup.app_id
-    users.insert(connection, company_id, user_id, newcomer.user, terms.at)
-    _give_code(connection, company_id, user_id, terms.at)
-    winner, verdicts = candidates.choose(connection, company_id, verdicts, terms.at)
-    decision = attribution.decide(verdicts, winner)
-    trace = attribution.trace(verdicts, winner, terms, {"by": "signup"})
-    _store(connection, company_id, newcomer, decision, trace)
-    events = [outbox.Event("user.created", {"id": ids.public("usr", user_id)})]
-    activity.record(connection, company_id, user_id, "signed_up", {"app_id": app_id}, terms.at)
-    if pair := attribution.pair(winner, newcomer.made.referral, user_id, app_id, terms.at, trace):
-        binding.bind(connection, company_id, pair, terms)
-        events.append(outbox.Event("referral.registered", {"id": ids.public("ref", pair.id)}))
-    outbox.announce(connection, company_id, events, terms.at)
-    return decision
-
-
-def _store(
-    connection: Connection, company_id: UUID, newcomer: _Newcomer, decision: AttributionDecision,
-    trace: Mapping[str, object],
-) -> None:  # fmt: skip
-    signup, key = newcomer.signup, newcomer.key
+    connection: Connection, company_id: UUID, decided: _Decided, key: PrivacyKey, changes: Changes
+) -> Later[_Written]:
+    """Write the user with a code of their own, the decision, the referral that it makes, and what changes with it."""
+    signup, made, terms, pair = decided.signup, decided.made, decided.terms, decided.pair
+    events = [
+        outbox.row(outbox.Event("user.created", {"id": ids.public("usr", made.user)})),
+        *([outbox.row(outbox.Event("referral.registered", {"id": ids.public("ref", pair.id)}))] if pair else []),
+        *changes.events,
+    ]
     values = {
+        **changes.parameters(),
         "company_id": company_id,
-        "user_id": newcomer.made.user,
-        "app_id": signup.app_id,
-        "trace": Jsonb(to_jsonable_python(trace)),
-        "ip_hash": key.hash("ip", signup.ip),
-        "agent_hash": key.hash("agent", signup.user_agent),
-        "device_hash": key.hash("device", signup.device_fingerprint),
-        "hash_key_id": key.id,
-        "at": newcomer.terms.at,
+        "user": query.as_json(users.row(company_id, made.user, signup.user, terms.at)),
+        "code_id": ids.new_id(),
+        "codes": [codes.random_code() for _ in range(CODES_DRAWN)],
+        "signup": query.as_json(_row(company_id, decided, key)),
+        "activity_id": ids.new_id(),
+        "details": query.as_json({"app_id": signup.app_id}),
+        "referral": query.as_json(binding.row(company_id, pair, terms)) if pair else None,
+        "events": query.as_json(events),
+        "at": terms.at,
     }
-    connection.execute(_STORE, values | decision._asdict())
+    return query.the_one_later(connection, _Written, _WRITE, **values)
 
 
-def _give_code(connection: Connection, company_id: UUID, user_id: UUID, at: datetime) -> None:
-    """An automatic code; a taken one is drawn again."""
-    inserted = None
-    while inserted is None:
-        inserted = connection.execute(
-            _AUTOMATIC_CODE,
-            {"company_id": company_id, "id": ids.new_id(), "code": codes.random_code(), "user_id": user_id, "at": at},
-        ).fetchone()
+def _row(company_id: UUID, decided: _Decided, key: PrivacyKey) -> dict[str, object]:
+    """The row of a signup, as `write_signup` writes it."""
+    signup = decided.signup
+    return {
+        **decided.decision._asdict(),
+        "company_id": company_id,
+        "user_id": decided.made.user,
+        "app_id": signup.app_id,
+        "trace": decided.trace,
+        "ip_hash": _as_bytea(key.hash("ip", signup.ip)),
+        "agent_hash": _as_bytea(key.hash("agent", signup.user_agent)),
+        "device_hash": _as_bytea(key.hash("device", signup.device_fingerprint)),
+        "hash_key_id": key.id,
+        "occurred_at": decided.terms.at,
+    }
 
 
-def _claim(
-    connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None, is_named: Later[bool]
-) -> list[UUID]:
+def _as_bytea(digest: bytes | None) -> str | None:
+    return None if digest is None else f"\\x{digest.hex()}"
+
+
+def _claim(connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None) -> list[UUID]:
     """Give a new user what came before them; the users who are to be settled for it."""
     if email:
         by_email.verify(connection, company_id, email)
-    if not (email or user.stripe_customer_id or user.whop_user_id or is_named()):
-        return []
     return ownership.claim_of(connection, company_id, user.external_id, email.hashes if email else ())
 
 
-def answer(
+def ask(
     connection: Connection, company_id: UUID, user_id: UUID, decision: AttributionDecision, base_url: str
-) -> SignupAnswer:
-    """A person as they stand, beside the decision on what they came by."""
+) -> Later[SignupAnswer]:
+    """Ask for a person as they stand, beside the decision on what they came by."""
     profile = profiles.ask(connection, company_id, user_id, base_url)
     referral = referrals.ask(connection, company_id, user_id)
     given = awards.ask(connection, company_id, user_id)
-    return SignupAnswer(
+    return lambda: SignupAnswer(
         user=profile(),
         attribution=Attribution.model_validate(decision._asdict()),
         referral=referral(),

@@ -1,0 +1,62 @@
+-- Signups on their short way: asked for in one statement and written in another (referral/signups.py).
+
+-- All that a signup asks before it is decided, under the locks that it takes. `is_alone`: nothing was known of the person
+-- before. Where something was, nothing else is answered, and no lock is held. For somebody who has signed up (`user_id`)
+-- the stored decision is answered, and for anybody else the terms. `p_holds_caps`: a code or a click is asked for next.
+CREATE FUNCTION look_for_signup(
+    p_company uuid, p_person text, p_stripe_customer text, p_whop_user text, p_holds_caps boolean,
+    OUT is_alone boolean, OUT user_id uuid, OUT outcome text, OUT reason text, OUT source text, OUT click_id uuid,
+    OUT version integer, OUT program text, OUT program_created_at timestamptz, OUT at timestamptz, OUT plan text
+) LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+BEGIN
+    is_alone := lock_newcomer_alone(p_company, p_person, p_stripe_customer, p_whop_user);
+    IF NOT is_alone THEN
+        RETURN;
+    END IF;
+    SELECT users.id, coalesce(signups.outcome, 'none'), signups.reason, signups.source, signups.click_id
+    INTO user_id, outcome, reason, source, click_id
+    FROM users LEFT JOIN signups ON signups.company_id = users.company_id AND signups.user_id = users.id
+    WHERE users.company_id = p_company AND users.external_id = p_person;
+    IF user_id IS NOT NULL THEN
+        RETURN;
+    END IF;
+    IF p_holds_caps THEN
+        PERFORM hold_caps(p_company, false);
+    END IF;
+    SELECT current.version, current.program::text, current.created_at
+    INTO version, program, program_created_at
+    FROM program_versions AS current WHERE current.company_id = p_company ORDER BY current.version DESC LIMIT 1;
+    SELECT post_trial_plan, coalesce(test_now, clock_timestamp()) INTO plan, at FROM companies WHERE id = p_company;
+END $$;
+
+-- A person with an automatic code, the first of `p_codes` that nobody has; their signup with its decision; the referral
+-- that it makes and what stands for it (book_settlement). The code, and the entries by the order of their postings.
+CREATE FUNCTION write_signup(
+    p_company uuid, p_user jsonb, p_code_id uuid, p_codes text[], p_signup jsonb, p_activity uuid, p_details jsonb,
+    p_referral jsonb, p_stages jsonb, p_awards jsonb, p_postings jsonb, p_events jsonb, p_at timestamptz,
+    OUT code text, OUT entries bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    person uuid := (p_signup ->> 'user_id')::uuid;
+    drawn text;
+BEGIN
+    PERFORM insert_user(p_user);
+    FOREACH drawn IN ARRAY p_codes LOOP
+        INSERT INTO codes (company_id, id, code, type, user_id, created_at, updated_at)
+        VALUES (p_company, p_code_id, drawn, 'auto', person, p_at, p_at)
+        ON CONFLICT ON CONSTRAINT codes_code_uq DO NOTHING RETURNING codes.code INTO code;
+        EXIT WHEN code IS NOT NULL;
+    END LOOP;
+    IF code IS NULL THEN
+        RAISE SQLSTATE '40001' USING MESSAGE = 'every code drawn is taken'; -- the attempt is repeated with others
+    END IF;
+    INSERT INTO signups SELECT * FROM jsonb_populate_record(NULL::signups, p_signup);
+    INSERT INTO activity (company_id, id, user_id, action, details, created_at)
+    VALUES (p_company, p_activity, person, 'signed_up', p_details, p_at);
+    IF p_referral IS NOT NULL THEN
+        PERFORM bind_referral(p_referral);
+    END IF;
+    entries := book_settlement(p_company, p_stages, p_awards, p_postings, p_events, p_at);
+END $$;
+
+GRANT EXECUTE ON FUNCTION look_for_signup, write_signup TO :"app";
