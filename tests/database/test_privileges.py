@@ -122,6 +122,7 @@ _REFERRING = (
     " match_takebacks sale_objects share_identities taken_part touches_of hold_caps"
     " claim claim_of objects_by_email objects_of owner_of with_partners person_of is_same_payer"
     " lock_newcomer lock_objects lock_people lock_promotion people_beside waiting_for_promotion"
+    " book_settlement write_awards"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString, TypeAlias, TypeVar
 from uuid import UUID
 
 from psycopg import Connection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json
 
 from goodword.awards import decisions, differences, engine, history
 from goodword.awards.decisions import Decision, People, Upline
@@ -22,7 +22,7 @@ from goodword.awards.differences import STORED_AWARD_COLUMNS, AwardChange, Diffe
 from goodword.awards.due import Due
 from goodword.awards.engine import Progress, Standing
 from goodword.awards.history import Facts
-from goodword.core import ids, outbox
+from goodword.core import ids
 from goodword.program import versions
 from goodword.program.document import Program
 
@@ -67,44 +67,9 @@ _KNOWN: LiteralString = f"""
     ORDER BY r.id
 """  # noqa: S608 - the columns stand beside their classes
 
-_ADVANCE = """
-    UPDATE referrals SET stage = row.stage, activated_at = row.activated_at, qualified_at = row.qualified_at,
-        retained_at = row.retained_at, expired_at = row.expired_at, advances_at = row.next_at, updated_at = row.at
-    FROM jsonb_to_recordset(%(rows)s) AS row (id uuid, stage text, activated_at timestamptz, qualified_at timestamptz,
-        retained_at timestamptz, expired_at timestamptz, next_at timestamptz, at timestamptz)
-    WHERE company_id = %(company_id)s AND referrals.id = row.id
-"""
+_BOOK = "SELECT book_settlement(%(company_id)s, %(stages)s, %(awards)s, %(postings)s, %(events)s, %(at)s)"
 
-_NEW_COLUMNS: LiteralString = """
-    id, referral_id, user_id, event, app_id, occasion, period, base_points, multiplier_bps, points, reversed_points,
-    adjustments, tier, status, hold_until, hold_reason, reason, program_version, payment_id, trace, due_at, entry_id"""
-
-# One statement: everything is posted in one call, and every award is written with the entry that paid it.
-_BOOK: LiteralString = f"""
-    WITH posted AS (
-        SELECT posting, entry_id FROM post_entries(%(company_id)s, %(postings)s)
-    ), award AS (
-        SELECT row.*, posted.entry_id FROM jsonb_to_recordset(%(awards)s) AS row (
-            id uuid, is_new boolean, is_due boolean, referral_id uuid, user_id uuid, event text, app_id text,
-            occasion text, period integer, base_points bigint, multiplier_bps integer, points bigint,
-            reversed_points bigint, adjustments integer, tier text, status text, hold_until timestamptz,
-            hold_reason text, reason text, program_version integer, payment_id uuid, trace jsonb, due_at timestamptz,
-            earning bigint, at timestamptz)
-        LEFT JOIN posted ON posted.posting = row.earning
-    ), changed AS (
-        UPDATE awards SET status = award.status, reversed_points = award.reversed_points,
-            adjustments = award.adjustments, hold_until = award.hold_until, hold_reason = award.hold_reason,
-            period = CASE WHEN is_due THEN award.period ELSE awards.period END,
-            payment_id = CASE WHEN is_due THEN award.payment_id ELSE awards.payment_id END,
-            due_at = CASE WHEN is_due THEN award.due_at ELSE awards.due_at END,
-            trace = CASE WHEN is_due THEN award.trace ELSE awards.trace END,
-            entry_id = coalesce(awards.entry_id, award.entry_id),
-            released_at = CASE WHEN award.entry_id IS NOT NULL THEN award.at ELSE awards.released_at END
-        FROM award WHERE NOT is_new AND awards.company_id = %(company_id)s AND awards.id = award.id
-    )
-    INSERT INTO awards (company_id, {_NEW_COLUMNS}, created_at, released_at)
-    SELECT %(company_id)s, {_NEW_COLUMNS}, at, CASE WHEN entry_id IS NOT NULL THEN at END FROM award WHERE is_new
-"""  # noqa: S608 - the columns stand above
+Row: TypeAlias = dict[str, object]
 
 T = TypeVar("T")
 
@@ -133,12 +98,9 @@ def settle(connection: Connection, company_id: UUID, referees: Sequence[UUID], *
     if not referees:
         return
     connection.execute(_LOCK, {"company_id": company_id, "referees": list(referees)})
-    changes = _Changes()
+    changes = Changes()
     for referral in load(connection, company_id, referees):
-        standing = standing_of(referral, time_passes=time_passes)
-        decide = partial(decisions.decide, referral.people)
-        difference = differences.between(standing, referral.awards, decide, referral.at, releases=time_passes)
-        changes.add(referral, standing, difference)
+        changes.settle(referral, time_passes=time_passes)
     changes.apply(connection, company_id)
 
 
@@ -188,50 +150,54 @@ def _each(kind: type[T], rows: Iterable[Sequence[Any]]) -> tuple[T, ...]:
 
 
 @dataclass(slots=True)
-class _Changes:
-    """What settling some referrals writes, in one go: rows as the statements take them, and what is announced."""
+class Changes:
+    """What settling referrals comes to: rows as the SQL function `book_settlement` takes them, all of one instant."""
 
-    stages: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
-    awards: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
-    postings: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
-    events: list[outbox.Event] = field(default_factory=list[outbox.Event])
+    stages: list[Row] = field(default_factory=list[Row])
+    awards: list[Row] = field(default_factory=list[Row])
+    postings: list[Row] = field(default_factory=list[Row])
+    events: list[Row] = field(default_factory=list[Row])
     at: datetime | None = None
 
-    def add(self, referral: KnownReferral, standing: Standing, difference: Difference) -> None:
-        """What changes of one referral."""
+    def settle(self, referral: KnownReferral, *, time_passes: bool = False) -> None:
+        """Add what brings a referral to what its facts say."""
+        standing = standing_of(referral, time_passes=time_passes)
+        decide = partial(decisions.decide, referral.people)
+        difference = differences.between(standing, referral.awards, decide, referral.at, releases=time_passes)
         self.at = referral.at
         if standing.progress != referral.progress:
-            self.stages.append({"id": referral.id, "at": referral.at, **standing.progress._asdict()})
+            self.stages.append({"id": referral.id, **standing.progress._asdict()})
         if standing.stage != referral.progress.stage:
-            self.events.append(outbox.Event(f"referral.{standing.stage}", {"id": ids.public("ref", referral.id)}))
+            self.events.append(_event(f"referral.{standing.stage}", {"id": ids.public("ref", referral.id)}))
+        self._add(referral, difference)
+
+    def _add(self, referral: KnownReferral, difference: Difference) -> None:
         postings_before = len(self.postings)
-        self.awards += [
-            _award_row(referral, award, postings_before)
-            for award in (*difference.new, *difference.changed, *difference.moved)
-        ]
-        terms: dict[str, object] = {
+        terms: Row = {
             "program_version": referral.program_version,
             "expiry_months": referral.program.points_expiry_months,
         }
         self.postings += [{**posting._asdict(), **terms} for posting in difference.postings]
-        self.events += [_event(award) for award in (*difference.new, *difference.changed)]
+        self.awards += [
+            _award_row(referral, award, postings_before)
+            for award in (*difference.new, *difference.changed, *difference.moved)
+        ]
+        self.events += [
+            _event(f"award.{award.status}", _announced(award)) for award in (*difference.new, *difference.changed)
+        ]
+
+    def parameters(self) -> Row:
+        """All of it as `book_settlement` takes it; what is empty too, so that one statement is prepared for all."""
+        kinds = {"stages": self.stages, "awards": self.awards, "postings": self.postings, "events": self.events}
+        return {"at": self.at, **{name: Jsonb(rows, to_json) for name, rows in kinds.items()}}
 
     def apply(self, connection: Connection, company_id: UUID) -> None:
-        """Write all of it."""
-        if self.stages:
-            connection.execute(_ADVANCE, {"company_id": company_id, "rows": _json(self.stages)})
-        if self.awards:
-            books = {"postings": _json(self.postings), "awards": _json(self.awards)}
-            connection.execute(_BOOK, {"company_id": company_id, **books})
-        if self.at is not None:
-            outbox.announce(connection, company_id, self.events, self.at)
+        """Write all of it; costs no trip of its own."""
+        if self.stages or self.awards:
+            connection.execute(_BOOK, {"company_id": company_id, **self.parameters()})
 
 
-def _json(rows: list[dict[str, object]]) -> Jsonb:
-    return Jsonb(to_jsonable_python(rows))
-
-
-def _award_row(referral: KnownReferral, award: AwardChange, postings_before: int) -> dict[str, object]:
+def _award_row(referral: KnownReferral, award: AwardChange, postings_before: int) -> Row:
     """`postings_before`: how many postings of other referrals stand before this one's."""
     return {
         "id": award.id,
@@ -247,18 +213,17 @@ def _award_row(referral: KnownReferral, award: AwardChange, postings_before: int
         "hold_reason": award.hold_reason,
         "program_version": referral.program_version,
         "earning": postings_before + award.earning if award.earning else None,
-        "at": referral.at,
         **(_due_fields(award.due) if award.due else {}),
         **(_decided_fields(award.due, award.decision) if award.due and award.decision else {}),
     }
 
 
-def _due_fields(due: Due) -> dict[str, object]:
+def _due_fields(due: Due) -> Row:
     """What an earlier payment or use that arrives late may move."""
     return {"period": due.period, "payment_id": due.payment_id, "due_at": due.due_at, "trace": due.trace}
 
 
-def _decided_fields(due: Due, decision: Decision) -> dict[str, object]:
+def _decided_fields(due: Due, decision: Decision) -> Row:
     return {
         "event": due.event,
         "app_id": due.app_id,
@@ -270,14 +235,15 @@ def _decided_fields(due: Due, decision: Decision) -> dict[str, object]:
     }
 
 
-def _event(award: AwardChange) -> outbox.Event:
-    return outbox.Event(
-        f"award.{award.status}",
-        {
-            "id": ids.public("awd", award.id),
-            "event": award.event,
-            "points": award.points,
-            "reversed_points": award.reversed_points,
-            "user_id": ids.public("usr", award.user_id),
-        },
-    )
+def _event(event_type: str, data: Row) -> Row:
+    return {"id": ids.new_id(), "type": event_type, "data": data}
+
+
+def _announced(award: AwardChange) -> Row:
+    return {
+        "id": ids.public("awd", award.id),
+        "event": award.event,
+        "points": award.points,
+        "reversed_points": award.reversed_points,
+        "user_id": ids.public("usr", award.user_id),
+    }

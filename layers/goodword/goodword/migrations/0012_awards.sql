@@ -42,4 +42,81 @@ CREATE TABLE awards (
 CREATE INDEX awards_user_ix ON awards (company_id, user_id, created_at, id);
 CREATE INDEX awards_waiting_ix ON awards (company_id, hold_until) WHERE status = 'pending';
 
+-- What settling some referrals comes to is written in one call, and a row at a time: an array does not tell the planner its
+-- length, and for the hundred rows that it supposes it would rather read every referral of the company.
+
+-- New awards, and changed ones, each with its entry if one of `p_entries` pays it now: that of the position `earning`.
+CREATE FUNCTION write_awards(p_company uuid, p_awards jsonb, p_entries bigint[], p_at timestamptz) RETURNS void
+    LANGUAGE plpgsql AS $$
+DECLARE
+    award record;
+BEGIN
+    FOR award IN
+        SELECT *, p_entries[earning] AS entry_id, CASE WHEN p_entries[earning] IS NOT NULL THEN p_at END AS released_at
+        FROM jsonb_to_recordset(p_awards) AS given (
+            id uuid, is_new boolean, is_due boolean, referral_id uuid, user_id uuid, event text, app_id text,
+            occasion text, period integer, base_points bigint, multiplier_bps integer, points bigint,
+            reversed_points bigint, adjustments integer, tier text, status text, hold_until timestamptz,
+            hold_reason text, reason text, program_version integer, payment_id uuid, trace jsonb,
+            due_at timestamptz, earning integer)
+    LOOP
+        IF award.is_new THEN
+            INSERT INTO awards (company_id, id, referral_id, user_id, event, app_id, occasion, period, base_points,
+                multiplier_bps, points, reversed_points, adjustments, tier, status, hold_until, hold_reason, reason,
+                program_version, payment_id, entry_id, trace, due_at, released_at, created_at)
+            VALUES (p_company, award.id, award.referral_id, award.user_id, award.event, award.app_id, award.occasion,
+                award.period, award.base_points, award.multiplier_bps, award.points, award.reversed_points,
+                award.adjustments, award.tier, award.status, award.hold_until, award.hold_reason, award.reason,
+                award.program_version, award.payment_id, award.entry_id, award.trace, award.due_at, award.released_at,
+                p_at);
+        ELSE
+            UPDATE awards SET status = award.status, reversed_points = award.reversed_points,
+                adjustments = award.adjustments, hold_until = award.hold_until, hold_reason = award.hold_reason,
+                period = CASE WHEN award.is_due THEN award.period ELSE period END,
+                payment_id = CASE WHEN award.is_due THEN award.payment_id ELSE payment_id END,
+                due_at = CASE WHEN award.is_due THEN award.due_at ELSE due_at END,
+                trace = CASE WHEN award.is_due THEN award.trace ELSE trace END,
+                entry_id = coalesce(entry_id, award.entry_id),
+                released_at = coalesce(award.released_at, released_at)
+            WHERE company_id = p_company AND id = award.id;
+        END IF;
+    END LOOP;
+END $$;
+
+-- Everything that settling comes to, each kind as an array or NULL: how far referrals have come, awards, the postings of
+-- awards as post_entries takes them, and the events that announce it. No posting comes without its award.
+-- Needs: the locks of the referrals. Locks: the wallets that are posted to.
+CREATE FUNCTION book_settlement(
+    p_company uuid, p_stages jsonb, p_awards jsonb, p_postings jsonb, p_events jsonb, p_at timestamptz
+) RETURNS void LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    reached record;
+    entries bigint[];
+BEGIN
+    IF p_stages <> '[]' THEN
+        FOR reached IN
+            SELECT * FROM jsonb_to_recordset(p_stages) AS progress (
+                id uuid, stage text, activated_at timestamptz, qualified_at timestamptz, retained_at timestamptz,
+                expired_at timestamptz, next_at timestamptz)
+        LOOP
+            UPDATE referrals SET stage = reached.stage, activated_at = reached.activated_at,
+                qualified_at = reached.qualified_at, retained_at = reached.retained_at,
+                expired_at = reached.expired_at, advances_at = reached.next_at, updated_at = p_at
+            WHERE company_id = p_company AND id = reached.id;
+        END LOOP;
+    END IF;
+    IF p_postings <> '[]' THEN
+        entries := ARRAY(SELECT entry_id FROM post_entries(p_company, p_postings) ORDER BY posting);
+    END IF;
+    IF p_awards <> '[]' THEN
+        PERFORM write_awards(p_company, p_awards, entries, p_at);
+    END IF;
+    IF p_events <> '[]' THEN
+        INSERT INTO outbox_events (company_id, id, type, data, created_at)
+        SELECT p_company, id, type, data, p_at FROM jsonb_to_recordset(p_events) AS event (id uuid, type text, data jsonb)
+        ON CONFLICT DO NOTHING;
+    END IF;
+END $$;
+
+GRANT EXECUTE ON FUNCTION write_awards, book_settlement TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, UPDATE ON awards TO :"webhook", :"app", :"admin", :"jobs";
