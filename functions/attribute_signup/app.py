@@ -1,11 +1,8 @@
 """Signups and activations: a person becomes known and is attributed; an app is used for the first time."""
 
-from psycopg import Connection
-
-from goodword.core import idempotency, privacy
+from goodword.core import idempotency
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
-from goodword.core.query import Later
 from goodword.referral import activations, signups
 from goodword.referral.activations import Activation, ActivationAnswer
 from goodword.referral.signups import SignedUp, Signup, SignupAnswer, SignupIds
@@ -16,13 +13,9 @@ app = App()
 @app.route("POST /v1/signups", scope=Scope.WRITE, body=Signup, answers={201: SignupAnswer, 200: SignupAnswer})
 def sign_up(request: Request, signup: Signup) -> Response:
     """Sign a person up, attribute the signup, and give both sides what the program gives for it."""
-    return idempotency.respond_once(request, signup, _sign_up, request, signup, SignupIds())
-
-
-def _sign_up(connection: Connection, request: Request, signup: Signup, made: SignupIds) -> Later[Response]:
-    key = privacy.current_key(connection)
-    later = signups.sign_up(connection, request.company_id, signup, made, key, request.base_url)
-    return lambda: _response(later())
+    return idempotency.respond_once(
+        request, signup, _response, signups.sign_up, request.company_id, signup, SignupIds(), request.base_url
+    )
 
 
 def _response(signed_up: SignedUp) -> Response:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from goodword.core import ids, privacy
+from goodword.core import ids
 from goodword.core.errors import Refused
 from goodword.referral import codes, signups
 from goodword.referral.codes import Code, CodeChange
@@ -29,8 +29,7 @@ def signing_up(tenant: Tenant, external_id: str, **by: str) -> Iterator[SignupAn
     """A signup that is done when the block begins, and committed when it ends."""
     signup = Signup.model_validate({"user": {"external_id": external_id}, **by})
     with tenant.transaction("app") as connection:
-        key = privacy.current_key(connection)
-        yield signups.sign_up(connection, tenant.id, signup, SignupIds(), key, BASE_URL)().answer
+        yield signups.sign_up(connection, tenant.id, signup, SignupIds(), BASE_URL)().answer
 
 
 def uses(tenant: Tenant, code: str) -> tuple[int, int]:

@@ -122,15 +122,17 @@ _REFERRING = (
     " match_takebacks sale_objects share_identities taken_part touches_of hold_caps"
     " claim claim_of objects_by_email objects_of owner_of with_partners person_of is_same_payer"
     " lock_newcomer lock_objects lock_people lock_promotion people_beside waiting_for_promotion"
+    " bind_referral book_settlement write_awards"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
 _ANSWERING = f"{_KEEPING} answer_of_key finish_one_trip problem record_deed"
+_SIGNING_UP = "insert_user is_known_object is_known_person lock_newcomer_alone look_for_signup write_signup"
 _USING = "consume_usage hold_usage from_allowance refusal_of_usage count_usage"
 FUNCTIONS = {
     "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit",
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt fill_in_user",
-    "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_USING} redeem take_hit",
+    "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} redeem take_hit",
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption"
         " next_inbox_attempt take_hit entry_digest fill_in_user"

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import pytest
 from psycopg import Connection
 
-from goodword.core import privacy
 from goodword.facts import locks, promotions
 from goodword.facts.kinds import IdentityLinked, PromotionCodeTold, PromotionUsed
 from goodword.payments import inbox
@@ -43,7 +42,7 @@ def signing_up(tenant: Tenant, person: str = "ben") -> Step:
     signup = Signup.model_validate({"user": {"external_id": person}})
 
     def do(connection: Connection) -> None:
-        signups.sign_up(connection, tenant.id, signup, SignupIds(), privacy.current_key(connection), BASE_URL)
+        signups.sign_up(connection, tenant.id, signup, SignupIds(), BASE_URL)
 
     return Step("app", do)
 

@@ -48,7 +48,8 @@ _ROWS: LiteralString = """
     UNION ALL SELECT 'signup', to_jsonb(signups) FROM signups
         WHERE company_id = %(company_id)s AND user_id = %(user_id)s
     UNION ALL SELECT 'referral', to_jsonb(referral) FROM referral
-    UNION ALL SELECT 'award', to_jsonb(award) - 'entry_id' || jsonb_build_object('paid', entry_id IS NOT NULL) FROM award
+    UNION ALL SELECT 'award', to_jsonb(award) - 'entry_id' || jsonb_build_object('is_paid', entry_id > 0)
+        FROM award
     UNION ALL SELECT 'entry', to_jsonb(entry) - 'id' - 'xact' FROM entry
     UNION ALL SELECT 'lot', to_jsonb(lots) - 'id' FROM lots JOIN entry ON lots.company_id = entry.company_id
         AND lots.id = entry.id

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from goodword.access import plans
 from goodword.access.plans import PlanChange
-from goodword.core import ids, privacy
+from goodword.core import ids
 from goodword.facts.kinds import (
     EmailSeen,
     IdentityLinked,
@@ -34,8 +34,7 @@ def sign_up(tenant: Tenant, external_id: str, **fields: object) -> SignupAnswer:
     """A signup as its function runs it; `fields` are the body's besides the user."""
     signup = Signup.model_validate({"user": {"external_id": external_id}, **fields})
     with tenant.transaction("app") as connection:
-        key = privacy.current_key(connection)
-        return signups.sign_up(connection, tenant.id, signup, SignupIds(), key, BASE_URL)().answer
+        return signups.sign_up(connection, tenant.id, signup, SignupIds(), BASE_URL)().answer
 
 
 def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_id: UUID | None = None) -> UUID:

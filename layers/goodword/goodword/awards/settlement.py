@@ -21,7 +21,7 @@ from goodword.awards.differences import STORED_AWARD_COLUMNS, AwardChange, Diffe
 from goodword.awards.due import Due
 from goodword.awards.engine import Progress, Standing
 from goodword.awards.history import Facts
-from goodword.core import ids, query
+from goodword.core import ids, outbox, query
 from goodword.program import versions
 from goodword.program.document import Program
 from goodword.program.versions import Terms
@@ -67,7 +67,10 @@ _KNOWN: LiteralString = f"""
     ORDER BY r.id
 """  # noqa: S608 - the columns stand beside their classes
 
-_BOOK = "SELECT book_settlement(%(company_id)s, %(stages)s, %(awards)s, %(postings)s, %(events)s, %(at)s)"
+BOOKED: LiteralString = "book_settlement(%(company_id)s, %(stages)s, %(awards)s, %(postings)s, %(events)s, %(at)s)"
+"""Books `Changes` within a statement; its parameters are `Changes.parameters`, besides the company."""
+
+_BOOK: LiteralString = f"SELECT {BOOKED}"
 
 Row: TypeAlias = dict[str, object]
 
@@ -205,7 +208,7 @@ class Changes:
     def parameters(self) -> Row:
         """All of it as `book_settlement` takes it; what is empty too, so that one statement is prepared for all."""
         kinds = {"stages": self.stages, "awards": self.awards, "postings": self.postings, "events": self.events}
-        return {**{name: query.as_json(rows) for name, rows in kinds.items()}, "at": self.at}
+        return {"at": self.at, **{name: query.as_json(rows) for name, rows in kinds.items()}}
 
     def apply(self, connection: Connection, company_id: UUID) -> None:
         """Write all of it; costs no trip of its own."""
@@ -252,7 +255,7 @@ def _decided_fields(due: Due, decision: Decision) -> Row:
 
 
 def _event(event_type: str, data: Row) -> Row:
-    return {"id": ids.new_id(), "type": event_type, "data": data}
+    return outbox.row(outbox.Event(event_type, data))
 
 
 def _announced(award: AwardChange) -> Row:

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, TypeVar
 
 import psycopg
 from psycopg import Connection
@@ -24,6 +24,7 @@ from goodword.core.one_trip import KeptAnswer, OneTrip
 from goodword.core.query import Later
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 BROWSERS_KEYS_KEPT = timedelta(days=1)
 """How long a key sent with a publishable API key is known: anybody may send any number of them."""
@@ -67,27 +68,28 @@ def answer_once(
 ) -> Response:
     """The answer of `work(connection, …)` under a fixed status, as `respond_once` gives it."""
 
-    def respond(connection: Connection) -> Later[Response]:
-        response = http.answer(status, work(connection, *args, **kwargs))
-        return lambda: response
+    def run(connection: Connection) -> Later[BaseModel]:
+        done = work(connection, *args, **kwargs)
+        return lambda: done
 
-    return respond_once(request, body, respond)
+    return respond_once(request, body, lambda done: http.answer(status, done), run)
 
 
 def respond_once(
     request: Request,
     body: BaseModel,
-    work: Callable[Concatenate[Connection, P], Later[Response]],
+    respond: Callable[[T], Response],
+    work: Callable[Concatenate[Connection, P], Later[T]],
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> Response:
     """Run `work(connection, …)` in one transaction, once per Idempotency-Key where the request has one.
 
-    The response is read last: after COMMIT, or before it is kept under its key.
+    What it comes to is read last: after COMMIT, or just before the response is kept under its key.
     """
     key = request.idempotency_key
     if key is None:
-        return database.transact(work, *args, **kwargs)()
+        return respond(database.transact(work, *args, **kwargs)())
     claim = {
         "company_id": request.company_id,
         # whoever holds the publishable key cannot take a server's keys
@@ -96,22 +98,22 @@ def respond_once(
         "kept": BROWSERS_KEYS_KEPT if request.caller.is_browser else None,
     }
 
-    def once_per_key(connection: Connection, respond: Callable[[Connection], Later[Response]]) -> Response:
+    def once_per_key(connection: Connection, run: Callable[[Connection], Response]) -> Response:
         kept = _claim(connection, claim, request.request_id)
         if kept is not None:
             return kept
-        response = respond(connection)()
+        response = run(connection)
         connection.execute(_KEEP, {**claim, "status": response.status, "body": response.body})
         return response
 
     try:
-        return database.transact(once_per_key, lambda connection: work(connection, *args, **kwargs))
+        return database.transact(once_per_key, lambda connection: respond(work(connection, *args, **kwargs)()))
     except (DomainError, psycopg.IntegrityError) as fault:
         refusal = _refusal(fault)
         if refusal is None or request.caller.is_browser or not is_decision(STATUS[type(refusal)]):
             raise  # the claim was rolled back with everything else
         response = http.problem(refusal, request.request_id)
-    return database.transact(once_per_key, lambda _: lambda: response)
+    return database.transact(once_per_key, lambda _: response)
 
 
 def answer_at_once(

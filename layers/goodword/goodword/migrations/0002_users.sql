@@ -48,5 +48,5 @@ GRANT SELECT (company_id, id, external_id, username) ON users TO :"click";
 GRANT SELECT (company_id, id, external_id) ON users TO :"ledger";
 GRANT SELECT ON users TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON users TO :"app", :"admin";
-GRANT EXECUTE ON FUNCTION insert_user TO :"app", :"admin";
+GRANT EXECUTE ON FUNCTION insert_user TO :"app";
 GRANT EXECUTE ON FUNCTION fill_in_user TO :"webhook", :"admin", :"jobs";

@@ -158,5 +158,6 @@ BEGIN
 END $$;
 
 GRANT EXECUTE ON FUNCTION lock_identities, share_identities, lock_objects, lock_people, lock_newcomer,
-    is_known_object, is_known_person, lock_newcomer_alone, lock_promotion
+    lock_promotion
     TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION is_known_object, is_known_person, lock_newcomer_alone TO :"app";

@@ -29,12 +29,11 @@ BEGIN
     SELECT post_trial_plan, coalesce(test_now, clock_timestamp()) INTO plan, at FROM companies WHERE id = p_company;
 END $$;
 
--- A person with an automatic code, the first of `p_codes` that nobody has; their signup with its decision; the referral
--- that it makes and what stands for it (book_settlement). The code, and the entries by the order of their postings.
+-- A person with an automatic code, the first of `p_codes` that nobody has, which is returned; their signup with its
+-- decision, the referral that it makes, and the events that announce them.
 CREATE FUNCTION write_signup(
     p_company uuid, p_user jsonb, p_code_id uuid, p_codes text[], p_signup jsonb, p_activity uuid, p_details jsonb,
-    p_referral jsonb, p_stages jsonb, p_awards jsonb, p_postings jsonb, p_events jsonb, p_at timestamptz,
-    OUT code text, OUT entries bigint[]
+    p_referral jsonb, p_events jsonb, p_at timestamptz, OUT code text
 ) LANGUAGE plpgsql AS $$
 DECLARE
     person uuid := (p_signup ->> 'user_id')::uuid;
@@ -56,7 +55,8 @@ BEGIN
     IF p_referral IS NOT NULL THEN
         PERFORM bind_referral(p_referral);
     END IF;
-    entries := book_settlement(p_company, p_stages, p_awards, p_postings, p_events, p_at);
+    INSERT INTO outbox_events (company_id, id, type, data, created_at)
+    SELECT p_company, id, type, data, p_at FROM jsonb_to_recordset(p_events) AS event (id uuid, type text, data jsonb);
 END $$;
 
 GRANT EXECUTE ON FUNCTION look_for_signup, write_signup TO :"app";

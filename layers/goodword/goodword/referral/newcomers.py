@@ -17,7 +17,7 @@ from goodword.referral.profiles import User
 from goodword.referral.referrals import Referral
 
 
-class Person(NamedTuple):
+class CodeOwner(NamedTuple):
     """Who has signed up, with the code of their own."""
 
     id: UUID
@@ -39,13 +39,13 @@ class Begun(NamedTuple):
         return self.entries[award.earning - 1] if award.earning else None
 
 
-def user(person: Person, begun: Begun | None, plan: str, terms: Terms, base_url: str) -> User:
+def user(owner: CodeOwner, begun: Begun | None, plan: str, terms: Terms, base_url: str) -> User:
     """The profile of a user who has nothing yet but a code, and what a welcome is worth."""
-    new = person.new
+    new = owner.new
     awards = begun.awards if begun else ()
-    paid = [award.points - award.reversed_points for award in awards if award.earning and award.user_id == person.id]
+    paid = [award.points - award.reversed_points for award in awards if award.earning and award.user_id == owner.id]
     return User(
-        id=person.id,
+        id=owner.id,
         external_id=new.external_id,
         username=new.username,
         email=new.email,
@@ -56,8 +56,8 @@ def user(person: Person, begun: Begun | None, plan: str, terms: Terms, base_url:
         invited_by=None,
         plan=plan,
         trial_ends_at=None,
-        referral_code=person.code,
-        referral_url=f"{base_url}/r/{person.code}",
+        referral_code=owner.code,
+        referral_url=f"{base_url}/r/{owner.code}",
         referral_tier=terms.program.tier_of(0),
         qualified_count=0,
         balance=sum(paid),
@@ -65,13 +65,13 @@ def user(person: Person, begun: Begun | None, plan: str, terms: Terms, base_url:
     )
 
 
-def referral(person: Person, begun: Begun, terms: Terms) -> Referral:
+def referral(owner: CodeOwner, begun: Begun, terms: Terms) -> Referral:
     """The referral by which a user has come."""
     pair, standing = begun.pair, begun.standing
     return Referral(
         id=pair.id,
         referrer=_external_id(begun.winner),
-        referee=person.new.external_id,
+        referee=owner.new.external_id,
         code=begun.winner.code,
         stage=standing.stage,
         source=begun.winner.source,
@@ -81,7 +81,7 @@ def referral(person: Person, begun: Begun, terms: Terms) -> Referral:
         fraud_score=0,
         flagged=False,
         fraud_signals=[],
-        is_verified=person.new.verified_email is not None,
+        is_verified=owner.new.verified_email is not None,
         registered_at=pair.registered_at,
         activated_at=standing.activated_at,
         qualified_at=standing.qualified_at,
@@ -92,14 +92,14 @@ def referral(person: Person, begun: Begun, terms: Terms) -> Referral:
     )
 
 
-def awards(person: Person, begun: Begun, terms: Terms) -> list[Award]:
+def awards(owner: CodeOwner, begun: Begun, terms: Terms) -> list[Award]:
     """All awards of the referral, for every person, in the order they fell due."""
-    made = [_award(award, person, begun, terms) for award in begun.awards]
+    made = [_award(award, owner, begun, terms) for award in begun.awards]
     due_at = {award.id: award.due.due_at for award in begun.awards if award.due}
     return sorted(made, key=lambda award: (due_at[award.id], award.event, award.id))
 
 
-def _award(award: AwardChange, person: Person, begun: Begun, terms: Terms) -> Award:
+def _award(award: AwardChange, owner: CodeOwner, begun: Begun, terms: Terms) -> Award:
     due, decision, entry = award.due, award.decision, begun.entry_of(award)
     if due is None or decision is None:
         raise LookupError("a new award is due, and decided on")
@@ -107,7 +107,7 @@ def _award(award: AwardChange, person: Person, begun: Begun, terms: Terms) -> Aw
         id=award.id,
         referral_id=begun.pair.id,
         payment_id=ids.public("pay", due.payment_id) if due.payment_id else None,
-        user_id=person.new.external_id if award.user_id == person.id else _external_id(begun.winner),
+        user_id=owner.new.external_id if award.user_id == owner.id else _external_id(begun.winner),
         event=award.event,
         app_id=due.app_id or None,
         period=due.period,

@@ -12,7 +12,7 @@ rows and the same answer.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal, LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -24,7 +24,7 @@ from goodword.awards import listing as awards
 from goodword.awards.binding import NewReferral
 from goodword.awards.listing import Award
 from goodword.awards.settlement import Changes
-from goodword.core import clock, ids, outbox, query
+from goodword.core import clock, ids, outbox, privacy, query
 from goodword.core.fields import AnswerModel, AppId, IpAddress, RequestModel
 from goodword.core.ids import ClickId
 from goodword.core.privacy import PrivacyKey
@@ -35,7 +35,7 @@ from goodword.program.versions import Terms
 from goodword.referral import arrivals, attribution, candidates, codes, newcomers, profiles, referrals, typed
 from goodword.referral.arrivals import Brought, Known, Newcomer
 from goodword.referral.attribution import AttributionDecision, Candidate, Reason, Source
-from goodword.referral.newcomers import Begun, Person
+from goodword.referral.newcomers import Begun, CodeOwner
 from goodword.referral.profiles import User
 from goodword.referral.referrals import Referral
 from goodword.referral.typed import KeptText, Typed
@@ -107,29 +107,33 @@ class _Decided(NamedTuple):
 
 
 class _Written(NamedTuple):
-    """What writing a signup has given: the code, and the entries by the order of their postings."""
+    """What writing a signup has given: the code, and the entries of what was booked with it, as they were posted."""
 
     code: str
-    entries: list[int | None]
+    entries: list[int | None] | None
 
 
-_WRITE = """
-    SELECT code, entries FROM write_signup(
-        %(company_id)s, %(user)s, %(code_id)s, %(codes)s, %(signup)s, %(activity_id)s, %(details)s, %(referral)s,
-        %(stages)s, %(awards)s, %(postings)s, %(events)s, %(at)s)
+_WRITTEN: LiteralString = """
+    FROM write_signup(%(company_id)s, %(user)s, %(code_id)s, %(codes)s, %(signup)s, %(activity_id)s, %(details)s,
+        %(referral)s, %(announced)s, %(signed_up_at)s)
 """
+
+_WRITE: LiteralString = f"SELECT code, NULL AS entries {_WRITTEN}"
+
+_WRITE_AND_BOOK: LiteralString = f"SELECT code, {settlement.BOOKED} AS entries {_WRITTEN}"
 
 CODES_DRAWN = 2
 """Of so many random codes one is free."""
 
 
 def sign_up(
-    connection: Connection, company_id: UUID, signup: Signup, made: SignupIds, key: PrivacyKey, base_url: str
+    connection: Connection, company_id: UUID, signup: Signup, made: SignupIds, base_url: str
 ) -> Later[SignedUp]:
     """Sign a person up; what it came to is to be read when everything has been sent.
 
     A taken whop_user_id or stripe_customer_id is a violated constraint, by name.
     """
+    key = privacy.current_key(connection)
     email = by_email.hashed(connection, signup.user.verified_email)
     arrival = arrivals.look(connection, company_id, signup.user, email, _brought(signup))
     if isinstance(arrival, Known):
@@ -140,7 +144,7 @@ def sign_up(
     if arrival.is_alone:
         answer_later = _begin(connection, company_id, decided, key, arrival.plan, base_url)
     else:
-        _write(connection, company_id, decided, key, Changes())
+        _write(connection, company_id, decided, key, None)
         claimed = _claim(connection, company_id, decided.signup.user, email) if arrival.waits else []
         settlement.settle(connection, company_id, sorted({made.user, *claimed}))
         answer_later = ask(connection, company_id, made.user, decided.decision, base_url)
@@ -182,37 +186,36 @@ def _begin(
     """Write the signup of somebody alone, with all that stands for their referral."""
     changes = Changes()
     begun = settlement.begin(decided.pair, decided.terms, changes) if decided.pair else None
-    written_later = _write(connection, company_id, decided, key, changes)
+    written_later = _write(connection, company_id, decided, key, changes if begun else None)
 
     def read() -> SignupAnswer:
         written = written_later()
-        person = Person(decided.made.user, decided.signup.user, written.code)
+        owner = CodeOwner(decided.made.user, decided.signup.user, written.code)
         referral = None
         if decided.pair and decided.winner and begun:
             standing, difference = begun
-            referral = Begun(decided.pair, decided.winner, standing, difference.new, written.entries)
+            referral = Begun(decided.pair, decided.winner, standing, difference.new, written.entries or ())
         return SignupAnswer(
-            user=newcomers.user(person, referral, plan, decided.terms, base_url),
+            user=newcomers.user(owner, referral, plan, decided.terms, base_url),
             attribution=Attribution(**decided.decision._asdict()),
-            referral=newcomers.referral(person, referral, decided.terms) if referral else None,
-            awards=newcomers.awards(person, referral, decided.terms) if referral else [],
+            referral=newcomers.referral(owner, referral, decided.terms) if referral else None,
+            awards=newcomers.awards(owner, referral, decided.terms) if referral else [],
         )
 
     return read
 
 
 def _write(
-    connection: Connection, company_id: UUID, decided: _Decided, key: PrivacyKey, changes: Changes
+    connection: Connection, company_id: UUID, decided: _Decided, key: PrivacyKey, changes: Changes | None
 ) -> Later[_Written]:
-    """Write the user with a code of their own, the decision, the referral that it makes, and what changes with it."""
+    """Write the user with a code of their own, the decision, and the referral that it makes; and book `changes`."""
     signup, made, terms, pair = decided.signup, decided.made, decided.terms, decided.pair
     events = [
         outbox.row(outbox.Event("user.created", {"id": ids.public("usr", made.user)})),
         *([outbox.row(outbox.Event("referral.registered", {"id": ids.public("ref", pair.id)}))] if pair else []),
-        *changes.events,
     ]
     values = {
-        **changes.parameters(),
+        **(changes.parameters() if changes else {}),
         "company_id": company_id,
         "user": query.as_json(users.row(company_id, made.user, signup.user, terms.at)),
         "code_id": ids.new_id(),
@@ -221,10 +224,10 @@ def _write(
         "activity_id": ids.new_id(),
         "details": query.as_json({"app_id": signup.app_id}),
         "referral": query.as_json(binding.row(company_id, pair, terms)) if pair else None,
-        "events": query.as_json(events),
-        "at": terms.at,
+        "announced": query.as_json(events),
+        "signed_up_at": terms.at,
     }
-    return query.the_one_later(connection, _Written, _WRITE, **values)
+    return query.the_one_later(connection, _Written, _WRITE_AND_BOOK if changes else _WRITE, **values)
 
 
 def _row(company_id: UUID, decided: _Decided, key: PrivacyKey) -> dict[str, object]:
