@@ -13,7 +13,9 @@ Within a kind locks are taken by name, all at once. What a kind leads to may gro
 more partner, another owner. Then all locks of the kind are given back and taken anew. A version of the program has a
 lock of its own, taken alone.
 
-The statements of this module return nothing, so they travel with the next statement that does.
+The statements of this module return nothing, so they travel with the next statement that does. One lock is taken
+elsewhere, by a question that needs it: that of a person who signs up and of whom nothing is known
+(`referral/arrivals`, SQL function `lock_newcomer_alone`).
 """
 
 from collections.abc import Collection, Iterable

@@ -140,8 +140,10 @@ BEGIN
     SELECT * INTO w FROM wallets WHERE company_id = p_company AND user_id = p_user FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         INSERT INTO wallets (company_id, user_id) VALUES (p_company, p_user)
-        ON CONFLICT ON CONSTRAINT wallets_pk DO NOTHING;
-        SELECT * INTO STRICT w FROM wallets WHERE company_id = p_company AND user_id = p_user FOR NO KEY UPDATE;
+        ON CONFLICT ON CONSTRAINT wallets_pk DO NOTHING RETURNING * INTO w;
+        IF NOT FOUND THEN
+            SELECT * INTO STRICT w FROM wallets WHERE company_id = p_company AND user_id = p_user FOR NO KEY UPDATE;
+        END IF;
     END IF;
     RETURN w;
 END $$;
