@@ -164,7 +164,9 @@ def test_a_statement_that_reaches_upward_is_found(room: str, text: str, expected
     assert {deed for deed, owner in deeds(sql) if not is_allowed(sql, deed, owner)} == expected
 
 
-_LOCKING = re.compile(r"\b(?:lock|share)_(?:identities|objects|people|newcomer|promotion)\b|\bpg_advisory\w+")
+_LOCKING = re.compile(
+    r"\b(?:lock|share)_(?:identities|objects|emails|people|event|newcomer|promotion)\b|\bpg_advisory\w+"
+)
 
 
 def test_only_one_module_takes_identity_locks() -> None:

@@ -35,7 +35,7 @@ TABLES = {
     "usage_counters": "stock", "quota_grants": "stock", "wallets": "wallets", "lots": "lots",
 }  # fmt: skip
 FUNCTIONS = {
-    "lock_objects": ["objects"], "lock_people": ["people"], "lock_newcomer": ["people"],
+    "lock_objects": ["objects"], "lock_emails": ["e-mails"], "lock_people": ["people"], "lock_newcomer": ["people"],
     "lock_promotion": ["people", "promotion codes"], "share_identities": ["promotion codes"], "hold_caps": ["caps"],
     "claim_idempotency_key": ["answer or event"], "answer_of_key": ["answer or event"],
 }  # fmt: skip
@@ -72,8 +72,6 @@ class Reader(NamedTuple):
 
 
 def _identities(statement: Statement) -> str:
-    if "'email:'" in statement.text:
-        return "e-mails"
     if "'late-attribution'" in statement.text:
         return "bindings"
     return "people" if b"user:" in statement.parameters else "objects"
