@@ -36,6 +36,7 @@ MIGRATIONS = {
 # Functions of another room than their migration's.
 FUNCTIONS = {
     "touches_of": "referral",  # which promotion codes are referral codes
+    "undecided_among": "referral",  # and who is referred by nobody
     "waiting_for_promotion": "referral",  # and who is referred by nobody
     "expire_due_lots": "points",  # which lots are due
     "rebuild_wallets": "points",  # what a wallet is by its entries

@@ -123,7 +123,7 @@ _REFERRING = (
     " claim claim_of find_owners objects_by_email objects_of owner_among owner_of with_partners person_of is_same_payer"
     " emails_beside holders_of links_of users_of_own"
     " lock_emails lock_event lock_newcomer lock_objects lock_people lock_promotion people_beside"
-    " waiting_for_promotion book_settlement write_awards"
+    " undecided_among waiting_for_promotion book_settlement known_referrals write_awards"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"

@@ -77,6 +77,13 @@ def _identities(statement: Statement) -> str:
     return "people" if b"user:" in statement.parameters else "objects"
 
 
+def _locking(statements: Sequence[Statement]) -> Iterator[Statement]:
+    """Without settling users of whom one is not referred: it locks nothing, and who of them is undecided comes next."""
+    for statement, next_one in pairwise([*statements, Statement("", b"")]):
+        if "known_referrals(" not in statement.text or "undecided_among(" not in next_one.text:
+            yield statement
+
+
 Locks = Callable[[Callable[[], object]], list[str]]
 
 
@@ -109,7 +116,7 @@ def locks(proxy: WireProxy, reader: Reader) -> Locks:
     def taken(request: Callable[[], object]) -> list[str]:
         with proxy.recording() as statements:
             request()
-        return list(dict.fromkeys(kind for statement in statements for kind in reader.kinds(statement)))
+        return list(dict.fromkeys(kind for statement in _locking(statements) for kind in reader.kinds(statement)))
 
     return taken
 
