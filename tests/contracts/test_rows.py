@@ -1,30 +1,33 @@
-"""Rows read by position: the columns that stand beside a class are its fields, by name and in their order."""
+"""Rows read by position: an SQL function gives the fields of a class as columns, by name and in their order."""
 
 import inspect
-from typing import LiteralString
+import re
 
 import pytest
 
-from goodword.awards import differences, history
 from goodword.awards.differences import StoredAward
 from goodword.awards.history import Payment, Subscription, Takeback, Use
+from tests.contracts.test_tables import BODIES
 
-ROWS: dict[str, tuple[type, LiteralString]] = {
-    "USE_COLUMNS": (Use, history.USE_COLUMNS),
-    "PAYMENT_COLUMNS": (Payment, history.PAYMENT_COLUMNS),
-    "TAKEBACK_COLUMNS": (Takeback, history.TAKEBACK_COLUMNS),
-    "SUBSCRIPTION_COLUMNS": (Subscription, history.SUBSCRIPTION_COLUMNS),
-    "STORED_AWARD_COLUMNS": (StoredAward, differences.STORED_AWARD_COLUMNS),
+ROWS: dict[str, type] = {
+    "used": Use, "payment": Payment, "takeback": Takeback, "subscription": Subscription, "award": StoredAward,
+}  # fmt: skip
+
+# What stands behind the fields of a class, for another use.
+FURTHER = {"payment": ["recorded_at"]}
+
+_COLUMNS = {
+    name: [column.split(" AS ")[-1].strip() for column in columns.split(",")]
+    for name, columns in re.findall(
+        r"row\((\w+)\.\*\) FROM \( SELECT (.*?) FROM ", re.sub(r"\s+", " ", BODIES["known_referrals"].text)
+    )
 }
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_columns_stand_in_the_order_of_the_fields_of_their_class(name: str) -> None:
-    kind, columns = ROWS[name]
-    names = [column.split(" AS ")[-1].strip() for column in columns.split(",")]
-    assert names == list(inspect.signature(kind).parameters)
+    assert _COLUMNS[name] == [*inspect.signature(ROWS[name]).parameters, *FURTHER.get(name, [])]
 
 
-def test_every_list_of_columns_is_held() -> None:
-    modules = (differences, history)
-    assert {name for module in modules for name in vars(module) if name.endswith("_COLUMNS")} == ROWS.keys()
+def test_every_kind_of_row_is_held() -> None:
+    assert _COLUMNS.keys() == ROWS.keys()

@@ -36,6 +36,7 @@ MIGRATIONS = {
 # Functions of another room than their migration's.
 FUNCTIONS = {
     "touches_of": "referral",  # which promotion codes are referral codes
+    "undecided_among": "referral",  # and who is referred by nobody
     "waiting_for_promotion": "referral",  # and who is referred by nobody
     "expire_due_lots": "points",  # which lots are due
     "rebuild_wallets": "points",  # what a wallet is by its entries
@@ -164,7 +165,9 @@ def test_a_statement_that_reaches_upward_is_found(room: str, text: str, expected
     assert {deed for deed, owner in deeds(sql) if not is_allowed(sql, deed, owner)} == expected
 
 
-_LOCKING = re.compile(r"\b(?:lock|share)_(?:identities|objects|people|newcomer|promotion)\b|\bpg_advisory\w+")
+_LOCKING = re.compile(
+    r"\b(?:lock|share)_(?:identities|objects|emails|people|event|newcomer|promotion)\b|\bpg_advisory\w+"
+)
 
 
 def test_only_one_module_takes_identity_locks() -> None:

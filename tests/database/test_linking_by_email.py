@@ -44,7 +44,7 @@ def verify(tenant: Tenant, person: str) -> list[UUID]:
     with tenant.transaction("app") as connection:
         email = by_email.hashed(connection, EMAIL)
         assert email is not None
-        locks.hold_emails(connection, tenant.id, "", (), email.hashes)
+        locks.hold_emails(connection, tenant.id, email.hashes)
         locks.hold_people(connection, tenant.id, [person])
         connection.execute(
             "UPDATE users SET email_verified = true, verified_email = %s WHERE company_id = %s AND external_id = %s",

@@ -105,8 +105,7 @@ def test_whoever_has_the_person_may_still_look_for_their_codes(tenant: Tenant) -
     (ben,) = tenant.rows("SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = 'ben'")
     other = threading.Thread(target=run, args=[tenant.patient_twin("webhook"), told])
     with tenant.transaction("webhook") as connection:
-        locks.hold_objects(connection, tenant.id, "stripe", ["cus_ben"])
-        locks.hold_people(connection, tenant.id, ["ben"])
+        locks.hold_event(connection, tenant.id, "stripe", ["cus_ben"], ["ben"], [])
         connection.execute("SELECT 1").fetchone()
         other.start()
         wait_until_blocked(tenant.superuser)

@@ -35,7 +35,7 @@ TABLES = {
     "usage_counters": "stock", "quota_grants": "stock", "wallets": "wallets", "lots": "lots",
 }  # fmt: skip
 FUNCTIONS = {
-    "lock_objects": ["objects"], "lock_people": ["people"], "lock_newcomer": ["people"],
+    "lock_objects": ["objects"], "lock_emails": ["e-mails"], "lock_people": ["people"], "lock_newcomer": ["people"],
     "lock_promotion": ["people", "promotion codes"], "share_identities": ["promotion codes"], "hold_caps": ["caps"],
     "claim_idempotency_key": ["answer or event"], "answer_of_key": ["answer or event"],
 }  # fmt: skip
@@ -72,11 +72,16 @@ class Reader(NamedTuple):
 
 
 def _identities(statement: Statement) -> str:
-    if "'email:'" in statement.text:
-        return "e-mails"
     if "'late-attribution'" in statement.text:
         return "bindings"
     return "people" if b"user:" in statement.parameters else "objects"
+
+
+def _locking(statements: Sequence[Statement]) -> Iterator[Statement]:
+    """Without settling users of whom one is not referred: it locks nothing, and who of them is undecided comes next."""
+    for statement, next_one in pairwise([*statements, Statement("", b"")]):
+        if "known_referrals(" not in statement.text or "undecided_among(" not in next_one.text:
+            yield statement
 
 
 Locks = Callable[[Callable[[], object]], list[str]]
@@ -111,7 +116,7 @@ def locks(proxy: WireProxy, reader: Reader) -> Locks:
     def taken(request: Callable[[], object]) -> list[str]:
         with proxy.recording() as statements:
             request()
-        return list(dict.fromkeys(kind for statement in statements for kind in reader.kinds(statement)))
+        return list(dict.fromkeys(kind for statement in _locking(statements) for kind in reader.kinds(statement)))
 
     return taken
 

@@ -10,7 +10,7 @@ to wait is taken back until its time has come.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, LiteralString, NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from goodword.awards.decisions import UNCHANGED_BPS, Decide, Decision
@@ -73,11 +73,6 @@ class StoredAward(NamedTuple):
     def is_kept_back(self) -> bool:
         """Whether something else than a dispute holds it: neither time nor money ends that."""
         return self.status == "held" and self.hold_reason != DISPUTE
-
-
-STORED_AWARD_COLUMNS: LiteralString = """
-    id, event, app_id, occasion, user_id, points, reversed_points, status, hold_until, hold_reason,
-    entry_id IS NOT NULL AS booked, adjustments, period, payment_id, due_at, created_at"""
 
 
 class Posting(NamedTuple):

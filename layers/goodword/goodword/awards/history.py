@@ -1,11 +1,11 @@
 """What is known of one referral: the facts that the award engine reckons from, and that count as one set.
 
-Beside a class that is read in rows stand its columns, in the order of its fields; settlement's question names them.
+The SQL function `known_referrals` gives rows of them, whose columns stand in the order of the fields.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, LiteralString
+from typing import Literal
 from uuid import UUID
 
 
@@ -15,9 +15,6 @@ class Use:
 
     app_id: str
     occurred_at: datetime
-
-
-USE_COLUMNS: LiteralString = "app_id, occurred_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +35,6 @@ class Payment:
     is_proration: bool = False
 
 
-PAYMENT_COLUMNS: LiteralString = """
-    id, payment_key AS key, net_amount, gross_amount, currency, paid_at, period_start, is_proration"""
-
-
 @dataclass(frozen=True, slots=True)
 class Takeback:
     """Money that went back, or is in dispute, out of one payment: of its gross amount, or of the same `whole` of it.
@@ -56,19 +49,12 @@ class Takeback:
     whole: int | None = None
 
 
-TAKEBACK_COLUMNS: LiteralString = "payment_id, part AS amount, takeback_state(status) AS state, began_at, whole"
-"""Of a takeback beside its payment and `taken_part` of the two."""
-
-
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """From when on a subscription was known of, and whether and when it ended."""
 
     began_at: datetime
     ended_at: datetime | None
-
-
-SUBSCRIPTION_COLUMNS: LiteralString = "began_at, ended_at"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from goodword.awards import decisions, differences, engine, history
 from goodword.awards.binding import NewReferral
 from goodword.awards.decisions import Decision, People, Upline
-from goodword.awards.differences import STORED_AWARD_COLUMNS, AwardChange, Difference, StoredAward
+from goodword.awards.differences import AwardChange, Difference, StoredAward
 from goodword.awards.due import Due
 from goodword.awards.engine import Progress, Standing
 from goodword.awards.history import Facts
@@ -26,46 +26,14 @@ from goodword.program import versions
 from goodword.program.document import Program
 from goodword.program.versions import Terms
 
-# The planner cannot look into the array, so one plan does for every number of people; it would plan anew each time.
-_LOCK = """
-    SELECT id FROM referrals
-    WHERE company_id = %(company_id)s AND referee_id = ANY (ARRAY(SELECT unnest(%(referees)s::uuid[])))
-    ORDER BY id FOR NO KEY UPDATE
+_KNOWN = """
+    SELECT * FROM known_referrals(%(company_id)s, %(referees)s, %(holds)s, %(all)s) AS referral (
+        id uuid, referrer_id uuid, referee_id uuid, stage text, activated_at timestamptz, qualified_at timestamptz,
+        retained_at timestamptz, expired_at timestamptz, next_at timestamptz, touched_at timestamptz,
+        registered_at timestamptz, app_id text, program_version integer, now timestamptz, program text,
+        upline_id uuid, upline_bound_at timestamptz, upline_stands boolean,
+        uses record[], payments record[], takebacks record[], subscriptions record[], awards record[])
 """
-
-# A statement of its own, after the lock: it must see what was committed while the lock was waited for.
-_KNOWN: LiteralString = f"""
-    WITH clock AS MATERIALIZED (SELECT company_now(%(company_id)s) AS now)
-    SELECT r.id, r.referrer_id, r.referee_id, r.stage, r.activated_at, r.qualified_at, r.retained_at, r.expired_at,
-        r.advances_at AS next_at, r.touched_at, r.registered_at, r.app_id, r.program_version, clock.now,
-        (SELECT program::text FROM program_versions v
-            WHERE v.company_id = r.company_id AND v.version = r.program_version) AS program,
-        up.referrer_id AS upline_id, up.registered_at AS upline_bound_at,
-        stage_at(up, clock.now) NOT IN ('expired', 'cancelled') AS upline_stands,
-        ARRAY(SELECT row(id, recorded_at) FROM payments
-            WHERE company_id = r.company_id AND user_id = r.referee_id) AS recorded,
-        ARRAY(SELECT row(use.*) FROM (
-            SELECT {history.USE_COLUMNS} FROM activations
-            WHERE company_id = r.company_id AND user_id = r.referee_id) AS use) AS uses,
-        ARRAY(SELECT row(payment.*) FROM (
-            SELECT {history.PAYMENT_COLUMNS} FROM payments
-            WHERE company_id = r.company_id AND user_id = r.referee_id AND NOT superseded) AS payment) AS payments,
-        ARRAY(SELECT row(takeback.*) FROM (
-            SELECT {history.TAKEBACK_COLUMNS}
-            FROM takebacks t JOIN payments p ON p.company_id = t.company_id AND p.id = t.payment_id
-            CROSS JOIN LATERAL taken_part(t, p) AS taken
-            WHERE p.company_id = r.company_id AND p.user_id = r.referee_id) AS takeback) AS takebacks,
-        ARRAY(SELECT row(subscription.*) FROM (
-            SELECT {history.SUBSCRIPTION_COLUMNS} FROM subscriptions
-            WHERE company_id = r.company_id AND user_id = r.referee_id) AS subscription) AS subscriptions,
-        ARRAY(SELECT row(award.*) FROM (
-            SELECT {STORED_AWARD_COLUMNS} FROM awards
-            WHERE company_id = r.company_id AND referral_id = r.id) AS award) AS awards
-    FROM referrals r CROSS JOIN clock
-    LEFT JOIN referrals up ON up.company_id = r.company_id AND up.referee_id = r.referrer_id
-    WHERE r.company_id = %(company_id)s AND r.referee_id = ANY (ARRAY(SELECT unnest(%(referees)s::uuid[])))
-    ORDER BY r.id
-"""  # noqa: S608 - the columns stand beside their classes
 
 BOOKED: LiteralString = "book_settlement(%(company_id)s, %(stages)s, %(awards)s, %(postings)s, %(events)s, %(at)s)"
 """Books `Changes` within a statement; its parameters are `Changes.parameters`, besides the company."""
@@ -98,13 +66,23 @@ def settle(connection: Connection, company_id: UUID, referees: Sequence[UUID], *
 
     Locks: the referrals, by id, and then the wallets that are posted to.
     """
-    if not referees:
-        return
-    connection.execute(_LOCK, {"company_id": company_id, "referees": list(referees)})
-    changes = Changes()
-    for referral in load(connection, company_id, referees):
-        changes.settle(referral, time_passes=time_passes)
-    changes.apply(connection, company_id)
+    if referees:
+        known = _read(connection, company_id, referees, holds=True)
+        _bring(connection, company_id, known, time_passes=time_passes)
+
+
+def settle_referred(connection: Connection, company_id: UUID, users: Sequence[UUID]) -> bool:
+    """Settle these users where every one of them is referred, and do nothing where not. Returns whether it was done.
+
+    Whom nobody has referred may have to be bound first, before any referral is locked.
+
+    Locks: as `settle`.
+    """
+    if not users:
+        return True
+    known = _read(connection, company_id, users, holds=True, all_=True)
+    _bring(connection, company_id, known)
+    return bool(known)
 
 
 def begin(new: NewReferral, terms: Terms, changes: "Changes") -> tuple[Standing, Difference]:
@@ -127,9 +105,25 @@ def load(connection: Connection, company_id: UUID, referees: Sequence[UUID]) -> 
 
     Needs: a lock on the referrals, so that their facts, awards and bookings are of one instant.
     """
-    scope = {"company_id": company_id, "referees": list(referees)}
+    return _read(connection, company_id, referees, holds=False)
+
+
+def _read(
+    connection: Connection, company_id: UUID, referees: Sequence[UUID], *, holds: bool, all_: bool = False
+) -> list[KnownReferral]:
+    scope = {"company_id": company_id, "referees": list(referees), "holds": holds, "all": all_}
     rows = connection.cursor(row_factory=dict_row).execute(_KNOWN, scope, binary=True).fetchall()
     return [_known(row) for row in rows]
+
+
+def _bring(
+    connection: Connection, company_id: UUID, known: Sequence[KnownReferral], *, time_passes: bool = False
+) -> None:
+    """Bring held referrals to what their facts say."""
+    changes = Changes()
+    for referral in known:
+        changes.settle(referral, time_passes=time_passes)
+    changes.apply(connection, company_id)
 
 
 def standing_of(referral: KnownReferral, *, time_passes: bool = False) -> Standing:
@@ -144,7 +138,7 @@ def _known(row: dict[str, Any]) -> KnownReferral:
     upline = Upline(row["upline_id"], row["upline_bound_at"], row["upline_stands"]) if row["upline_id"] else None
     return KnownReferral(
         id=row["id"],
-        people=People(row["referrer_id"], row["referee_id"], upline, dict(row["recorded"])),
+        people=People(row["referrer_id"], row["referee_id"], upline, {id_: at for id_, *_, at in row["payments"]}),
         program=versions.parse(row["program"]),
         program_version=row["program_version"],
         facts=Facts(
@@ -152,7 +146,7 @@ def _known(row: dict[str, Any]) -> KnownReferral:
             touched_at=row["touched_at"],
             app_id=row["app_id"],
             uses=_each(history.Use, row["uses"]),
-            payments=_each(history.Payment, row["payments"]),
+            payments=_each(history.Payment, (payment for *payment, _ in row["payments"])),
             takebacks=_each(history.Takeback, row["takebacks"]),
             subscriptions=_each(history.Subscription, row["subscriptions"]),
         ),

@@ -11,7 +11,7 @@ enough. Where there is none, an event that shows the address finds the user by i
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -40,21 +40,24 @@ class ShownEmail(NamedTuple):
     hashed: Hashed
 
 
-_SHOWN = """
-    INSERT INTO object_emails (company_id, provider, object_id, email_hash, hash_key_id)
-    SELECT %(company_id)s, %(provider)s, object_id, email_hash, hash_key_id
-    FROM unnest(%(objects)s::text[]) AS object_id,
-        unnest(%(key_ids)s::smallint[], %(hashes)s::bytea[]) AS hashed (hash_key_id, email_hash)
-    ON CONFLICT ON CONSTRAINT object_emails_pk DO NOTHING
-"""
-
-_VERIFIED = """
+_VERIFIED: LiteralString = """
     INSERT INTO verified_emails (company_id, email_hash, hash_key_id, user_id)
     SELECT %(company_id)s, email_hash, hash_key_id, users.id
     FROM users, unnest(%(key_ids)s::smallint[], %(hashes)s::bytea[]) AS hashed (hash_key_id, email_hash)
     WHERE users.company_id = %(company_id)s AND users.verified_email = %(email)s
     ON CONFLICT ON CONSTRAINT verified_emails_pk DO NOTHING
 """
+
+_SHOWN: LiteralString = f"""
+    WITH shown AS (
+        INSERT INTO object_emails (company_id, provider, object_id, email_hash, hash_key_id)
+        SELECT %(company_id)s, %(provider)s, object_id, email_hash, hash_key_id
+        FROM unnest(%(objects)s::text[]) AS object_id,
+            unnest(%(key_ids)s::smallint[], %(hashes)s::bytea[]) AS hashed (hash_key_id, email_hash)
+        ON CONFLICT ON CONSTRAINT object_emails_pk DO NOTHING
+    )
+    {_VERIFIED}
+"""  # noqa: S608 - the other statement stands above
 
 
 def hashed(connection: Connection, email: str | None) -> Hashed | None:
@@ -76,9 +79,8 @@ def shown(connection: Connection, facts: Sequence[Fact]) -> list[ShownEmail]:
 
 def record(connection: Connection, company_id: UUID, provider: str, email: ShownEmail) -> None:
     """Keep that an e-mail was shown beside objects; costs no trip of its own. Needs: the locks of both."""
-    values = _parameters(company_id, email.hashed)
-    connection.execute(_SHOWN, {**values, "provider": provider, "objects": list(email.objects)})
-    connection.execute(_VERIFIED, values)
+    values = {"provider": provider, "objects": list(email.objects), **_parameters(company_id, email.hashed)}
+    connection.execute(_SHOWN, values)
 
 
 def verify(connection: Connection, company_id: UUID, email: Hashed) -> None:

@@ -29,21 +29,9 @@ _IDENTITIES = "SELECT lock_identities(%(company_id)s, %(identities)s)"
 
 _SHARED = "SELECT share_identities(%(company_id)s, %(identities)s)"
 
-_OBJECTS = "SELECT lock_objects(%(company_id)s, %(provider)s, %(objects)s)"
+_EVENT = "SELECT lock_event(%(company_id)s, %(provider)s, %(objects)s, %(names)s, %(hashes)s::bytea[])"
 
-# Of an event that shows no e-mail, those count that an earlier event showed beside one of its objects.
-_EMAILS = """
-    SELECT lock_identities(%(company_id)s, ARRAY(
-        SELECT 'email:' || encode(email_hash, 'hex') FROM (
-            SELECT email_hash FROM object_emails
-            WHERE company_id = %(company_id)s AND provider = %(provider)s
-                AND object_id = ANY (with_partners(%(company_id)s, %(provider)s, %(objects)s))
-            UNION ALL
-            SELECT unnest(%(hashes)s::bytea[])
-        ) AS shown))
-"""
-
-_PEOPLE_BESIDE = "SELECT lock_people(%(company_id)s, %(provider)s, %(objects)s, %(names)s, %(hashes)s::bytea[])"
+_EMAILS = "SELECT lock_emails(%(company_id)s, '', '{}', %(hashes)s::bytea[])"
 
 _NEWCOMER = """
     SELECT lock_newcomer(
@@ -61,17 +49,22 @@ _PAYMENTS = """
 """
 
 
-def hold_objects(connection: Connection, company_id: UUID, provider: str, objects: Collection[str]) -> None:
-    """Hold objects of one provider, with their partners."""
-    connection.execute(_OBJECTS, {"company_id": company_id, "provider": provider, "objects": list(objects)})
+def hold_event(
+    connection: Connection, company_id: UUID, provider: str, objects: Collection[str], names: Collection[str],
+    hashes: Collection[bytes],
+) -> None:  # fmt: skip
+    """Hold everything that an event is about.
+
+    These are its objects with their partners, its e-mails by their hashes and all that were ever shown beside the
+    objects, the people whom it names, and everybody whose payments or subscriptions it may change.
+    """
+    values = {"provider": provider, "objects": list(objects), "names": list(names), "hashes": list(hashes)}
+    connection.execute(_EVENT, {"company_id": company_id, **values})
 
 
-def hold_emails(
-    connection: Connection, company_id: UUID, provider: str, objects: Collection[str], hashes: Collection[bytes]
-) -> None:
-    """Hold e-mails by their hashes, and all that were ever shown beside the objects. Needs: the objects' locks."""
-    values = {"provider": provider, "objects": list(objects), "hashes": list(hashes)}
-    connection.execute(_EMAILS, {"company_id": company_id, **values})
+def hold_emails(connection: Connection, company_id: UUID, hashes: Collection[bytes]) -> None:
+    """Hold e-mails by their hashes."""
+    connection.execute(_EMAILS, {"company_id": company_id, "hashes": list(hashes)})
 
 
 def hold_people(connection: Connection, company_id: UUID, external_ids: Iterable[str]) -> None:
@@ -80,25 +73,13 @@ def hold_people(connection: Connection, company_id: UUID, external_ids: Iterable
     connection.execute(_IDENTITIES, {"company_id": company_id, "identities": people})
 
 
-def hold_people_beside(
-    connection: Connection, company_id: UUID, provider: str, objects: Collection[str], names: Collection[str],
-    hashes: Collection[bytes],
-) -> None:  # fmt: skip
-    """Hold the people whom an event names, and everybody whose payments or subscriptions it may change.
-
-    Needs: the locks of the objects, and of the e-mails behind the hashes.
-    """
-    values = {"provider": provider, "objects": list(objects), "names": list(names), "hashes": list(hashes)}
-    connection.execute(_PEOPLE_BESIDE, {"company_id": company_id, **values})
-
-
 def hold_newcomer(connection: Connection, company_id: UUID, user: NewUser, hashes: Collection[bytes]) -> None:
     """Hold a person who signs up, their own objects and verified e-mail, and the people beside what they will own."""
     own = (("stripe", user.stripe_customer_id), ("whop", user.whop_user_id))
     if identities := [f"{provider}:{object_id}" for provider, object_id in own if object_id]:
         connection.execute(_IDENTITIES, {"company_id": company_id, "identities": identities})
     if hashes:
-        hold_emails(connection, company_id, "", (), hashes)
+        hold_emails(connection, company_id, hashes)
     values = user.model_dump(include={"external_id", "stripe_customer_id", "whop_user_id"})
     connection.execute(_NEWCOMER, {"company_id": company_id, "hashes": list(hashes), **values})
 

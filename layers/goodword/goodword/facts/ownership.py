@@ -5,18 +5,32 @@ what is somebody's by e-mail (`by_email`), from them. The rule is the SQL functi
 """
 
 from collections.abc import Collection, Sequence
-from typing import TypeAlias
+from typing import NamedTuple
 from uuid import UUID
 
-from psycopg import Connection, Cursor
+from psycopg import Connection
 
+from goodword.core import query
 from goodword.core.query import Later
 from goodword.facts.kinds import ProfileSeen
 
-UserIds: TypeAlias = Cursor[tuple[UUID]]
-"""Ids of users that a statement asks for; they ride along until they are read."""
 
-_CLAIM = "SELECT claim(%(company_id)s, %(provider)s, %(objects)s)"
+class Found(NamedTuple):
+    """Whose everything is that an event is about.
+
+    `matched` are the users whose sale it is, and `concerned` all who are to be settled. `has_parked`: a payment that it
+    tells of is nobody's yet.
+    """
+
+    matched: Sequence[UUID]
+    concerned: Sequence[UUID]
+    has_parked: bool
+
+
+_FIND = """
+    SELECT matched, concerned, has_parked
+    FROM find_owners(%(company_id)s, %(provider)s, %(objects)s, %(names)s, %(keys)s, %(is_of_sale)s)
+"""
 
 _CLAIM_OF = "SELECT claim_of(%(company_id)s, %(external_id)s, %(hashes)s::bytea[])"
 
@@ -26,13 +40,6 @@ _IS_NAMED = """
         OR EXISTS (SELECT FROM subscriptions WHERE company_id = %(company_id)s AND external_id = %(external_id)s)
 """
 
-_USERS_NAMED = "SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = ANY (%(names)s)"
-
-_HAS_PARKED = """
-    SELECT EXISTS (SELECT FROM payments WHERE company_id = %(company_id)s AND provider = %(provider)s
-        AND payment_key = ANY (%(keys)s) AND user_id IS NULL)
-"""
-
 # One statement: whose profile it is must be known before anything beside it is claimed, and would cost a trip.
 _FILL_IN = """
     SELECT fill_in_user(%(company_id)s, person_of(%(company_id)s, %(provider)s, %(objects)s, %(names)s),
@@ -40,12 +47,23 @@ _FILL_IN = """
 """
 
 
-def claim(connection: Connection, company_id: UUID, provider: str, objects: Sequence[str]) -> UserIds:
-    """Give what has one of these objects to its owner; asks for who gained, who lost, and whose the objects are.
+def find(
+    connection: Connection, company_id: UUID, provider: str, objects: Sequence[str], names: Sequence[str],
+    keys: Sequence[str], *, is_of_sale: bool,
+) -> Found:  # fmt: skip
+    """Join what belongs to one sale, and give everything that has these objects to its owner.
 
-    Needs: the locks of the objects, of the e-mails shown beside them, and of all people beside them.
+    `names` are the people whom the event names, `keys` the payments that it tells of. `is_of_sale`: it tells of money,
+    or of what is one sale.
+    Needs: the event's facts stored, and all that it is about held (`locks.hold_event`).
     """
-    return connection.execute(_CLAIM, {"company_id": company_id, "provider": provider, "objects": objects})
+    found = query.one(
+        connection, Found, _FIND,
+        company_id=company_id, provider=provider, objects=objects, names=names, keys=keys, is_of_sale=is_of_sale,
+    )  # fmt: skip
+    if found is None:
+        raise LookupError("find_owners answers always")
+    return found
 
 
 def claim_of(connection: Connection, company_id: UUID, external_id: str, hashes: Sequence[bytes]) -> list[UUID]:
@@ -61,17 +79,6 @@ def is_named(connection: Connection, company_id: UUID, external_id: str) -> Late
     """Ask whether any event has named a person. Needs: the person's lock."""
     cursor = connection.execute(_IS_NAMED, {"company_id": company_id, "external_id": external_id})
     return lambda: cursor.fetchone() == (True,)
-
-
-def users_named(connection: Connection, company_id: UUID, names: Sequence[str]) -> UserIds:
-    """Ask for the users whom an event names."""
-    return connection.execute(_USERS_NAMED, {"company_id": company_id, "names": names})
-
-
-def has_parked(connection: Connection, company_id: UUID, provider: str, keys: Sequence[str]) -> bool:
-    """Whether one of these payments is nobody's yet."""
-    values = {"provider": provider, "keys": keys}
-    return connection.execute(_HAS_PARKED, {"company_id": company_id, **values}).fetchone() == (True,)
 
 
 def fill_in(

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import LiteralString, cast
 from uuid import UUID
 
-from psycopg import Connection, Cursor
+from psycopg import Connection
 
 from goodword.core import ids
 from goodword.facts.kinds import (
@@ -39,15 +39,18 @@ _LINK_OBJECTS = """
     ON CONFLICT ON CONSTRAINT object_links_pk DO NOTHING
 """
 
-# Another event of a known sale says nothing new of the money, but may name more of its objects, or its person.
+# Another event of a known sale says nothing new of the money, but may name more of its objects, or its person. A new
+# payment is written with the owner that it has by what is known so far: to change its row would cost as much again.
 _RECORD_PAYMENT = """
     WITH recorded AS (
         INSERT INTO payments AS known (company_id, id, provider, payment_key, objects, external_id, reference,
-            currency, gross_amount, net_amount, other_amount, other_currency, paid_at, period_start, is_proration,
-            stands_in_for, recorded_at)
-        VALUES (%(company_id)s, %(id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(reference)s,
-            %(currency)s, %(gross_amount)s, %(net_amount)s, %(other_amount)s, %(other_currency)s, %(paid_at)s,
-            %(period_start)s, %(is_proration)s, %(stands_in_for)s, company_now(%(company_id)s))
+            user_id, claimed_by, currency, gross_amount, net_amount, other_amount, other_currency, paid_at,
+            period_start, is_proration, stands_in_for, recorded_at)
+        SELECT %(company_id)s, %(id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(reference)s,
+            own.owner, own.claimed_by, %(currency)s, %(gross_amount)s, %(net_amount)s, %(other_amount)s,
+            %(other_currency)s, %(paid_at)s, %(period_start)s, %(is_proration)s, %(stands_in_for)s,
+            company_now(%(company_id)s)
+        FROM owner_of(%(company_id)s, %(provider)s, %(external_id)s, %(reference)s, %(objects)s) AS own
         ON CONFLICT ON CONSTRAINT payments_key_uq DO UPDATE
             SET objects = ARRAY(SELECT DISTINCT unnest(known.objects || excluded.objects)),
                 external_id = coalesce(known.external_id, excluded.external_id),
@@ -92,11 +95,13 @@ _RECORD_TAKEBACK = """
 # Of all reported statuses the latest stands, and at one instant the further one. An earlier status that comes later
 # only says since when.
 _RECORD_SUBSCRIPTION = """
-    INSERT INTO subscriptions AS known (company_id, provider, subscription_key, objects, external_id, status,
-        price_refs, period_ends_at, cancel_at_period_end, cancels_at, began_at, ended_at, status_at, recorded_at)
-    VALUES (%(company_id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(status)s, %(price_refs)s,
-        %(period_ends_at)s, %(cancel_at_period_end)s, %(cancels_at)s, %(at)s, %(ended_at)s, %(at)s,
-        company_now(%(company_id)s))
+    INSERT INTO subscriptions AS known (company_id, provider, subscription_key, objects, external_id, user_id,
+        claimed_by, status, price_refs, period_ends_at, cancel_at_period_end, cancels_at, began_at, ended_at,
+        status_at, recorded_at)
+    SELECT %(company_id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, own.owner, own.claimed_by, %(status)s,
+        %(price_refs)s, %(period_ends_at)s, %(cancel_at_period_end)s, %(cancels_at)s, %(at)s, %(ended_at)s, %(at)s,
+        company_now(%(company_id)s)
+    FROM owner_of(%(company_id)s, %(provider)s, %(external_id)s, NULL, %(objects)s) AS own
     ON CONFLICT ON CONSTRAINT subscriptions_pk DO UPDATE
         SET objects = ARRAY(SELECT DISTINCT unnest(known.objects || excluded.objects)),
             external_id = coalesce(known.external_id, excluded.external_id),
@@ -112,8 +117,6 @@ _RECORD_SUBSCRIPTION = """
                 ORDER BY at DESC, subscription_rank(status) DESC, period_ends_at DESC NULLS LAST,
                     cancel_at_period_end DESC, cancels_at, ended_at, price_refs LIMIT 1)
 """
-
-_MATCH = "SELECT match_takebacks(%(company_id)s, %(provider)s, %(objects)s)"
 
 # The earliest use counts, in whatever order uses are reported; a use that says nothing new leaves no trace.
 _RECORD_USE = """
@@ -139,18 +142,14 @@ _STORED: Mapping[type[Fact], LiteralString] = {
 """What stores a fact, by its kind: its parameters are the fact's own fields. Other kinds are kept elsewhere."""
 
 
-def store(connection: Connection, company_id: UUID, provider: str, fact: Fact) -> None:
-    """Store one fact of an event; its statement travels with the next that is read."""
-    statement = _STORED.get(type(fact))
-    if statement is None or (isinstance(fact, IdentityLinked) and fact.name is None):
-        return
-    new = {"id": ids.new_id(), "outbox_id": ids.new_id()}
-    connection.execute(statement, {"company_id": company_id, "provider": provider, **new, **_values(fact)})
-
-
-def match(connection: Connection, company_id: UUID, provider: str, objects: Sequence[str]) -> Cursor[tuple[UUID]]:
-    """Join what belongs to one sale; the cursor reads the users whose payments it is about."""
-    return connection.execute(_MATCH, {"company_id": company_id, "provider": provider, "objects": objects})
+def store(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> None:
+    """Store the facts of an event; their statements travel with the next that is read."""
+    for fact in facts:
+        statement = _STORED.get(type(fact))
+        if statement is None or (isinstance(fact, IdentityLinked) and fact.name is None):
+            continue
+        new = {"id": ids.new_id(), "outbox_id": ids.new_id()}
+        connection.execute(statement, {"company_id": company_id, "provider": provider, **new, **_values(fact)})
 
 
 def record_use(

@@ -155,47 +155,90 @@ CREATE TABLE object_links (
 
 -- These objects and all that are parts of the same sale. A sale's objects are few: an invoice, what paid it, charges.
 CREATE FUNCTION sale_objects(p_company uuid, p_provider text, p_objects text[]) RETURNS text[]
-    LANGUAGE sql STABLE SET search_path = goodword, pg_temp AS $$
-    WITH RECURSIVE sale AS (
-        SELECT unnest(p_objects) AS object_id
-        UNION
-        SELECT other_id FROM object_links JOIN sale USING (object_id)
-        WHERE company_id = p_company AND provider = p_provider
-    )
-    SELECT coalesce(array_agg(object_id), '{}') FROM sale
-$$;
+    LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    sale text[] := p_objects;
+    found text[];
+BEGIN
+    LOOP
+        found := ARRAY(
+            SELECT DISTINCT other_id FROM object_links
+            WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (sale)
+                AND other_id <> ALL (sale));
+        IF found = '{}' THEN
+            RETURN sale;
+        END IF;
+        sale := sale || found;
+    END LOOP;
+END $$;
+
+-- Everything with an owner that has one of these objects: payments, and subscriptions by their keys, with what they name
+-- themselves and whose they are.
+-- The objects alone find them, and their company is looked at afterwards: a plan that is made while a company has few
+-- payments would else go through all of them, and be kept when they are many. For the same reason no table is read whole.
+CREATE FUNCTION owned_beside(p_company uuid, p_provider text, p_objects text[])
+    RETURNS TABLE (
+        payment_id uuid, subscription_key text, objects text[], external_id text, reference text, user_id uuid,
+        claimed_by text)
+    LANGUAGE plpgsql STABLE ROWS 2 SET enable_seqscan = off AS $$
+BEGIN
+    RETURN QUERY
+        WITH paid AS MATERIALIZED (
+            SELECT * FROM payments WHERE payments.objects && p_objects
+        ), subscribed AS MATERIALIZED (
+            SELECT * FROM subscriptions WHERE subscriptions.objects && p_objects
+        )
+        SELECT paid.id, NULL, paid.objects, paid.external_id, paid.reference, paid.user_id, paid.claimed_by
+        FROM paid WHERE company_id = p_company AND provider = p_provider
+        UNION ALL
+        SELECT NULL, subscribed.subscription_key, subscribed.objects, subscribed.external_id, NULL, subscribed.user_id,
+            subscribed.claimed_by
+        FROM subscribed WHERE company_id = p_company AND provider = p_provider;
+END $$;
 
 -- Joins what belongs to one sale, through the ids these objects share or have been linked to, whichever came first: a
 -- payment that stands in for its sale gives way to the sale's own, and refunds and disputes find their payment. The
 -- payments are locked: a signup that claims one at this moment comes before or after, never beside.
 -- Returns the people whose payments they are.
 CREATE FUNCTION match_takebacks(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF uuid
-    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+    LANGUAGE plpgsql SET enable_seqscan = off AS $$
+#variable_conflict use_column
 DECLARE
     related text[] := sale_objects(p_company, p_provider, p_objects);
-    sale text[];
-    takeback takebacks;
+    stand_in record;
+    takeback record;
     payment payments;
+    payer uuid;
 BEGIN
-    RETURN QUERY
-        WITH given_way AS (
-            UPDATE payments AS part SET superseded = true
-            WHERE part.company_id = p_company AND part.provider = p_provider AND part.stands_in_for = ANY (related)
-                AND NOT part.superseded AND EXISTS (
-                    SELECT 1 FROM payments AS own
-                    WHERE own.company_id = p_company AND own.provider = p_provider AND own.stands_in_for IS NULL
-                        AND own.objects && sale_objects(p_company, p_provider, ARRAY[part.stands_in_for]))
-            RETURNING part.user_id
-        )
-        SELECT user_id FROM given_way WHERE user_id IS NOT NULL;
+    FOR stand_in IN
+        SELECT part.id, part.stands_in_for
+        FROM unnest((SELECT related)) AS sale (object_id) CROSS JOIN LATERAL (
+            SELECT * FROM payments
+            WHERE company_id = p_company AND stands_in_for = sale.object_id AND provider = p_provider
+            OFFSET 0) AS part
+        WHERE NOT part.superseded
+    LOOP
+        IF EXISTS (
+            SELECT FROM owned_beside(p_company, p_provider,
+                sale_objects(p_company, p_provider, ARRAY[stand_in.stands_in_for])) AS sold
+            JOIN payments AS own ON own.company_id = p_company AND own.id = sold.payment_id
+            WHERE own.stands_in_for IS NULL)
+        THEN
+            UPDATE payments SET superseded = true WHERE company_id = p_company AND id = stand_in.id
+            RETURNING user_id INTO payer;
+            IF payer IS NOT NULL THEN RETURN NEXT payer; END IF;
+        END IF;
+    END LOOP;
     FOR takeback IN
-        SELECT * FROM takebacks WHERE company_id = p_company AND provider = p_provider AND objects && related
+        WITH told AS MATERIALIZED (SELECT * FROM takebacks WHERE objects && related)
+        SELECT kind, takeback_key, objects FROM told WHERE company_id = p_company AND provider = p_provider
         ORDER BY kind, takeback_key
     LOOP
-        sale := sale_objects(p_company, p_provider, takeback.objects);
-        SELECT * INTO payment FROM payments p
-        WHERE p.company_id = p_company AND p.provider = p_provider AND p.objects && sale AND NOT p.superseded
-        ORDER BY p.paid_at, p.payment_key LIMIT 1 FOR NO KEY UPDATE;
+        SELECT * INTO payment FROM payments
+        WHERE company_id = p_company AND NOT superseded AND id = ANY (ARRAY(
+            SELECT payment_id
+            FROM owned_beside(p_company, p_provider, sale_objects(p_company, p_provider, takeback.objects))))
+        ORDER BY paid_at, payment_key LIMIT 1 FOR NO KEY UPDATE;
         IF FOUND THEN
             UPDATE takebacks SET payment_id = payment.id
             WHERE company_id = p_company AND provider = p_provider AND kind = takeback.kind
@@ -207,7 +250,7 @@ END $$;
 
 GRANT SELECT ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION takeback_state, takeback_rank, taken_part, subscription_rank, sale_objects,
+GRANT EXECUTE ON FUNCTION takeback_state, takeback_rank, taken_part, subscription_rank, sale_objects, owned_beside,
     match_takebacks
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON payments, object_links TO :"webhook", :"app", :"admin", :"jobs";

@@ -93,6 +93,32 @@ BEGIN ATOMIC
     GROUP BY 1, 2;
 END;
 
+-- Who of these users, referred by nobody, has touches to be decided on: one on which nothing was decided, or that was
+-- carried earlier than the decision knew. `promotions` are those whose texts are not known yet, as `touches_of` names them.
+CREATE FUNCTION undecided_among(p_company uuid, p_users uuid[])
+    RETURNS TABLE (external_id text, has_touch boolean, promotions text[])
+    LANGUAGE plpgsql STABLE ROWS 1 SET search_path = goodword, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    unreferred uuid[] := ARRAY(
+        SELECT given.id FROM unnest((SELECT p_users)) AS given (id)
+        WHERE (SELECT id FROM referrals WHERE company_id = p_company AND referee_id = given.id) IS NULL);
+BEGIN
+    IF unreferred <> '{}' THEN
+        RETURN QUERY
+            SELECT users.external_id, bool_or(touch.kind <> 'promotion'),
+                coalesce(array_agg(touch.ref) FILTER (WHERE touch.kind = 'promotion'), '{}')
+            FROM users CROSS JOIN LATERAL
+                touches_of(users.company_id, users.external_id, users.stripe_customer_id, users.whop_user_id) AS touch
+            WHERE users.company_id = p_company AND users.id = ANY (unreferred)
+                AND NOT EXISTS (SELECT FROM touch_decisions AS decided
+                    WHERE decided.company_id = users.company_id AND decided.user_id = users.id
+                        AND decided.kind = touch.kind AND decided.ref = touch.ref
+                        AND decided.carried_at <= touch.carried_at)
+            GROUP BY users.external_id ORDER BY users.external_id;
+    END IF;
+END $$;
+
 -- The users who have used a promotion code, where its text, known or `p_code`, is a referral code: those whom
 -- `touches_of` gives that code, by the objects on which it was used. Users who are referred, and users on whom the code
 -- was decided, wait for nothing. At most `p_most` of them.
@@ -155,7 +181,7 @@ BEGIN
         ORDER BY id LIMIT p_most;
 END $$;
 
-GRANT EXECUTE ON FUNCTION waiting_for_promotion TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION undecided_among, waiting_for_promotion TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, UPDATE ON touches, touch_decisions TO :"webhook", :"admin", :"jobs";
 GRANT SELECT ON touches, promotion_codes TO :"app";
 GRANT SELECT, INSERT ON promotion_codes TO :"webhook", :"admin", :"jobs";

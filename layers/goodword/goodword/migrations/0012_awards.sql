@@ -42,6 +42,69 @@ CREATE TABLE awards (
 CREATE INDEX awards_user_ix ON awards (company_id, user_id, created_at, id);
 CREATE INDEX awards_waiting_ix ON awards (company_id, hold_until) WHERE status = 'pending';
 
+-- The referrals of some referees, by id, each with everything that is known about it: the columns stand in
+-- awards/settlement.py, and those of a row beside its class.
+-- `p_holds`: they are locked first. Everything else is read after that by statements of their own, which see what was
+-- committed while the locks were waited for; so this is VOLATILE. `p_all`: nothing is locked or read unless every one of
+-- these users is referred.
+CREATE FUNCTION known_referrals(p_company uuid, p_referees uuid[], p_holds boolean, p_all boolean) RETURNS SETOF record
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    ids uuid[] := ARRAY(
+        SELECT r.id FROM unnest((SELECT p_referees)) AS given (referee) CROSS JOIN LATERAL (
+            SELECT id FROM referrals WHERE company_id = p_company AND referee_id = given.referee OFFSET 0) AS r
+        ORDER BY r.id);
+    each uuid;
+    held referrals[] := '{}';
+    referral referrals;
+    up referrals;
+    at timestamptz;
+BEGIN
+    IF p_all AND cardinality(ids) < cardinality(p_referees) THEN
+        RETURN;
+    END IF;
+    FOREACH each IN ARRAY ids LOOP
+        IF p_holds THEN
+            SELECT * INTO STRICT referral FROM referrals WHERE company_id = p_company AND id = each FOR NO KEY UPDATE;
+        ELSE
+            SELECT * INTO STRICT referral FROM referrals WHERE company_id = p_company AND id = each;
+        END IF;
+        held := held || referral;
+    END LOOP;
+    at := company_now(p_company);
+    FOREACH referral IN ARRAY held LOOP
+        SELECT * INTO up FROM referrals WHERE company_id = p_company AND referee_id = referral.referrer_id;
+        RETURN QUERY SELECT
+            referral.id, referral.referrer_id, referral.referee_id, referral.stage, referral.activated_at, referral.qualified_at,
+            referral.retained_at, referral.expired_at, referral.advances_at, referral.touched_at, referral.registered_at, referral.app_id,
+            referral.program_version, at,
+            (SELECT program::text FROM program_versions
+                WHERE company_id = p_company AND version = referral.program_version),
+            up.referrer_id, up.registered_at, stage_at(up, at) NOT IN ('expired', 'cancelled'),
+            ARRAY(SELECT row(used.*) FROM (
+                SELECT app_id, occurred_at
+                FROM activations WHERE company_id = p_company AND user_id = referral.referee_id) AS used),
+            ARRAY(SELECT row(payment.*) FROM (
+                SELECT id, payment_key AS key, net_amount, gross_amount, currency, paid_at, period_start, is_proration,
+                    recorded_at
+                FROM payments
+                WHERE company_id = p_company AND user_id = referral.referee_id AND NOT superseded) AS payment),
+            ARRAY(SELECT row(takeback.*) FROM (
+                SELECT payment_id, part AS amount, takeback_state(status) AS state, began_at, whole
+                FROM payments AS p CROSS JOIN LATERAL (
+                    SELECT * FROM takebacks WHERE company_id = p_company AND payment_id = p.id OFFSET 0) AS t
+                CROSS JOIN LATERAL taken_part(t, p)
+                WHERE p.company_id = p_company AND p.user_id = referral.referee_id) AS takeback),
+            ARRAY(SELECT row(subscription.*) FROM (
+                SELECT began_at, ended_at
+                FROM subscriptions WHERE company_id = p_company AND user_id = referral.referee_id) AS subscription),
+            ARRAY(SELECT row(award.*) FROM (
+                SELECT id, event, app_id, occasion, user_id, points, reversed_points, status, hold_until, hold_reason,
+                    entry_id IS NOT NULL AS booked, adjustments, period, payment_id, due_at, created_at
+                FROM awards WHERE company_id = p_company AND referral_id = referral.id) AS award);
+    END LOOP;
+END $$;
+
 -- What settling some referrals comes to is written in one call, and a row at a time: an array does not tell the planner its
 -- length, and for the hundred rows that it supposes it would rather read every referral of the company.
 
@@ -120,5 +183,5 @@ BEGIN
     RETURN entries;
 END $$;
 
-GRANT EXECUTE ON FUNCTION write_awards, book_settlement TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION known_referrals, write_awards, book_settlement TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, UPDATE ON awards TO :"webhook", :"app", :"admin", :"jobs";

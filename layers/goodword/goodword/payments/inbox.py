@@ -14,12 +14,17 @@ from psycopg.types.json import Jsonb
 
 from goodword.core import query
 from goodword.core.fields import AnswerModel
+from goodword.core.query import Later
 from goodword.facts.kinds import Fact
 from goodword.payments.bodies import EventUnreadable
 from goodword.referral import applying
 
 ProviderName = Literal["stripe", "whop"]
 Outcome = Literal["applied", "ignored", "parked", "failed"]
+
+
+class HandledBeforeError(Exception):
+    """A twin of the event was in flight and has handled it: nothing of this one is kept."""
 
 
 class Receipt(AnswerModel):
@@ -121,15 +126,26 @@ def recipient(
 def receive(connection: Connection, event: KeptEvent, facts: Sequence[Fact]) -> Receipt:
     """Keep an event and apply its facts, in the caller's one transaction.
 
-    Raises whatever applying raises; the caller then keeps the event as failed in a transaction of its own.
+    Whether it was handled before is asked first and read last, for a wait less: a twin that was in flight is rare.
+    Raises HandledBeforeError then, and else whatever applying raises; the caller keeps the event as failed in a
+    transaction of its own.
     """
     outcome: Outcome = "failed" if event.error else "applied" if facts else "ignored"
-    if not _keep(connection, event, outcome, event.error):
-        return Receipt(duplicate=True, outcome=_stored_outcome(connection, event))
+    is_kept = _keep(connection, event, outcome, event.error)
     if facts and apply(connection, event.company_id, event.provider, facts) == "parked":
         outcome = "parked"
         connection.execute(_PARK, _key(event))
+    if not is_kept():
+        raise HandledBeforeError
     return Receipt(duplicate=False, outcome=outcome)
+
+
+def duplicate(connection: Connection, event: KeptEvent) -> Receipt:
+    """The receipt of an event that was handled before."""
+    row = connection.execute(_OUTCOME, _key(event)).fetchone()
+    if row is None:
+        raise LookupError("an event that conflicted is there")
+    return Receipt(duplicate=True, outcome=row[0])
 
 
 def apply(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> Outcome:
@@ -139,9 +155,8 @@ def apply(connection: Connection, company_id: UUID, provider: str, facts: Sequen
 
 def keep_failed(connection: Connection, event: KeptEvent, fault: Exception) -> Receipt:
     """Keep an event that could not be applied, with what stood in its way but no data of its body."""
-    if _keep(connection, event, "failed", event.error or error_of(fault)):
-        return Receipt(duplicate=False, outcome="failed")
-    return Receipt(duplicate=True, outcome=_stored_outcome(connection, event))
+    is_kept = _keep(connection, event, "failed", event.error or error_of(fault))
+    return Receipt(duplicate=False, outcome="failed") if is_kept() else duplicate(connection, event)
 
 
 def error_of(fault: Exception) -> str:
@@ -149,17 +164,11 @@ def error_of(fault: Exception) -> str:
     return str(fault) if isinstance(fault, EventUnreadable) else type(fault).__name__
 
 
-def _keep(connection: Connection, event: KeptEvent, outcome: Outcome, error: str | None) -> bool:
-    """Whether the event is kept now; False where it was handled before."""
+def _keep(connection: Connection, event: KeptEvent, outcome: Outcome, error: str | None) -> Later[bool]:
+    """Keep an event; the answer is whether it was not handled before."""
     columns = {**event._asdict(), "headers": Jsonb(event.headers), "outcome": outcome, "error": error}
-    return connection.execute(_KEEP, columns).fetchone() is not None
-
-
-def _stored_outcome(connection: Connection, event: KeptEvent) -> Outcome:
-    row = connection.execute(_OUTCOME, _key(event)).fetchone()
-    if row is None:
-        raise LookupError("an event that conflicted is there")
-    return row[0]
+    cursor = connection.execute(_KEEP, columns)
+    return lambda: cursor.fetchone() is not None
 
 
 def _key(event: KeptEvent) -> dict[str, object]:

@@ -48,6 +48,8 @@ def keep(
         is_read = not kept_event.error and not kept_event.note
         facts = provider.facts(event.content) if is_read else ()
         return database.transact(inbox.receive, kept_event, facts)
+    except inbox.HandledBeforeError:
+        return database.once(inbox.duplicate, kept_event)
     except Unavailable:
         raise  # nothing is stored: it shall come again
     except Exception as fault:  # noqa: BLE001 - whatever is wrong with applying it, an authentic event is kept

@@ -16,11 +16,12 @@ def apply(connection: Connection, company_id: UUID, provider: str, facts: Sequen
     """Keep facts and bring every referral they concern to what they say. Returns whether money is left parked.
 
     Binding comes before settling, once for everybody concerned: no transaction asks for a binding or a code while it
-    holds a referral or a wallet.
+    holds a referral or a wallet. Where everybody is referred by now, there is nobody to bind.
     """
     kept = keep(connection, company_id, provider, facts)
     subscriptions.announce(connection, company_id, provider, facts)
     concerned = sorted(kept.concerned | undecided.waiting(connection, company_id, provider, facts))
-    late_attribution.bind_undecided(connection, company_id, concerned)
-    settlement.settle(connection, company_id, concerned)
+    if not settlement.settle_referred(connection, company_id, concerned):
+        late_attribution.bind_undecided(connection, company_id, concerned)
+        settlement.settle(connection, company_id, concerned)
     return kept.parked

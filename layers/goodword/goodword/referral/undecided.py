@@ -56,20 +56,7 @@ _OF_NEWCOMER = """
     ORDER BY carried_at, kind DESC, ref LIMIT %(most)s
 """
 
-# A touch on which nothing was decided, or that was carried earlier than the decision knew.
-_AMONG = """
-    SELECT users.external_id, bool_or(touch.kind <> 'promotion') AS has_touch,
-        coalesce(array_agg(touch.ref) FILTER (WHERE touch.kind = 'promotion'), '{}') AS promotions
-    FROM users CROSS JOIN LATERAL
-        touches_of(users.company_id, users.external_id, users.stripe_customer_id, users.whop_user_id) AS touch
-    WHERE users.company_id = %(company_id)s AND users.id = ANY (%(user_ids)s)
-        AND NOT EXISTS (SELECT 1 FROM referrals
-            WHERE referrals.company_id = users.company_id AND referrals.referee_id = users.id)
-        AND NOT EXISTS (SELECT 1 FROM touch_decisions AS decided
-            WHERE decided.company_id = users.company_id AND decided.user_id = users.id
-                AND decided.kind = touch.kind AND decided.ref = touch.ref AND decided.carried_at <= touch.carried_at)
-    GROUP BY users.external_id ORDER BY users.external_id
-"""
+_AMONG = "SELECT external_id, has_touch, promotions FROM undecided_among(%(company_id)s, %(user_ids)s)"
 
 _OF_USER = """
     SELECT touch.kind, touch.ref, touch.carried_at
