@@ -1,6 +1,7 @@
 """Profiles: a user as clients see them, gathered from every room below this one in one statement."""
 
 from datetime import datetime
+from typing import LiteralString
 from uuid import UUID
 
 from psycopg import Connection
@@ -37,7 +38,7 @@ class User(AnswerModel):
     created_at: Instant
 
 
-_READ = """
+_PROFILE: LiteralString = """
     SELECT users.id, users.external_id, username, email, email_verified, avatar_url, users.whop_user_id,
         users.stripe_customer_id, NULL AS invited_by,
         coalesce((
@@ -55,8 +56,12 @@ _READ = """
             ORDER BY version DESC LIMIT 1) AS program,
         users.created_at
     FROM users JOIN companies ON companies.id = users.company_id
-    WHERE users.company_id = %(company_id)s AND (users.id = %(user_id)s OR users.external_id = %(external_id)s)
+    WHERE users.company_id = %(company_id)s
 """
+
+_BY_ID = f"{_PROFILE} AND users.id = %(user_id)s"
+
+_BY_EXTERNAL_ID = f"{_PROFILE} AND users.external_id = %(external_id)s"
 
 _WAITING = """
     SELECT coalesce(sum(points - reversed_points), 0)::bigint
@@ -68,9 +73,7 @@ _WAITING = """
 
 def ask(connection: Connection, company_id: UUID, user_id: UUID, base_url: str) -> Later[User]:
     """Ask for the profile of a user by our own id."""
-    cursor = connection.cursor(row_factory=dict_row).execute(
-        _READ, {"company_id": company_id, "user_id": user_id, "external_id": None}
-    )
+    cursor = connection.cursor(row_factory=dict_row).execute(_BY_ID, {"company_id": company_id, "user_id": user_id})
     return lambda: _user(cursor.fetchone(), base_url)
 
 
@@ -78,7 +81,7 @@ def find(connection: Connection, company_id: UUID, external_id: str, base_url: s
     """The profile behind an external id. Raises NotFound."""
     row = (
         connection.cursor(row_factory=dict_row)
-        .execute(_READ, {"company_id": company_id, "user_id": None, "external_id": external_id})
+        .execute(_BY_EXTERNAL_ID, {"company_id": company_id, "external_id": external_id})
         .fetchone()
     )
     return _user(row, base_url)

@@ -1,7 +1,6 @@
 """Referrals: who came through whom, by what, and how far that has come. What facts make of them is `settlement`'s."""
 
-from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -73,9 +72,7 @@ class ReferralQuery(PageQuery, _ReferralFilter):
     after: str | None = Field(default=None, pattern=r"^ref_[0-9a-f]{32}$")
 
 
-# One referral, that by which one user came, those of one referrer or of those they brought, or all: the planner drops
-# the conditions of filters that are NULL.
-_READ = """
+_REFERRALS: LiteralString = """
     SELECT referrals.id, referrer.external_id AS referrer, referee.external_id AS referee, codes.code,
         stage_at(referrals, now.at) AS stage, source, referrals.app_id, program_version,
         public_id('cam', referrals.campaign_id) AS campaign_id, fraud_score, flagged,
@@ -104,61 +101,81 @@ _READ = """
     JOIN users AS referee ON referee.company_id = referrals.company_id AND referee.id = referrals.referee_id
     JOIN codes ON codes.company_id = referrals.company_id AND codes.id = referrals.code_id
     WHERE referrals.company_id = %(company_id)s
-        AND (%(id)s::uuid IS NULL OR referrals.id = %(id)s)
-        AND (%(referee_id)s::uuid IS NULL OR referrals.referee_id = %(referee_id)s)
-        AND (%(referrer_id)s::uuid IS NULL OR referrals.referrer_id = %(referrer_id)s)
-        AND (%(upline_id)s::uuid IS NULL OR referrals.referrer_id IN (
-            SELECT referee_id FROM referrals WHERE company_id = %(company_id)s AND referrer_id = %(upline_id)s))
-        AND (%(stage)s::text IS NULL OR stage_at(referrals, now.at) = %(stage)s)
-        AND (%(flagged)s::boolean IS NULL OR flagged = %(flagged)s)
-        AND (%(after)s::uuid IS NULL OR (referrals.registered_at, referrals.id) < (
-            SELECT registered_at, id FROM referrals AS last WHERE company_id = %(company_id)s AND id = %(after)s
-                AND (%(referrer_id)s::uuid IS NULL OR last.referrer_id = %(referrer_id)s)
-                AND (%(upline_id)s::uuid IS NULL OR last.referrer_id IN (
-                    SELECT referee_id FROM referrals WHERE company_id = %(company_id)s AND referrer_id = %(upline_id)s))
-        ))
-    ORDER BY referrals.registered_at DESC, referrals.id DESC LIMIT %(limit)s + 1
+"""
+
+_BY_ID = f"{_REFERRALS} AND referrals.id = %(id)s"
+
+_OF_REFEREE = f"{_REFERRALS} AND referrals.referee_id = %(referee_id)s"
+
+_ALL: LiteralString = "true"
+
+_OF_REFERRER: LiteralString = "referrals.referrer_id = %(user_id)s"
+
+_OF_UPLINE: LiteralString = """
+    referrals.referrer_id IN (
+        SELECT first.referee_id FROM referrals AS first
+        WHERE first.company_id = %(company_id)s AND first.referrer_id = %(user_id)s)
+"""
+
+_STAGE_AND_FLAG: LiteralString = """
+    (%(stage)s::text IS NULL OR stage_at(referrals, now.at) = %(stage)s)
+    AND (%(flagged)s::boolean IS NULL OR flagged = %(flagged)s)
 """
 
 
-_ALL: Mapping[str, object] = {
-    "id": None, "referee_id": None, "referrer_id": None, "upline_id": None, "stage": None, "flagged": None,
-    "after": None, "limit": 1,
-}  # fmt: skip
+class _List(NamedTuple):
+    """The statements of a list: a page of it, newest first, and whether a referral is in it, whatever its stage."""
+
+    page: LiteralString
+    member: LiteralString
+
+
+def _list(whose: LiteralString, filters: LiteralString = "true") -> _List:
+    member: LiteralString = f"""
+        SELECT registered_at, id FROM referrals
+        WHERE referrals.company_id = %(company_id)s AND referrals.id = %(after)s AND {whose}
+    """  # noqa: S608 - from constants of this module
+    page: LiteralString = f"""{_REFERRALS}
+        AND {whose} AND {filters}
+        AND (%(after)s::uuid IS NULL OR (referrals.registered_at, referrals.id) < ({member}))
+        ORDER BY referrals.registered_at DESC, referrals.id DESC LIMIT %(limit)s + 1
+    """
+    return _List(page, member)
+
+
+_EVERY_REFERRAL = _list(_ALL, _STAGE_AND_FLAG)
+_CIRCLES = {1: _list(_OF_REFERRER), 2: _list(_OF_UPLINE)}
 
 
 def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Later[Referral | None]:
     """Ask for the referral by which a user came, if any."""
-    return query.one_later(connection, Referral, _READ, **{**_ALL, "company_id": company_id, "referee_id": referee_id})
+    return query.one_later(connection, Referral, _OF_REFEREE, company_id=company_id, referee_id=referee_id)
 
 
 def find(connection: Connection, company_id: UUID, referral_id: UUID) -> Referral | None:
     """One referral by its own id."""
-    return query.one(connection, Referral, _READ, **{**_ALL, "company_id": company_id, "id": referral_id})
+    return query.one(connection, Referral, _BY_ID, company_id=company_id, id=referral_id)
 
 
 def circle(connection: Connection, company_id: UUID, external_id: str, page: CircleQuery) -> ReferralList:
     """A page of the people a user brought, or of those whom these brought; newest first. Raises NotFound."""
     user_id = users.find(connection, company_id, external_id).id
-    whose = {"referrer_id": user_id} if page.level == 1 else {"upline_id": user_id}
-    return _listed(connection, company_id, page.limit, page.after, whose)
+    return _listed(connection, company_id, _CIRCLES[page.level], page, user_id=user_id)
 
 
 def listed(connection: Connection, company_id: UUID, page: ReferralQuery) -> ReferralList:
     """A page of all referrals, newest first."""
-    filters = {"stage": page.stage, "flagged": page.flagged}
-    return _listed(connection, company_id, page.limit, page.after, filters)
+    return _listed(connection, company_id, _EVERY_REFERRAL, page, stage=page.stage, flagged=page.flagged)
 
 
 def _listed(
-    connection: Connection, company_id: UUID, limit: int, after: str | None, filters: Mapping[str, object]
+    connection: Connection, company_id: UUID, list_: _List, page: CircleQuery | ReferralQuery, **values: object
 ) -> ReferralList:
     """Raises Refused for an `after` that is no referral of this list."""
-    last = ids.parse("ref", after) if after else None
-    values = {**_ALL, "company_id": company_id, "limit": limit, "after": last, **filters}
-    rows = query.every(connection, Referral, _READ, **values)
-    if after and not rows:
+    last = ids.parse("ref", page.after) if page.after else None
+    scope = {"company_id": company_id, "after": last, **values}
+    rows = query.every(connection, Referral, list_.page, **scope, limit=page.limit)
+    if last and not rows:
         # a referral whose stage has changed since it was listed can still be followed
-        itself = {**values, "id": last, "after": None, "stage": None, "flagged": None, "limit": 1}
-        refuse_unknown(connection, _READ, "is no referral of this list", **itself)
-    return ReferralList.of(rows, limit)
+        refuse_unknown(connection, list_.member, "is no referral of this list", **scope)
+    return ReferralList.of(rows, page.limit)
