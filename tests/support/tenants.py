@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from goodword.access import usage
 from goodword.access.usage import Usage
 from goodword.accounts.companies import NewCompany
+from goodword.awards import balances
 from goodword.core import ids
 from goodword.core.one_trip import OneTrip
 from goodword.points import ledger, redemptions
@@ -191,8 +192,8 @@ class Tenant:
     def balances(self, *users: tuple[str, datetime | None]) -> list[Balance]:
         """The balances that users see at some instants, all of them in one trip."""
         with self.transaction("app") as connection:
-            balances = [ledger.ask_balance(connection, self.id, user, as_of) for user, as_of in users]
-            return [balance() for balance in balances]
+            asked = [balances.ask(connection, self.id, user, as_of) for user, as_of in users]
+            return [read() for read in asked]
 
     def rows(self, query: LiteralString, **parameters: object) -> list[dict[str, Any]]:
         """Rows as nobody in production sees them; `%(company_id)s` is given."""

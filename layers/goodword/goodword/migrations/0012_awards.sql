@@ -40,6 +40,7 @@ CREATE TABLE awards (
     CONSTRAINT awards_paid_ck CHECK (status <> 'paid' OR entry_id IS NOT NULL)
 );
 CREATE INDEX awards_user_ix ON awards (company_id, user_id, created_at, id);
+CREATE INDEX awards_unpaid_ix ON awards (company_id, user_id) WHERE status IN ('pending', 'held');
 CREATE INDEX awards_waiting_ix ON awards (company_id, hold_until) WHERE status = 'pending';
 
 -- The referrals of some referees, by id, each with everything that is known about it: the columns stand in

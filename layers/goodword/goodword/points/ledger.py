@@ -4,17 +4,14 @@ The bookings themselves are the SQL functions of 0011_ledger.sql: one trip, wall
 reading after the locks. Whatever reads here is exact at its instant, whether or not expiry has been booked.
 """
 
-from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, LiteralString
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import dict_row
 from pydantic import Field, field_validator
 
 from goodword.accounts import users
 from goodword.core import ids, paging, query
-from goodword.core.errors import NotFound, Refused
 from goodword.core.fields import (
     MOST_AT_ONCE,
     AnswerModel,
@@ -27,7 +24,6 @@ from goodword.core.fields import (
 )
 from goodword.core.one_trip import KeptAnswer, OneTrip
 from goodword.core.paging import Page, PageQuery
-from goodword.core.query import Later
 
 EarningType = Literal[
     "REFERRAL_REGISTERED", "REFERRAL_ACTIVATED", "REFERRAL_FIRST_PAYMENT", "REFERRAL_RECURRING", "REFERRAL_L2",
@@ -121,14 +117,34 @@ _ADJUST = """
         %(priority)s::smallint, %(adjustment)s, %(key)s, %(hash)s, %(request_id)s, %(outbox_id)s, %(activity_id)s)
 """
 
-# The wallet, less what was booked as effective later, less what had expired by then and is not booked yet. Every
-# operation books due expiry first, so what is left in a lot past its expiry is what was left when it expired.
-# Nothing is effective later than now, so a balance of now looks at no entry.
-_BALANCE = """
+# What is left in a lot past its expiry is what was left when it expired: every operation books due expiry first.
+BALANCE_NOW: LiteralString = """
+    SELECT clock.now AS as_of, clock.now, users.id AS owner_id,
+        coalesce(total_earned, 0) AS total_earned, coalesce(total_spent, 0) AS total_spent,
+        coalesce(total_expired, 0) - due.points AS total_expired, coalesce(total_reversed, 0) AS total_reversed,
+        coalesce(debt, 0) AS debt, coalesce(balance, 0) - due.points AS balance, due.expiring
+    FROM users
+    CROSS JOIN LATERAL (SELECT company_now(users.company_id) AS now) AS clock
+    LEFT JOIN wallets ON wallets.company_id = users.company_id AND wallets.user_id = users.id
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(points) FILTER (WHERE expires_at <= clock.now), 0)::bigint AS points,
+            coalesce(jsonb_agg(jsonb_build_object('points', points, 'expires_at', expires_at) ORDER BY expires_at)
+                FILTER (WHERE expires_at > clock.now), '[]') AS expiring
+        FROM (
+            SELECT expires_at, sum(remaining) AS points FROM lots
+            WHERE lots.company_id = users.company_id AND lots.user_id = users.id AND open AND expires_at < 'infinity'
+            GROUP BY expires_at
+        ) AS by_instant
+    ) AS due
+    WHERE users.company_id = %(company_id)s AND users.external_id = %(external_id)s
+"""
+"""A balance of now: the columns of `Balance` but for what is pending, `now`, and the user's own id, `owner_id`."""
+
+# The wallet, less what was booked as effective later, less what had expired by then and is not booked yet.
+BALANCE_THEN: LiteralString = """
     WITH instant AS (
-        SELECT users.id, coalesce(%(as_of)s::timestamptz, clock.now) AS at, clock.now
-        FROM users CROSS JOIN LATERAL (SELECT company_now(users.company_id) AS now) AS clock
-        WHERE company_id = %(company_id)s AND external_id = %(external_id)s
+        SELECT users.id, %(as_of)s::timestamptz AS at, company_now(users.company_id) AS now
+        FROM users WHERE company_id = %(company_id)s AND external_id = %(external_id)s
     ), later AS (
         SELECT
             coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'earned'), 0)::bigint AS earned,
@@ -137,13 +153,12 @@ _BALANCE = """
             coalesce(sum(delta) FILTER (WHERE entry_total(type, delta) = 'reversed'), 0)::bigint AS reversed,
             coalesce(sum(debt_delta), 0)::bigint AS debt
         FROM entries, instant
-        WHERE %(as_of)s::timestamptz IS NOT NULL
-            AND company_id = %(company_id)s AND user_id = instant.id AND effective_at > instant.at
+        WHERE company_id = %(company_id)s AND user_id = instant.id AND effective_at > instant.at
     ), unbooked AS (
         SELECT coalesce(sum(remaining), 0)::bigint AS points FROM lots, instant
         WHERE company_id = %(company_id)s AND user_id = instant.id AND open AND expires_at <= instant.at
     ), expiring AS (
-        SELECT coalesce(jsonb_agg(jsonb_build_object('points', points, 'expires_at', rfc3339(expires_at))
+        SELECT coalesce(jsonb_agg(jsonb_build_object('points', points, 'expires_at', expires_at)
             ORDER BY expires_at), '[]') AS lots
         FROM (
             SELECT lots.expires_at, sum(remaining) AS points FROM lots, instant
@@ -152,7 +167,7 @@ _BALANCE = """
             GROUP BY lots.expires_at
         ) AS by_instant
     ), standing AS (
-        SELECT instant.at, instant.now,
+        SELECT instant.at, instant.now, instant.id,
             coalesce(wallets.total_earned, 0) - later.earned AS total_earned,
             coalesce(wallets.total_spent, 0) - later.spent AS total_spent,
             coalesce(wallets.total_expired, 0) - later.expired - unbooked.points AS total_expired,
@@ -162,10 +177,11 @@ _BALANCE = """
         LEFT JOIN wallets ON wallets.company_id = %(company_id)s AND wallets.user_id = instant.id
         CROSS JOIN later CROSS JOIN unbooked
     )
-    SELECT at AS as_of, now, total_earned, total_spent, total_expired, total_reversed, debt,
+    SELECT at AS as_of, now, id AS owner_id, total_earned, total_spent, total_expired, total_reversed, debt,
         total_earned + total_spent + total_expired + total_reversed AS balance, expiring.lots AS expiring
     FROM standing, expiring
 """
+"""The same at an instant, `as_of`, that is not after `now`. What is to expire is known of now alone."""
 
 _ENTRIES = """
     WITH period AS (
@@ -196,26 +212,6 @@ def adjust(
     reference = ids.public("adj", adjustment_id)
     values = adjustment.model_dump()
     return trip.answer(connection, _ADJUST, user_id=external_id, adjustment=reference, **values)
-
-
-def ask_balance(connection: Connection, company_id: UUID, external_id: str, as_of: datetime | None) -> Later[Balance]:
-    """What a user may spend now, or could have spent at a past instant.
-
-    `pending` is for the room of awards to fill in. Reading raises NotFound, and Refused for an instant in the future.
-    """
-    cursor = connection.cursor(row_factory=dict_row).execute(
-        _BALANCE, {"company_id": company_id, "external_id": external_id, "as_of": as_of}
-    )
-
-    def read() -> Balance:
-        row = cursor.fetchone()
-        if row is None:
-            raise NotFound("user_not_found", "There is no such user.")
-        if row["as_of"] > row.pop("now"):
-            raise Refused("as_of_in_the_future", "as_of must not lie in the future.")
-        return Balance(user_id=external_id, pending=0, **row)
-
-    return read
 
 
 def entries_of(connection: Connection, company_id: UUID, external_id: str, page: EntryQuery) -> EntryList:
