@@ -1,5 +1,6 @@
 """Points: what can be bought with them, buying it, and what stands in a wallet."""
 
+from goodword.awards import balances
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
@@ -9,7 +10,6 @@ from goodword.points import ledger, options, redemptions
 from goodword.points.ledger import Balance, BalanceQuery, EntryList, EntryQuery
 from goodword.points.options import OptionList, OptionQuery
 from goodword.points.redemptions import NewRedemption, Redemption
-from goodword.referral import profiles
 
 app = App()
 
@@ -33,7 +33,7 @@ def redeem(request: Request, redemption: NewRedemption) -> Response:
 def read_balance(request: Request) -> Response:
     """Show what a user may spend, now or at a past instant."""
     query = request.parse_query(BalanceQuery)
-    return answer(200, database.transact(profiles.balance, request.company_id, request.user_id, query.as_of))
+    return answer(200, database.transact(balances.balance, request.company_id, request.user_id, query.as_of))
 
 
 @app.route("GET /v1/users/{user_id}/transactions", scope=Scope.READ, query=EntryQuery, answers={200: EntryList})

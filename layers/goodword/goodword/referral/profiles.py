@@ -1,6 +1,5 @@
 """Profiles: a user as clients see them, gathered from every room below this one in one statement."""
 
-from datetime import datetime
 from uuid import UUID
 
 from psycopg import Connection
@@ -10,8 +9,6 @@ from goodword.core.errors import NotFound
 from goodword.core.fields import AnswerModel, Instant
 from goodword.core.ids import UserId
 from goodword.core.query import Later
-from goodword.points import ledger
-from goodword.points.ledger import Balance
 from goodword.program import versions
 
 
@@ -58,13 +55,6 @@ _READ = """
     WHERE users.company_id = %(company_id)s AND (users.id = %(user_id)s OR users.external_id = %(external_id)s)
 """
 
-_WAITING = """
-    SELECT coalesce(sum(points - reversed_points), 0)::bigint
-    FROM awards JOIN users ON users.company_id = awards.company_id AND users.id = awards.user_id
-    WHERE awards.company_id = %(company_id)s AND users.external_id = %(external_id)s
-        AND awards.status IN ('pending', 'held')
-"""
-
 
 def ask(connection: Connection, company_id: UUID, user_id: UUID, base_url: str) -> Later[User]:
     """Ask for the profile of a user by our own id."""
@@ -96,10 +86,3 @@ def _user(row: dict[str, object] | None, base_url: str) -> User:
             "referral_tier": terms.tier_of(qualified) if isinstance(qualified, int) else None,
         }
     )
-
-
-def balance(connection: Connection, company_id: UUID, external_id: str, as_of: datetime | None) -> Balance:
-    """A user's balance, with the points of awards that are still pending or held. Raises NotFound and Refused."""
-    balance_later = ledger.ask_balance(connection, company_id, external_id, as_of)
-    row = connection.execute(_WAITING, {"company_id": company_id, "external_id": external_id}).fetchone()
-    return balance_later().model_copy(update={"pending": row[0] if row else 0})
