@@ -61,7 +61,7 @@ test: check ## every check and every test, the database's on each PostgreSQL tha
 	$(PYTHON) -m pytest $(SPREAD) $(if $(BUILDS),,--ignore=tests/bundle)
 	@$(PYTHON) -m tests.versions $(SPREAD) --hypothesis-profile=brief
 
-bench: setup ## measure against the budgets of docs/benchmarks.md (BENCH=name for one; SCALE=1, ENTRIES=n: a large ledger too)
+bench: setup ## measure against the budgets of docs/benchmarks.md (BENCH=name: one; SCALE=1, ENTRIES=n: growth; RECORD=1: into docs)
 	@$(PYTHON) -m tests.benchmarks $(BENCH)
 
 soak: setup ## the ledger against its model, 10,000 sequences of 50 steps, and 5,000 lives of customers (about an hour)

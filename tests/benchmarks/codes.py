@@ -7,10 +7,13 @@ from collections.abc import Mapping
 
 from goodword.referral import clicks, code_checks
 from tests.benchmarks.ground import Ground
-from tests.benchmarks.table import Line, compare
+from tests.benchmarks.table import Budget, Line, compare
 
 CODES = 1_000
-BUDGET = 0.7
+
+_CLICKS = Budget(f"clicks: one code / {CODES} codes", 0.7, at_most=False)
+_CHECKS = Budget(f"code checks: one code / {CODES} codes", 0.7, at_most=False)
+BUDGETS = (_CLICKS, _CHECKS)
 
 _SHARE = """
     INSERT INTO codes (company_id, id, code, type, user_id, created_at, updated_at)
@@ -43,16 +46,16 @@ def measure(ground: Ground) -> list[Line]:
     ground.superuser.execute(_SEEN, {"company_id": ground.company_id})
     ground.settle()
     return [
-        _measure(ground, "clicks", clicks._RECORD, _CLICK_VALUES),  # noqa: SLF001 - the very statement
-        _measure(ground, "code checks", code_checks._CHECK, _CHECK_VALUES),  # noqa: SLF001 - the very statement
+        _measure(ground, _CLICKS, clicks._RECORD, _CLICK_VALUES),  # noqa: SLF001 - the very statement
+        _measure(ground, _CHECKS, code_checks._CHECK, _CHECK_VALUES),  # noqa: SLF001 - the very statement
     ]
 
 
-def _measure(ground: Ground, what: str, statement: str, values: Mapping[str, str]) -> Line:
+def _measure(ground: Ground, budget: Budget, statement: str, values: Mapping[str, str]) -> Line:
     def run(shared: int) -> float:
         script = f"\\set code random(0, {shared - 1})\n\\set who random(1, {10**9})\n{statement % values};\n"
         return ground.pgbench(script, role="click", variables={"company": ground.company_id})
 
     found = compare(lambda: run(1), lambda: run(CODES))
     detail = f"{found.judged:,.0f} of {found.other:,.0f} a second"
-    return Line(f"{what}: one code / {CODES} codes", BUDGET, found.ratio, at_most=False, detail=detail)
+    return budget.line(found.ratio, detail)

@@ -34,7 +34,7 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True)
 class Ground:
-    """A running database with one live company. `superuser` is in autocommit."""
+    """A running database with one test company, whose clock is the real one. `superuser` is in autocommit."""
 
     home: Path
     cluster: Cluster
@@ -72,6 +72,11 @@ class Ground:
         """
         self.superuser.execute("VACUUM ANALYZE")
         self.superuser.execute("CHECKPOINT")
+
+    def log_position(self) -> int:
+        """How many bytes the server's write-ahead log has come to."""
+        (row,) = self.superuser.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").fetchall()
+        return row[0]
 
     def pgbench(self, script: str, *, role: str, variables: Mapping[str, object], clients: int = CLIENTS) -> float:
         """Transactions a second of a script; the role is one of the deployment's own."""
@@ -118,7 +123,7 @@ def database(cluster: Cluster, home: Path, name: str) -> Iterator[Ground]:
     setup.create_database(cluster.superuser_url(), name)
     prepared = setup.prepare(cluster.superuser_url(name), role_prefix="goodword", home=home)
     line = setup.open_company(
-        prepared, name="Benchmark", livemode=True, destination_url="https://shop.example/start",
+        prepared, name="Benchmark", livemode=False, destination_url="https://shop.example/start",
         base_url="http://localhost",
     )  # fmt: skip
     with psycopg.connect(cluster.superuser_url(name), autocommit=True) as superuser:

@@ -1,26 +1,21 @@
-"""A ledger posting, with its key and its lot, beside the least that any ledger does: one balance, one row."""
+"""A ledger posting, with its key and its lot, beside the least that any ledger does: one balance, one row.
 
+What lies between the two is measured as well (`rungs`): where the floor of a ledger lies that books nothing twice and
+knows what expires.
+"""
+
+from collections.abc import Callable
 from itertools import count
 
-from tests.benchmarks.ground import CLIENTS, Ground
-from tests.benchmarks.table import Line, compare
+from tests.benchmarks import rungs
+from tests.benchmarks.ground import CLIENTS, SECONDS, Ground
+from tests.benchmarks.rungs import RUNGS
+from tests.benchmarks.table import ROUNDS, Budget, Line, compare
 
 ACCOUNTS = 20_000
-
-_PLAIN = """
-    CREATE SCHEMA plain;
-    CREATE TABLE plain.accounts (id bigint PRIMARY KEY, balance bigint NOT NULL) WITH (fillfactor = 60);
-    CREATE TABLE plain.entries (
-        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account_id bigint NOT NULL, delta bigint NOT NULL,
-        balance_after bigint NOT NULL, created_at timestamptz NOT NULL DEFAULT clock_timestamp());
-    GRANT USAGE ON SCHEMA plain TO goodword_app;
-    GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA plain TO goodword_app;
-"""
-
-_LOAD_PLAIN = """
-    WITH opened AS (INSERT INTO plain.accounts SELECT n, 5 FROM generate_series(0, %(accounts)s - 1) AS n RETURNING *)
-    INSERT INTO plain.entries (account_id, delta, balance_after) SELECT id, balance, balance FROM opened
-"""
+POSTING = Budget("ledger posting / UPDATE … RETURNING + INSERT", 0.45, at_most=False)
+BUDGETS = (POSTING, *(rung.budget for rung in RUNGS))
+ROUNDS_OF_A_POSTING = 15
 
 _LOAD = """
     SELECT count(post_entry(%(company_id)s, lpad(to_hex(n), 32, '0')::uuid, 'IMPORT', 5,
@@ -28,39 +23,45 @@ _LOAD = """
     FROM generate_series(0, %(accounts)s - 1) AS n
 """
 
-_POST_PLAIN = """
-\\set account random(0, :accounts - 1)
-WITH w AS (UPDATE plain.accounts SET balance = balance + 5 WHERE id = :account RETURNING id, balance)
-INSERT INTO plain.entries (account_id, delta, balance_after) SELECT id, 5, balance FROM w;
-"""
-
-# References are ordered by time, as the ids are that they are made of in production; `next` lives as long as a client.
-_POST = """
-\\set account random(0, :accounts - 1)
-\\set next :next + 1
-\\set number :first + :next * :clients + :client_id
+_POST = f"""
+{rungs.NUMBERED}
 SELECT goodword.post_entry(:company, lpad(to_hex(:account::bigint), 32, '0')::uuid, 'IMPORT', 5,
     'awd_0190000000000001' || :number, p_program_version => 1, p_expiry_months => 12);
 """
 
+Post = Callable[[str], float]
+"""Postings a second by a script."""
+
 
 def measure(ground: Ground) -> list[Line]:
-    """The budget of a posting."""
-    ground.superuser.execute(_PLAIN)
-    ground.superuser.execute(_LOAD_PLAIN, {"accounts": ACCOUNTS})
+    """The budget of a posting, and what it is made of."""
     ground.add_users(ACCOUNTS)
     ground.superuser.execute(_LOAD, {"company_id": ground.company_id, "accounts": ACCOUNTS})
-    ground.settle()
+    ground.superuser.execute(rungs.GROUND)
+    ground.superuser.execute(rungs.LOAD, {"accounts": ACCOUNTS})
     firsts = count(10**15, 10**12)
 
-    def post() -> float:
-        own = {"company": ground.company_id, "next": 0, "first": next(firsts), "clients": CLIENTS}
-        return ground.pgbench(_POST, role="app", variables={"accounts": ACCOUNTS, **own})
+    def post(script: str) -> float:
+        scope = {"company": ground.company_id, "accounts": ACCOUNTS, "clients": CLIENTS}
+        return ground.pgbench(script, role="app", variables={**scope, "next": 0, "first": next(firsts)})
 
-    def post_plain() -> float:
-        return ground.pgbench(_POST_PLAIN, role="app", variables={"accounts": ACCOUNTS})
+    lines = [_line(ground, POSTING, post, _POST, ROUNDS_OF_A_POSTING)]
+    for rung in RUNGS:
+        ground.superuser.execute(rung.change)
+        lines.append(_line(ground, rung.budget, post, rung.posting, ROUNDS))
+    return lines
 
-    found = compare(post, post_plain, rounds=15)
-    detail = f"{found.judged:,.0f} of {found.other:,.0f} a second, {CLIENTS} clients"
-    what = "ledger posting / UPDATE … RETURNING + INSERT"
-    return [Line(what, 0.45, found.ratio, at_most=False, detail=detail)]
+
+def _line(ground: Ground, budget: Budget, post: Post, script: str, rounds: int) -> Line:
+    ground.settle()
+    found = compare(lambda: post(script), lambda: post(rungs.PLAIN), rounds=rounds)
+    own, plain = _log_of(ground, post, script), _log_of(ground, post, rungs.PLAIN)
+    detail = f"{found.judged:,.0f} of {found.other:,.0f} a second, {own:,.0f} of {plain:,.0f} bytes of log each"
+    return budget.line(found.ratio, f"{detail}; {CLIENTS} clients")
+
+
+def _log_of(ground: Ground, post: Post, script: str) -> float:
+    """Bytes of the write-ahead log that a posting leaves, once its pages are in it whole."""
+    before = ground.log_position()
+    postings = post(script) * SECONDS
+    return (ground.log_position() - before) / postings

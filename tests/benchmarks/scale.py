@@ -1,68 +1,50 @@
-"""A large ledger beside a small one: what a redemption takes in each, and how fast points expire in the large one.
+"""A large ledger beside a small one: what a call takes in each, and how fast points expire in the large one.
 
-Each user has earned nine times, and once spent what the four first earnings gave; so there are five open lots a wallet.
-The rows are written as postings would have left them, but all at once and past the triggers.
+The handlers run in processes of their own, which speak to one database each, and take turns with the same calls.
 """
 
+import json
 import os
-import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from datetime import timedelta
+from itertools import count
 from random import Random
+from typing import Any, Self
 
 from goodword.core import ids
-from goodword.core.one_trip import OneTrip
-from goodword.points import expiry, redemptions
-from goodword.points.redemptions import NewRedemption
-from tests.benchmarks.ground import BenchmarkError, Ground, database
-from tests.benchmarks.table import Line, compare
+from goodword.payments import signatures
+from goodword.points import expiry
+from local import events
+from local.pool import environment_of
+from local.template import Function, load
+from tests.benchmarks import ledgers
+from tests.benchmarks.ground import ROOT, BenchmarkError, Ground, database
+from tests.benchmarks.ledgers import NOW, PER_USER
+from tests.benchmarks.table import ROUNDS, Budget, Compared, Line
+from tests.support.stripe_objects import invoice_paid
 
+SMALL, MIDDLE = 10_000, 1_000_000
 ENTRIES = int(os.environ.get("ENTRIES") or 10_000_000)
-SMALL = 10_000
-PER_USER = 10
-CALLS = 300
+CALLS = 100
+"""Of each path in a round."""
 SECONDS = 10
-CREATED = 201
-NOW = datetime.fromisoformat("2030-01-01T00:00:00Z")
 
-# The points of earning `n` are gone n days and some seconds after NOW.
-_LOAD = (
-    "SET session_replication_role = replica",
-    "UPDATE companies SET livemode = false, test_now = %(now)s WHERE id = %(company_id)s",
-    """
-    INSERT INTO wallets (company_id, user_id, balance, total_earned, total_spent, version, next_expiry_at)
-    SELECT %(company_id)s, lpad(to_hex(u), 32, '0')::uuid, 50, 90, -40, 10,
-        %(now)s::timestamptz + interval '4 days' + u %% 3600 * interval '1 second'
-    FROM generate_series(0, %(users)s - 1) AS u
-    """,
-    """
-    INSERT INTO entries (company_id, id, user_id, type, delta, balance_after, debt_after, version, reference,
-        program_version, effective_at, created_at)
-    OVERRIDING SYSTEM VALUE
-    SELECT %(company_id)s, n * %(users)s + u + 1, lpad(to_hex(u), 32, '0')::uuid,
-        CASE WHEN n < 9 THEN 'IMPORT' ELSE 'ADMIN_GRANT' END, CASE WHEN n < 9 THEN 10 ELSE -40 END,
-        CASE WHEN n < 9 THEN 10 * (n + 1) ELSE 50 END, 0, n + 1,
-        CASE WHEN n < 9 THEN 'imp' ELSE 'adj' END || '_0190000000000000' || lpad((n * %(users)s + u)::text, 16, '0'),
-        1, at, at
-    FROM generate_series(0, 9) AS n CROSS JOIN generate_series(0, %(users)s - 1) AS u
-    CROSS JOIN LATERAL (SELECT %(now)s::timestamptz - (10 - n) * interval '1 day' AS at) AS dated
-    """,
-    """
-    INSERT INTO lots (company_id, id, user_id, amount, remaining, expires_at)
-    SELECT %(company_id)s, n * %(users)s + u + 1, lpad(to_hex(u), 32, '0')::uuid, 10,
-        CASE WHEN n < 4 THEN 0 ELSE 10 END,
-        %(now)s::timestamptz + n * interval '1 day' + u %% 3600 * interval '1 second'
-    FROM generate_series(0, 8) AS n CROSS JOIN generate_series(0, %(users)s - 1) AS u
-    """,
-    """
-    INSERT INTO allocations (company_id, entry_id, lot_id, amount)
-    SELECT %(company_id)s, 9 * %(users)s::bigint + u + 1, n * %(users)s + u + 1, 10
-    FROM generate_series(0, 3) AS n CROSS JOIN generate_series(0, %(users)s - 1) AS u
-    """,
-    "SELECT setval(pg_get_serial_sequence('entries', 'id'), %(entries)s + 1)",
-    "SET session_replication_role = origin",
-)
+PATHS: Mapping[str, str] = {
+    "signup": "attribute_signup__with_code",
+    "first payment": "receive_stripe_webhook__invoice_paid_basil",
+    "redeem": "redeem_points__quota",
+    "balance": "redeem_points__balance",
+}
+"""What is measured, each by an event; a round's payments are of those who have just signed up."""
+
+_LARGE = {path: Budget(f"{path}, in a large ledger / a small one", 1.2) for path in PATHS}
+_MIDDLE = {path: Budget(f"{path}, in a middle ledger / a small one", 1.2) for path in PATHS}
+_EXPIRED = Budget("lots expired", 50_000, at_most=False, unit="a second")
+BUDGETS = (*_LARGE.values(), *_MIDDLE.values(), _EXPIRED)
 
 _OFFER = """
     INSERT INTO redemption_options (company_id, id, kind, name, feature, quantity, cost_points, created_at)
@@ -71,48 +53,128 @@ _OFFER = """
 
 
 def measure(ground: Ground) -> list[Line]:
-    """The budgets of a large ledger."""
-    with database(ground.cluster, ground.home, "small") as small:
-        _load(small, SMALL)
-        _load(ground, ENTRIES)
-        found = compare(_redeeming(ground, ENTRIES), _redeeming(small, SMALL))
-    size = f"{ENTRIES:,} entries of {ENTRIES // PER_USER:,} users"
-    detail = f"p50 {found.judged:.2f} ms, {found.other:.2f} ms at {SMALL:,} entries"
-    return [
-        Line(f"redeem at {size}", 1.2, found.ratio, at_most=True, detail=detail),
-        _expire(ground),
+    """The budgets of growth. Raises BenchmarkError where the disk has no room for it."""
+    sizes = (SMALL, MIDDLE, ENTRIES) if ENTRIES > MIDDLE else (SMALL, ENTRIES)
+    ledgers.ask_for_room(sum(sizes))
+    with ExitStack() as until_then:
+        callers: dict[int, Callers] = {}
+        for size in sizes:
+            beside = ground if size == ENTRIES else until_then.enter_context(_database(ground, size))
+            ledgers.lay(beside, size)
+            callers[size] = until_then.enter_context(Callers(beside, size // PER_USER))
+        rounds = [_round(callers, turn) for turn in range(ROUNDS + 1)][1:]
+    lines = [
+        _line(budgets[path], path, size, rounds)
+        for size, budgets in ((ENTRIES, _LARGE), (MIDDLE, _MIDDLE))
+        if size in callers and size != SMALL
+        for path in PATHS
     ]
+    return [*lines, _expire(ground)]
 
 
-def _load(ground: Ground, entries: int) -> None:
-    users = entries // PER_USER
-    ground.add_users(users)
-    for statement in _LOAD:
-        ground.superuser.execute(
-            statement, {"company_id": ground.company_id, "users": users, "entries": entries, "now": NOW}
-        )
-    ground.settle()
+class Callers:
+    """The handlers on one database, each in a process of its own, and what they are asked next."""
+
+    def __init__(self, ground: Ground, users: int) -> None:
+        option = ids.new_id()
+        ground.superuser.execute(_OFFER, {"company_id": ground.company_id, "option": option})
+        self._line = ground.line
+        self._values = {
+            **ground.line, "option_id": ids.public("opt", option), "code": "",
+            "endpoint_id": ground.line["stripe_endpoint"].rpartition("/")[2],
+        }  # fmt: skip
+        self._users = users
+        self._dice = Random(1)  # noqa: S311 - no secret
+        self._newcomers, self._payers = count(), count()
+        functions = load(ROOT / "template.yaml").functions(ground.prepared.parameters)
+        self._processes = {
+            name: _start(functions[name], ground) for name in {events.logical_id(event) for event in PATHS.values()}
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            process.kill()
+            process.communicate()
+
+    def p50(self, path: str) -> float:
+        """The median of some calls of a path, in milliseconds."""
+        process = self._processes[events.logical_id(PATHS[path])]
+        asked = json.dumps([self._event(path) for _ in range(CALLS)])
+        if process.stdin is None or process.stdout is None:
+            raise LookupError("both are pipes")
+        process.stdin.write(f"{asked}\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        if not answer:
+            raise BenchmarkError(f"{path} was refused: see the last line of its log")
+        return float(answer)
+
+    def _event(self, path: str) -> dict[str, Any]:
+        event = events.load(PATHS[path], self._values)
+        event["headers"]["idempotency-key"] = str(ids.new_id())
+        if path == "signup":
+            body = json.loads(event["body"])
+            body["user"] = {"external_id": f"newcomer_{next(self._newcomers)}"}
+            body["referral_code"] = f"USER_{self._dice.randrange(self._users)}"
+            return _with_body(event, json.dumps(body))
+        if path == "first payment":
+            payer = f"newcomer_{next(self._payers)}"
+            paid = invoice_paid(
+                f"evt_{payer}", f"in_{payer}", user=payer, paid_at=NOW, customer=f"cus_{payer}",
+                subscription=f"sub_{payer}",
+            )  # fmt: skip
+            body = json.dumps(paid)
+            signed = signatures.sign(body.encode(), self._line["stripe_secret"], int(time.time()))
+            event["headers"]["stripe-signature"] = signed
+            return _with_body(event, body)
+        event["pathParameters"]["user_id"] = f"user_{self._dice.randrange(self._users)}"
+        return event
 
 
-def _redeeming(ground: Ground, entries: int) -> Callable[[], float]:
-    """Measures the median of some redemptions, each by anybody, in milliseconds."""
-    option, connection, dice = ids.new_id(), ground.connect("app"), Random(1)  # noqa: S311 - no secret
-    ground.superuser.execute(_OFFER, {"company_id": ground.company_id, "option": option})
-    new = NewRedemption(option_id=ids.public("opt", option))
+def _database(ground: Ground, size: int) -> AbstractContextManager[Ground]:
+    home = ground.home / f"entries_{size}"
+    home.mkdir()
+    return database(ground.cluster, home, home.name)
 
-    def redeem() -> float:
-        durations: list[float] = []
-        for _ in range(CALLS):
-            user_id = f"user_{dice.randrange(entries // PER_USER)}"
-            trip = OneTrip(ground.company_id, str(ids.new_id()), bytes(32), "bare")
-            began = time.perf_counter()
-            kept = redemptions.redeem(connection, trip, user_id, ids.new_id(), new)
-            durations.append(time.perf_counter() - began)
-            if kept.status != CREATED:
-                raise BenchmarkError(f"a redemption was refused: {kept}")
-        return statistics.median(durations) * 1000
 
-    return redeem
+def _start(function: Function, ground: Ground) -> subprocess.Popen[str]:
+    environment = environment_of(function, dict(ground.prepared.environment))
+    environment["PYTHONPATH"] += f":{ROOT}"
+    log = (ground.home / f"{function.logical_id}.log").open("wb")  # no pipe: whoever reads along takes time
+    with log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.benchmarks.timed_handler"],
+            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+        )  # fmt: skip
+
+
+def _with_body(event: dict[str, Any], body: str) -> dict[str, Any]:
+    event["headers"]["content-length"] = str(len(body.encode()))
+    return {**event, "body": body}
+
+
+Round = Mapping[int, Mapping[str, float]]
+"""By entries of the ledger and path: the median milliseconds of a call."""
+
+
+def _round(callers: Mapping[int, Callers], turn: int) -> Round:
+    """Measure each path in all ledgers, each ledger first in its turn."""
+    sizes = list(callers)
+    found: dict[int, dict[str, float]] = {size: {} for size in sizes}
+    for path in PATHS:
+        for place in range(len(sizes)):
+            size = sizes[(turn + place) % len(sizes)]
+            found[size][path] = callers[size].p50(path)
+    return found
+
+
+def _line(budget: Budget, path: str, size: int, rounds: Sequence[Round]) -> Line:
+    found = Compared.of([(each[size][path], each[SMALL][path]) for each in rounds])
+    detail = f"p50 {found.judged:.2f} ms at {size:,} entries, {found.other:.2f} ms at {SMALL:,}"
+    return budget.line(found.ratio, detail)
 
 
 def _expire(ground: Ground) -> Line:
@@ -127,8 +189,7 @@ def _expire(ground: Ground) -> Line:
                 more = expiry.batch(jobs).more
         took = time.perf_counter() - began
     rate = (before - _open_lots(ground)) / took
-    detail = "five lots a wallet, each at an instant of its own; one run of the job"
-    return Line("lots expired a second", 50_000, rate, at_most=False, detail=detail)
+    return _EXPIRED.line(rate, "five lots a wallet, each at an instant of its own; one run of the job")
 
 
 def _open_lots(ground: Ground) -> int:

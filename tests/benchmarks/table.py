@@ -14,31 +14,50 @@ Measure = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Line:
-    """One budget. `at_most` tells on which side of it what was measured has to lie."""
+class Budget:
+    """What is measured, and the bound that it has to keep; None where it is only told.
+
+    A ratio has no unit. `at_most` tells on which side of the bound the number has to lie.
+    """
 
     what: str
-    budget: float
+    bound: float | None
+    at_most: bool = True
+    unit: str = ""
+
+    def __str__(self) -> str:
+        if self.bound is None:
+            return "told"
+        return f"{'≤' if self.at_most else '≥'} {number(self.bound)}{self.unit and f' {self.unit}'}"
+
+    def line(self, measured: float, detail: str) -> "Line":
+        """What was measured."""
+        return Line(self, measured, detail)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A budget, and what was measured."""
+
+    budget: Budget
     measured: float
-    at_most: bool
     detail: str
 
     @property
-    def kept(self) -> bool:
-        """Whether the budget is kept, by the numbers as they are printed."""
-        measured, budget = round(self.measured, 2), self.budget
-        return measured <= budget if self.at_most else measured >= budget
+    def verdict(self) -> str:
+        """Whether the budget is kept, by the numbers as they are printed; nothing where there is none."""
+        bound, measured = self.budget.bound, round(self.measured, 2)
+        if bound is None:
+            return ""
+        return "kept" if (measured <= bound if self.budget.at_most else measured >= bound) else "missed"
 
     def cells(self) -> tuple[str, ...]:
-        """The line as the table shows it."""
-        sign = "≤" if self.at_most else "≥"
-        return (
-            self.what, f"{sign} {_number(self.budget)}", f"{_number(self.measured)}",
-            "kept" if self.kept else "missed", self.detail,
-        )  # fmt: skip
+        """The line as a table shows it."""
+        return self.budget.what, str(self.budget), number(self.measured), self.verdict, self.detail
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A number as a person reads it."""
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
@@ -50,28 +69,36 @@ class Compared:
     other: float
     ratio: float
 
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[float, float]]) -> "Compared":
+        """What rounds of a judged and another number come to."""
+        return cls(
+            statistics.median(one for one, _ in pairs),
+            statistics.median(two for _, two in pairs),
+            statistics.median(one / two for one, two in pairs),
+        )
+
 
 def compare(judged: Measure, other: Measure, *, rounds: int = ROUNDS) -> Compared:
     """Measure both in turns, each one first every other time; a round before the first warms them up."""
     judged()
     other()
     pairs: list[tuple[float, float]] = []
-    for number in range(rounds):
-        if number % 2:
+    for turn in range(rounds):
+        if turn % 2:
             second = other()
             pairs.append((judged(), second))
         else:
             pairs.append((judged(), other()))
-    return Compared(
-        statistics.median(one for one, _ in pairs),
-        statistics.median(two for _, two in pairs),
-        statistics.median(one / two for one, two in pairs),
-    )
+    return Compared.of(pairs)
+
+
+HEAD = ("what", "budget", "measured", "", "in numbers")
 
 
 def show(lines: Sequence[Line]) -> str:
     """The lines as a table."""
-    rows = [("what", "budget", "measured", "", "in numbers"), *(line.cells() for line in lines)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    rows = [HEAD, *(line.cells() for line in lines)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(f"{line.rstrip()}\n" for line in padded)

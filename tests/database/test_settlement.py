@@ -1,7 +1,6 @@
 """Facts through the database: in whatever order they come the same stands, and the books are right."""
 
 import json
-from dataclasses import replace
 from uuid import UUID
 
 import psycopg
@@ -251,9 +250,9 @@ def test_a_refund_is_found_by_whatever_any_telling_of_it_or_of_its_payment_named
     back = TakenBack("refund", f"re_{play.name}", ("re_only",), 1900, "usd", "succeeded", REGISTERED, REGISTERED + DAY)
     play.tell(back)
     assert play.referral()["stage"] == "qualified"
-    play.tell(replace(back, objects=(f"ch_{play.name}",), status="pending", at=REGISTERED))
+    play.tell(back._replace(objects=(f"ch_{play.name}",), status="pending", at=REGISTERED))
     assert play.referral()["stage"] == "qualified"
-    play.tell(replace(sale, objects=(key, f"ch_{play.name}")))
+    play.tell(sale._replace(objects=(key, f"ch_{play.name}")))
     assert play.referral()["stage"] == "cancelled"
     assert [type_ for type_ in events(play) if type_ == "payment.succeeded"] == ["payment.succeeded"]
     (kept,) = play.tenant.rows(
@@ -269,7 +268,7 @@ def test_a_payment_is_the_persons_whom_any_telling_of_it_named(tenants: dict[str
     sale = PaymentSucceeded(key, (key,), None, None, None, "usd", 1900, 1900, REGISTERED, None)
     play.tell(sale)
     assert play.referral()["stage"] == "registered"
-    play.tell(replace(sale, external_id=play.person))
+    play.tell(sale._replace(external_id=play.person))
     assert play.referral()["stage"] == "qualified"
 
 
@@ -282,8 +281,8 @@ def test_a_subscription_is_what_its_latest_telling_says_and_began_with_its_first
         key, (key,), None, None, None, "active", ("price_1",), None, cancel_at_period_end=False, ended_at=None,
         at=REGISTERED,
     )  # fmt: skip
-    failed = replace(begun, external_id=play.person, status="past_due", at=at)
-    ended = replace(begun, objects=(f"si_{play.name}",), status="ended", ended_at=at, at=at)
+    failed = begun._replace(external_id=play.person, status="past_due", at=at)
+    ended = begun._replace(objects=(f"si_{play.name}",), status="ended", ended_at=at, at=at)
     for position in order:
         play.tell((begun, failed, ended)[position])
     (kept,) = play.tenant.rows(

@@ -1,6 +1,5 @@
 """Who is given an award: the two people of a referral always, the upline by what the upline was at that time."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -22,7 +21,7 @@ def due(recipient: AwardRecipient, payment_id: UUID | None = None) -> Due:
 
 @pytest.mark.parametrize("upline", [None, Upline(UPLINE, AT + TICK, stands=False)])
 def test_referrer_and_referee_are_given_theirs_whatever_the_upline_is(upline: Upline | None) -> None:
-    people = replace(PEOPLE, upline=upline)
+    people = PEOPLE._replace(upline=upline)
     assert decisions.decide(people, due("referrer", PAYMENT)) == Decision(REFERRER)
     assert decisions.decide(people, due("referee")) == Decision(REFEREE)
 
@@ -41,9 +40,9 @@ def test_referrer_and_referee_are_given_theirs_whatever_the_upline_is(upline: Up
 def test_an_upline_is_given_what_was_paid_while_bound_and_standing(
     upline: Upline | None, decision: Decision | None
 ) -> None:
-    assert decisions.decide(replace(PEOPLE, upline=upline), due("upline", PAYMENT)) == decision
+    assert decisions.decide(PEOPLE._replace(upline=upline), due("upline", PAYMENT)) == decision
 
 
 def test_an_upline_can_come_too_late_only_for_a_payment() -> None:
-    people = replace(PEOPLE, upline=Upline(UPLINE, AT + TICK, stands=True))
+    people = PEOPLE._replace(upline=Upline(UPLINE, AT + TICK, stands=True))
     assert decisions.decide(people, due("upline")) == Decision(UPLINE)

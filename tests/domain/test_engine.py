@@ -1,7 +1,6 @@
 """The award engine: what stands depends on the set of facts, and on nothing else."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from random import Random
@@ -274,13 +273,13 @@ def test_a_percentage_is_of_the_purchase_that_is_kept_and_there_is_one_at_a_time
     paid = (payment(R, 1, 10_000), payment(R + 2 * DAY, 2, 10_000))
     back = gone(1, 10_000, R + DAY)
     assert carried(facts(payments=paid, takebacks=(back,)), percent) == [("qualified", "in_2", 1, 2000)]
-    failed = replace(back, state="kept")
+    failed = back._replace(state="kept")
     assert carried(facts(payments=paid, takebacks=(failed,)), percent) == [("qualified", "in_1", 1, 2000)]
 
 
 @pytest.mark.parametrize("days", [1, 10, 15, 16, 20, 30])
 def test_an_upgrade_within_a_month_is_of_that_month_on_whatever_day(days: int) -> None:
-    upgrade = replace(payment(R + days * DAY, 2, 6600), is_proration=True)
+    upgrade = payment(R + days * DAY, 2, 6600)._replace(is_proration=True)
     known = facts(payments=(payment(R, 1), upgrade))
     assert carried(known) == [("qualified", "1", 1, 25)]
     percent = program(awards={"recurring": {"bps": 2000}})
@@ -427,7 +426,7 @@ def test_time_alone_never_takes_an_award_away(story: list[Report], one: datetime
 
 def given_by(standing: Standing) -> Standing:
     """Without awards that are due and of which nothing is left."""
-    return replace(standing, due=tuple(due for due in standing.due if due.share > 0))
+    return standing._replace(due=tuple(due for due in standing.due if due.share > 0))
 
 
 @given(reports, moments)

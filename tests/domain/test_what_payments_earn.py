@@ -1,7 +1,6 @@
 """What payments earn, held against a second reckoning; and what a refund may change, and what not."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -63,7 +62,7 @@ def paid(facts: Facts) -> Sequence[Payment]:
 
 
 def more(facts: Facts, back: Takeback) -> Facts:
-    return replace(facts, takebacks=(*facts.takebacks, back))
+    return facts._replace(takebacks=(*facts.takebacks, back))
 
 
 @given(case=refunds())
@@ -80,7 +79,7 @@ def test_where_all_is_paid_within_one_period_no_refund_adds_points(case: tuple[F
     facts, back, of = case
     payments = paid(facts)
     month = [each for each in payments if period_of(payments[0], each) == period_of(payments[0], of)]
-    alone = replace(facts, payments=tuple(month))
+    alone = facts._replace(payments=tuple(month))
     before, after = earned(PROGRAMS["fixed"], alone), earned(PROGRAMS["fixed"], more(alone, back))
     assert sum(each.due for each in after.values()) <= sum(each.due for each in before.values())
 
@@ -119,5 +118,5 @@ def carrying(program: str, facts: Facts) -> int:
 @given(case=refunds())
 def test_a_refund_that_failed_was_never_made(program: str, case: tuple[Facts, Takeback, Payment]) -> None:
     facts, back, _ = case
-    failed = replace(back, state="kept")
+    failed = back._replace(state="kept")
     assert earned(PROGRAMS[program], more(facts, failed)) == earned(PROGRAMS[program], facts)

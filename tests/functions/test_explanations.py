@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from math import floor
@@ -309,7 +308,7 @@ def test_what_waits_again_with_another_payment_says_that_nothing_of_it_stands(
     referred.refer("ada", "cleo")
     referred.set_clock(START + 20 * DAY)
     for key, days in (("in_1", 0), ("in_2", 19)):
-        tell(replace(payment(key, START + days * DAY), objects=(key,), external_id="cleo"))
+        tell(payment(key, START + days * DAY)._replace(objects=(key,), external_id="cleo"))
     assert of_award(referred, "qualified", referee="cleo")["award"]["status"] == "paid"
     tell(refund("re_1", "in_1", 2261, "succeeded", START + 20 * DAY))
     waiting = of_award(referred, "qualified", referee="cleo")

@@ -6,9 +6,8 @@ referral belongs here: a further question is a branch of `decide`, and what it n
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from goodword.awards.due import Due
@@ -16,8 +15,7 @@ from goodword.awards.due import Due
 UNCHANGED_BPS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Who is given an award, by which tier and multiplier; `rejected` is why it earns nothing."""
 
     user_id: UUID
@@ -30,8 +28,7 @@ Decide: TypeAlias = Callable[[Due], Decision | None]
 """Asked once for every new award; None: there is nobody to give it to, and the question comes again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Upline:
+class Upline(NamedTuple):
     """The referrer's own referrer: bound when, and whether the referrer's own referral stands."""
 
     user_id: UUID
@@ -39,8 +36,7 @@ class Upline:
     stands: bool
 
 
-@dataclass(frozen=True, slots=True)
-class People:
+class People(NamedTuple):
     """The people of a referral, and when each payment of the referee's was stored."""
 
     referrer_id: UUID

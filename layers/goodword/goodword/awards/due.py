@@ -1,10 +1,9 @@
 """Awards that are due: what the engine reckons, before the decisions that depend on other people."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from goodword.program.document import AwardTerms
@@ -17,8 +16,7 @@ AwardKey = tuple[AwardEvent, str, str]
 WHOLE = Fraction(1)
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """An award that is due.
 
     `share` is the part of it that is due by what is still paid of the `payments` it depends on; `reason` says why it

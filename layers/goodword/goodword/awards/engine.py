@@ -6,7 +6,6 @@ other people is left to `decisions`. The engine's sources are docs/rules.md, Sta
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -29,8 +28,7 @@ class Progress(NamedTuple):
     next_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What should stand: the stage, when it was reached, and every award that is due.
 
     `disputed` says that money behind the referral is in dispute. `next_at` is when all this may change by itself, which

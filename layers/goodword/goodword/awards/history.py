@@ -3,22 +3,19 @@
 The SQL function `known_referrals` gives rows of them, whose columns stand in the order of the fields.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """First use of an app; '' where the app did not say which."""
 
     app_id: str
     occurred_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
+class Payment(NamedTuple):
     """Money received, in minor units: `gross_amount` as charged, `net_amount` of it without tax and discounts.
 
     `key` is the sale's own, by which two payments of one instant have an order. `is_proration`: all that was paid
@@ -35,8 +32,7 @@ class Payment:
     is_proration: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Takeback:
+class Takeback(NamedTuple):
     """Money that went back, or is in dispute, out of one payment: of its gross amount, or of the same `whole` of it.
 
     A refund is `gone` until it fails; a dispute is `disputed` while it is open, `gone` once lost, `kept` once won.
@@ -49,16 +45,14 @@ class Takeback:
     whole: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
+class Subscription(NamedTuple):
     """From when on a subscription was known of, and whether and when it ended."""
 
     began_at: datetime
     ended_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """Everything known about one referral. `touched_at` is when the click or the code was used."""
 
     registered_at: datetime

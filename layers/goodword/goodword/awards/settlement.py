@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, LiteralString, TypeAlias, TypeVar
+from typing import Any, LiteralString, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 from psycopg import Connection
@@ -45,8 +45,7 @@ Row: TypeAlias = dict[str, object]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class KnownReferral:
+class KnownReferral(NamedTuple):
     """A referral with all that is known about it at an instant, and what stands for it."""
 
     id: UUID

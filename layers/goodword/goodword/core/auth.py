@@ -7,8 +7,8 @@ Keys are random and long, so their plain SHA-256 is what the database holds. A k
 import hashlib
 import re
 import time
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -37,8 +37,7 @@ class Scope(IntEnum):
     ADMIN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """The company on whose behalf a request comes, and its key with the scope."""
 
     company_id: UUID

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 from uuid import UUID
 
 import psycopg
@@ -221,8 +221,7 @@ def problem(error: DomainError, request_id: str) -> Response:
 Handler = Callable[[Request], Response]
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     """What a route takes and gives; the OpenAPI document is written from these."""
 
     key: str

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from psycopg import Connection
@@ -41,8 +41,7 @@ class Context(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Setback:
+class Setback(NamedTuple):
     """An item that could not be done, and why (a code, never data)."""
 
     company_id: UUID
@@ -50,8 +49,7 @@ class Setback:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """What one batch did: counts by name, what was set aside, and whether there may be more."""
 
     counts: Mapping[str, int]

@@ -7,7 +7,7 @@ what was hashed under it anonymous. The keys are kept in the process for a few m
 import hmac
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from psycopg import Connection
 
@@ -16,8 +16,7 @@ from goodword.core import addresses
 KEPT_SECONDS = 300
 
 
-@dataclass(frozen=True, slots=True)
-class PrivacyKey:
+class PrivacyKey(NamedTuple):
     """A key with the id under which its hashes are stored."""
 
     id: int

@@ -10,7 +10,6 @@ enough. Where there is none, an event that shows the address finds the user by i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import LiteralString, NamedTuple
 from uuid import UUID
 
@@ -21,8 +20,7 @@ from goodword.core import privacy
 from goodword.facts.kinds import EmailSeen, Fact, IdentityLinked
 
 
-@dataclass(frozen=True, slots=True)
-class Hashed:
+class Hashed(NamedTuple):
     """An e-mail in its normal form, and its hashes by the ids of their keys."""
 
     email: str

@@ -5,13 +5,11 @@ come to is the same. Provider ids (Stripe's `cus_`, `sub_`, `in_`, `pi_`, `ch_`,
 that stand together in one fact belong to one person, which is how a payment that names nobody finds its payer.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 
-@dataclass(frozen=True, slots=True)
-class IdentityLinked:
+class IdentityLinked(NamedTuple):
     """These provider ids belong to one person: who that is and who sent them, as far as the event says.
 
     `external_id` is the app's own word for the person, and waits for them. `reference` is a checkout's, which may be
@@ -31,8 +29,7 @@ class IdentityLinked:
         return self.external_id or self.reference
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentSucceeded:
+class PaymentSucceeded(NamedTuple):
     """Money arrived, once per `key`: whatever events report the same sale report the same key.
 
     `gross_amount` is what was charged, in minor units, after discounts and credit; `net_amount` is that without tax and
@@ -62,8 +59,7 @@ class PaymentSucceeded:
     reference: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TakenBack:
+class TakenBack(NamedTuple):
     """A refund or a dispute, once per `key`, with one of its statuses and since when it has that.
 
     `amount` is out of the payment's gross amount, in minor units; `other_amount` is the same in another currency, where
@@ -86,8 +82,7 @@ class TakenBack:
 SubscriptionStatus = Literal["trialing", "active", "past_due", "unpaid", "paused", "ended"]
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriptionChanged:
+class SubscriptionChanged(NamedTuple):
     """A subscription as its provider tells of it at an instant.
 
     `price_refs` name what is subscribed to. `unpaid`: the provider has stopped trying to collect. `cancels_at` is the
@@ -108,15 +103,13 @@ class SubscriptionChanged:
     cancels_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectsLinked:
+class ObjectsLinked(NamedTuple):
     """These provider ids are parts of one sale: how a payment's later refund is recognised as that sale's."""
 
     objects: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PromotionUsed:
+class PromotionUsed(NamedTuple):
     """A promotion code was used on these objects, known by the provider's id of it: a touch, once its text is known."""
 
     objects: tuple[str, ...]
@@ -126,24 +119,21 @@ class PromotionUsed:
     reference: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PromotionCodeTold:
+class PromotionCodeTold(NamedTuple):
     """The text of a promotion code, by the provider's one id of it in `objects`; it never changes."""
 
     objects: tuple[str]
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class EmailSeen:
+class EmailSeen(NamedTuple):
     """An e-mail that was shown beside these ids: whose they are, where no key that is stronger says so."""
 
     objects: tuple[str, ...]
     email: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileSeen:
+class ProfileSeen(NamedTuple):
     """What a provider knows of a person: fills in what the app has not said, and never overwrites it.
 
     `whop_user_id` becomes the user's where neither has another.

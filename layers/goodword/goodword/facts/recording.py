@@ -4,7 +4,6 @@ Needs: for every function of this module, the locks of all identities that the f
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from datetime import datetime
 from typing import LiteralString, cast
 from uuid import UUID
@@ -162,6 +161,6 @@ def record_use(
 
 def _values(fact: Fact) -> dict[str, object]:
     """The fields of a fact as parameters: psycopg writes a list as an array, and a tuple as a composite."""
-    values: dict[str, object] = {field.name: getattr(fact, field.name) for field in fields(fact)}
+    values: dict[str, object] = fact._asdict()
     arrays = {name: [*cast("tuple[str, ...]", value)] for name, value in values.items() if isinstance(value, tuple)}
     return values | arrays

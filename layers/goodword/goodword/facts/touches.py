@@ -7,9 +7,8 @@ again only if it turns out to have been carried earlier.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -19,8 +18,7 @@ from pydantic_core import to_jsonable_python
 from goodword.facts.kinds import NAMING, REFERRING, Fact, PaymentSucceeded, PromotionUsed
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
+class Touch(NamedTuple):
     """A click or a code, and since when an event has carried it."""
 
     kind: Literal["click", "code"]

@@ -40,7 +40,8 @@ _CURRENCY = re.compile(r"[a-z]{3}")
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    # the whole builds its parts, so none is built by itself: hence defaults by model_construct, which needs no schema
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 def _wrong(errors: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
@@ -92,14 +93,14 @@ WithoutPayment = Annotated[AwardTerms, AfterValidator(_points_alone)]
 class Awards(_Document):
     """The terms by event; `welcome` goes to the referee, `l2` to the upline, all others to the referrer."""
 
-    registered: WithoutPayment = AwardTerms(points=5)
-    welcome: WithoutPayment = AwardTerms(points=25)
-    activated: WithoutPayment = AwardTerms(points=10)
-    qualified: AwardTerms = AwardTerms(points=25)
-    recurring: AwardTerms = AwardTerms(points=10)
-    l2: AwardTerms = AwardTerms(points=5)
-    retained: AwardTerms = AwardTerms(points=15)
-    cross_app: WithoutPayment = AwardTerms(points=5)
+    registered: WithoutPayment = AwardTerms.model_construct(points=5)
+    welcome: WithoutPayment = AwardTerms.model_construct(points=25)
+    activated: WithoutPayment = AwardTerms.model_construct(points=10)
+    qualified: AwardTerms = AwardTerms.model_construct(points=25)
+    recurring: AwardTerms = AwardTerms.model_construct(points=10)
+    l2: AwardTerms = AwardTerms.model_construct(points=5)
+    retained: AwardTerms = AwardTerms.model_construct(points=15)
+    cross_app: WithoutPayment = AwardTerms.model_construct(points=5)
 
 
 class Tier(_Document):
@@ -181,9 +182,9 @@ class Windows(_Document):
 class Fraud(_Document):
     """Signals, what they look at, and what their sum leads to."""
 
-    signals: Signals = Signals()
-    thresholds: Thresholds = Thresholds()
-    windows: Windows = Windows()
+    signals: Signals = Signals.model_construct()
+    thresholds: Thresholds = Thresholds.model_construct()
+    windows: Windows = Windows.model_construct()
     on_registration_limit: Literal["review", "reject"] = "review"
 
 
@@ -226,27 +227,29 @@ def _currencies(worth: dict[str, int]) -> dict[str, int]:
 class Program(_Document):
     """The whole document."""
 
+    model_config = ConfigDict(defer_build=False)
+
     schema_version: Annotated[int, Field(ge=1, le=1)] = 1
     timezone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")] = "UTC"
-    attribution: AttributionRules = AttributionRules()
-    awards: Awards = Awards()
+    attribution: AttributionRules = AttributionRules.model_construct()
+    awards: Awards = Awards.model_construct()
     points_per_unit: Annotated[dict[str, Annotated[int, Field(ge=1, le=1_000_000)]], AfterValidator(_currencies)] = {
         "usd": 100
     }
     recurring_months: Annotated[Months, AfterValidator(_forwards)] = (2, 12)
     l2_months: Annotated[Months, AfterValidator(_forwards)] = (1, 6)
     tiers: Tiers = tuple(
-        Tier.model_validate({"name": name, "from": from_, "multiplier_bps": multiplier_bps})
+        Tier.model_construct(name=name, from_=from_, multiplier_bps=multiplier_bps)
         for name, from_, multiplier_bps in (
             ("bronze", 0, 10_000), ("silver", 5, 15_000), ("gold", 15, 20_000), ("platinum", 30, 30_000),
         )
     )  # fmt: skip
-    timing: Timing = Timing()
+    timing: Timing = Timing.model_construct()
     apps: Annotated[tuple[AppId, ...], Field(max_length=1000)] | None = None
     expects_activations: bool = False
-    fraud: Fraud = Fraud()
-    limits: Limits = Limits()
-    caps: Caps = Caps()
+    fraud: Fraud = Fraud.model_construct()
+    limits: Limits = Limits.model_construct()
+    caps: Caps = Caps.model_construct()
     points_expiry_months: Annotated[int, Field(ge=1, le=1200)] | None = 12
 
     def tier_of(self, qualified: int) -> str | None:

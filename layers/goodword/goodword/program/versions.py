@@ -3,9 +3,9 @@
 The company's own time zone, by which points expire and uses are counted, is that of the version in force.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -40,8 +40,7 @@ class VersionQuery(PageQuery):
     after: int | None = Field(default=None, ge=1, le=2**31 - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """The version in force, and the company's now: one reading for a whole use case."""
 
     version: int

@@ -5,7 +5,6 @@ is their own; of anybody else the people beside are held too, and what events ha
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
@@ -35,8 +34,7 @@ class Brought(NamedTuple):
         return self.code, self.click_id or None
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """A user who has signed up before, with the stored decision."""
 
     user_id: UUID

@@ -5,7 +5,6 @@ when none is valid, the reason of the best is the answer. A bad code never block
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 from uuid import UUID
@@ -23,8 +22,7 @@ Reason = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A code that may have brought the user. `refusal` is what is wrong with the code itself, if anything.
 
     `is_same_payer`: a provider has linked the user's Whop user or Stripe customer to the code's owner, or the
@@ -42,8 +40,7 @@ class Candidate:
     is_same_payer: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A candidate with the reason against it; None is a valid one."""
 
     candidate: Candidate

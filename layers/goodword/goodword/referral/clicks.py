@@ -7,9 +7,8 @@ browser form a chain, in which each knows the one before it (docs/decisions/0019
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -41,8 +40,7 @@ _RECORD = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
+class Visit(NamedTuple):
     """A visit through a code, with what its request says. `counted` is false for a visit that is no person's."""
 
     code: str
@@ -56,8 +54,7 @@ class Visit:
     device: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Landing:
+class Landing(NamedTuple):
     """Where a known code leads, whether it still may be used (`refusal` None), and until when a click of now counts."""
 
     destination: str

@@ -4,9 +4,8 @@ Otherwise codes could be guessed. A click that a browser reports says just as we
 unknown ones count in the same window (docs/decisions/0020).
 """
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network, ip_address
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -17,8 +16,7 @@ from goodword.core.fields import AnswerModel
 from goodword.referral import typed
 
 
-@dataclass(frozen=True, slots=True)
-class Browser:
+class Browser(NamedTuple):
     """Who may make only so many checks: an address under a publishable key."""
 
     key_id: UUID
@@ -41,8 +39,7 @@ class CodeCheck(AnswerModel):
     welcome_points: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
+class _Checked(NamedTuple):
     """What is known of a code, and how long its browser has to wait, where it checks too many."""
 
     retry_after: int | None

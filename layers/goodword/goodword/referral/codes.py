@@ -5,7 +5,6 @@ nobody. `uses` are a code's referrals, `conversions` those of them that qualifie
 that no signup waits for another. Only under a cap are uses a number on the code, and that number is exact.
 """
 
-import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
@@ -25,9 +24,6 @@ from goodword.core.paging import Page, PageQuery, refuse_unknown
 from goodword.program import versions
 from goodword.referral import typed
 
-# without 0 O 1 I L U: nobody should have to ask which one is meant
-ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
-LENGTH = 8
 # texts that would speak for the company or for us, or that programs write where they have none
 RESERVED = frozenset({
     "ADMIN", "ADMINISTRATOR", "API", "BILLING", "GOODWORD", "HELP", "LOGIN", "LOGOUT", "NONE", "NULL", "OFFICIAL",
@@ -174,11 +170,6 @@ _READ = """
 """
 
 _IS_CODE = "SELECT 1 FROM codes WHERE company_id = %(company_id)s AND id = %(after)s"
-
-
-def random_code() -> str:
-    """A code as a signup gets one: 8 characters of an unambiguous alphabet."""
-    return "".join(secrets.choice(ALPHABET) for _ in range(LENGTH))
 
 
 def create(connection: Connection, company_id: UUID, code_id: UUID, new: NewCode) -> Code:

@@ -32,7 +32,7 @@ from goodword.core.query import Later
 from goodword.facts import by_email, ownership
 from goodword.facts.by_email import Hashed
 from goodword.program.versions import Terms
-from goodword.referral import arrivals, attribution, candidates, codes, newcomers, profiles, referrals, typed
+from goodword.referral import arrivals, attribution, candidates, newcomers, own_codes, profiles, referrals, typed
 from goodword.referral.arrivals import Brought, Known, Newcomer
 from goodword.referral.attribution import AttributionDecision, Candidate, Reason, Source
 from goodword.referral.newcomers import Begun, CodeOwner
@@ -219,7 +219,7 @@ def _write(
         "company_id": company_id,
         "user": query.as_json(users.row(company_id, made.user, signup.user, terms.at)),
         "code_id": ids.new_id(),
-        "codes": [codes.random_code() for _ in range(CODES_DRAWN)],
+        "codes": [own_codes.draw() for _ in range(CODES_DRAWN)],
         "signup": query.as_json(_row(company_id, decided, key)),
         "activity_id": ids.new_id(),
         "details": query.as_json({"app_id": signup.app_id}),

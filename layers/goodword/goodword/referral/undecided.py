@@ -6,9 +6,8 @@ the text then shows by now, or comes later and finds what was done here.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from psycopg import Connection
@@ -26,8 +25,7 @@ MOST = 20
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class _Carried:
+class _Carried(NamedTuple):
     """A touch, or a promotion code without a text."""
 
     kind: Literal["click", "code", "promotion"]
@@ -35,8 +33,7 @@ class _Carried:
     carried_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class _Undecided:
+class _Undecided(NamedTuple):
     """A user on whom something is to be decided: whether there is a touch, and promotion codes without a text."""
 
     external_id: str
@@ -44,8 +41,7 @@ class _Undecided:
     promotions: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     id: UUID
 
 

@@ -4,9 +4,8 @@ What is absent is None; money and time that are there and cannot be read raise E
 """
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from goodword.facts.kinds import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded, PromotionUsed
 from goodword.payments.bodies import EventUnreadable
@@ -17,8 +16,7 @@ _LARGEST_AMOUNT: Final = 2**63 - 1
 _YEAR_10000: Final = 253_402_300_800
 
 
-@dataclass(frozen=True, slots=True)
-class StripeEvent:
+class StripeEvent(NamedTuple):
     """One event as Stripe sent it.
 
     `account` names a connected account (Connect); it is None on an account's own events. `created` is None where the

@@ -5,7 +5,6 @@ What is absent is None; money and time that are there and cannot be read raise E
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow
 from typing import Final, NamedTuple, cast
@@ -30,8 +29,7 @@ _INSTANT: Final = TypeAdapter[datetime](GivenInstant)
 _USERNAME, _EMAIL, _AVATAR = (TypeAdapter[str](kind) for kind in (Text, Email, Url))
 
 
-@dataclass(frozen=True, slots=True)
-class WhopEvent:
+class WhopEvent(NamedTuple):
     """One event as Whop sent it; its id is the request's (`whop.signatures.event_id`).
 
     `company` is the `biz_…` that it is about, `sent_at` the envelope's time; both None where the body does not say.
