@@ -87,8 +87,9 @@ format: setup ## ruff: rewrite the code
 types: setup ## basedpyright
 	$(PYTHON) -m basedpyright
 
-openapi: setup ## write docs/openapi.json from the models
+openapi: setup ## write docs/openapi.json from the models, and the client's types from it
 	$(PYTHON) -m tools.openapi
+	$(PYTHON) -m tools.client_types
 
 setup-sam: .venv-sam/.ready ## install what building for AWS needs into .venv-sam, once
 
