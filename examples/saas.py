@@ -1,7 +1,7 @@
 """Tally, a made-up app with referrals in it: a landing page, a signup, a payment, a page of points, a redemption.
 
-    DESTINATION=http://127.0.0.1:8000/welcome make serve > line.json     # in one terminal
-    PYTHONPATH=clients/python python3 examples/saas.py line.json         # in another; then open http://127.0.0.1:8000
+    DESTINATION=http://127.0.0.1:8000/welcome make serve > line.json         # in one terminal
+    PYTHONPATH=clients/python .venv/bin/python examples/saas.py line.json    # in another; then open http://127.0.0.1:8000
 
 Everything that has to do with Goodword is in the methods of `App`. Whoever logs in is taken at their word, and Stripe
 is played by the app itself: a real one has its own login, and Stripe's checkout.
