@@ -1,7 +1,7 @@
 # Needs make and Python 3.11 or newer; building for AWS needs Python 3.13. Everything else is installed into this folder.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-sam run serve invoke sam-local test bench soak check lint format types openapi validate build deploy lock clean
+.PHONY: help setup setup-run setup-sam run serve invoke sam-local test bench soak check lint format types openapi validate build deploy lock clean
 
 PYENV = "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions
 PYTHON_3_13 = python3.13 $(PYENV)/3.13.*/bin/python3.13
@@ -35,13 +35,20 @@ setup: .venv/.ready ## install what running and testing need into .venv, once
 	@$(call install,$(PYTHON_3),.venv,$<,Python 3.11 or newer)
 	@touch $@
 
-run: setup ## play the demo story, then serve the API (PORT, DATABASE_URL, GOODWORD_HOME; ONCE=1 ends after the story)
+# What testing needs is four times as large, and has all that running needs.
+setup-run: $(if $(wildcard .venv/.ready),.venv/.ready,.venv/.runs) ## install what running needs into .venv, once
+
+.venv/.runs: requirements/run.txt
+	@$(call install,$(PYTHON_3),.venv,$<,Python 3.11 or newer)
+	@touch $@
+
+run: setup-run ## play the demo story, then serve the API (PORT, DESTINATION, DATABASE_URL, …: docs/api.md; ONCE=1 ends after the story)
 	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local run
 
-serve: setup ## serve the API without the story
+serve: setup-run ## serve the API without the story
 	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local serve
 
-invoke: setup ## run one function on an example (FUNCTION=track_click EVENT=follow is events/track_click__follow.json)
+invoke: setup-run ## run one function on an example (FUNCTION=track_click EVENT=follow is events/track_click__follow.json)
 	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local.invoke $(FUNCTION) $(EVENT)
 
 sam-local: setup setup-sam ## run the examples (all, or FUNCTION=… EVENT=…) in the built bundle's containers; needs Docker, Podman or the like
@@ -80,8 +87,9 @@ format: setup ## ruff: rewrite the code
 types: setup ## basedpyright
 	$(PYTHON) -m basedpyright
 
-openapi: setup ## write docs/openapi.json from the models
+openapi: setup ## write docs/openapi.json from the models, and the client's types from it
 	$(PYTHON) -m tools.openapi
+	$(PYTHON) -m tools.client_types
 
 setup-sam: .venv-sam/.ready ## install what building for AWS needs into .venv-sam, once
 
@@ -125,6 +133,7 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashe
 
 lock: ## pin what the .in files ask for (needs uv; OPTIONS=--upgrade takes the newest versions)
 	$(LOCK) $(OPTIONS) layers/goodword/requirements.in -o layers/goodword/requirements.txt
+	$(LOCK) $(OPTIONS) requirements/run.in -o requirements/run.txt
 	$(LOCK) $(OPTIONS) requirements/dev.in -o requirements/dev.txt
 	$(LOCK) $(OPTIONS) requirements/sam.in -o requirements/sam.txt
 

@@ -62,6 +62,12 @@ def load(name: str, values: Mapping[str, object]) -> dict[str, Any]:
     return {**_filled(event, known), "body": body.decode()}
 
 
+def body_of(event: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+    """The JSON value that the body of a loaded event stands for."""
+    raw = event["body"]
+    return json.loads(base64.b64decode(raw) if event["isBase64Encoded"] else raw)
+
+
 def _filled(template: Any, values: Mapping[str, object]) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(template, dict):
         return {name: _filled(value, values) for name, value in template.items()}

@@ -19,8 +19,7 @@ def main(arguments: list[str]) -> int:
     """Run the command; answer the exit code."""
     name = "__".join(arguments)
     if name not in events.names():
-        known = "\n".join(f"  FUNCTION={name.replace('__', ' EVENT=')}" for name in events.names())
-        print(f"usage: make invoke FUNCTION=… EVENT=…\n{known}", file=sys.stderr)
+        print(usage(arguments), file=sys.stderr)
         return 2
     try:
         with tempfile.TemporaryDirectory(prefix="goodword-") as home, serve(Path(home)) as server:
@@ -30,6 +29,21 @@ def main(arguments: list[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def usage(arguments: list[str]) -> str:
+    """What there is: every function with its events or, of a function that is named, its own events in one line."""
+    known: dict[str, list[str]] = {}
+    for name in events.names():
+        function, _, event = name.partition("__")
+        known.setdefault(function, []).append(event)
+    if not arguments:
+        lines = (f"  FUNCTION={function} EVENT={'|'.join(known[function])}" for function in known)
+        return "\n".join(["usage: make invoke FUNCTION=… EVENT=…", *lines])
+    if arguments[0] not in known:
+        return f"goodword: no example for a function {arguments[0]}; FUNCTION is one of {', '.join(known)}"
+    asked = f"has no example {arguments[1]}" if arguments[1:] else "needs an EVENT"
+    return f"goodword: {arguments[0]} {asked}; EVENT is one of {', '.join(known[arguments[0]])}"
 
 
 def invoke(server: Served, name: str) -> int:

@@ -263,7 +263,10 @@ class Cluster:
             log.seek(log_start)
             logged = log.read().decode(errors="replace").splitlines()
         if any("lock file" in line and "already exists" in line for line in logged):
-            return f"{self.data} is already in use by process {self._server_pid()}"
+            return (
+                f"{self.data} is already in use by process {self._server_pid()}, the PostgreSQL of another start: "
+                "stop that one, or give this one a folder of its own with GOODWORD_HOME"
+            )
         fatal = [line.partition("FATAL:")[2].strip() for line in logged if "FATAL:" in line]
         said = fatal or [line.strip() for line in logged] or ["it did not become ready in time"]
         return f"PostgreSQL {self.major} does not start on {self.data}: {said[-1]} (see {self.log})"

@@ -69,8 +69,12 @@ def listen(port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        reason = "is in use" if in_use else f"cannot be used: {error}"
-        raise ServerError(f"port {port} {reason}; choose another one with PORT") from error
+        if in_use:
+            raise ServerError(
+                f"port {port} is in use by another program, perhaps an earlier start: "
+                "stop that one, or choose another port with PORT"
+            ) from error
+        raise ServerError(f"port {port} cannot be used: {error}; choose another one with PORT") from error
     return listener
 
 

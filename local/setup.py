@@ -1,11 +1,14 @@
 """Prepares a database for the bundle, as a deployment would: roles, then migrations, then a company.
 
-Roles get random passwords, kept in libpq's own password file under GOODWORD_HOME; the functions' environment names
-users but no secret, exactly as in AWS, where a token signed on the spot takes the password's place.
+Roles get random passwords, kept in the database for all who prepare it, where only who prepared it may read them, and
+in libpq's own password file under GOODWORD_HOME. The functions' environment names users but no secret, exactly as in
+AWS, where a token signed on the spot takes the password's place.
 """
 
-import json
+import hashlib
+import os
 import secrets
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +28,16 @@ from goodword.program import onboarding
 
 DATABASE = "goodword"
 
+_LOCK = "SELECT pg_advisory_lock(hashtextextended('goodword.local.setup', 0))"
+_CREATE_STORE = """
+    CREATE SCHEMA IF NOT EXISTS goodword_local;
+    CREATE TABLE IF NOT EXISTS goodword_local.role_passwords (role text PRIMARY KEY, password text NOT NULL)
+"""
+_STORE = """
+    INSERT INTO goodword_local.role_passwords (role, password) VALUES (%(role)s, %(password)s) ON CONFLICT DO NOTHING
+"""
+_STORED = "SELECT role, password FROM goodword_local.role_passwords"
+
 
 class SetupError(OSError):
     """The database cannot be prepared; the message is one line that says why."""
@@ -39,21 +52,27 @@ class Prepared:
     migrator_url: str
 
 
-def prepare(admin_url: str, *, role_prefix: str, home: Path) -> Prepared:
-    """Make roles and schema where they are missing. `admin_url` may create roles. Raises SetupError."""
+def prepare(admin_url: str, *, home: Path, role_prefix: str | None = None) -> Prepared:
+    """Make roles and schema where they are missing. `admin_url` may create roles. Raises SetupError.
+
+    Whoever prepares the same database at the same time waits.
+    """
     try:
         with psycopg.connect(admin_url, autocommit=True) as admin:
-            passwords = _passwords(home / f"{role_prefix}.passwords.json")
-            create_roles(admin, role_prefix, passwords)
-            server = admin.info
-            host, port, database = server.host, server.port, server.dbname
-        passfile = _write_passfile(home / f"{role_prefix}.pgpass", role_prefix, passwords)
-        migrator_url = make_conninfo(
-            **_shared(admin_url), host=host, port=port, dbname=database, user=f"{role_prefix}_migrator",
-            passfile=str(passfile),
-        )  # fmt: skip
-        with psycopg.connect(migrator_url, autocommit=True) as migrator:
-            migrate(migrator, role_prefix)
+            _needs_utf8(admin)
+            admin.execute(_LOCK)
+            host, port, database = admin.info.host, admin.info.port, admin.info.dbname
+            prefix = role_prefix or role_prefix_of(database)
+            with admin.transaction():
+                passwords = _passwords(admin, prefix)
+                create_roles(admin, prefix, passwords)
+            passfile = _write_passfile(home / f"{prefix}.pgpass", prefix, passwords)
+            migrator_url = make_conninfo(
+                **_shared(admin_url), host=host, port=port, dbname=database, user=f"{prefix}_migrator",
+                passfile=str(passfile),
+            )  # fmt: skip
+            with psycopg.connect(migrator_url, autocommit=True) as migrator:
+                migrate(migrator, prefix)
     except (psycopg.Error, MigrationError) as fault:
         raise SetupError(f"the database cannot be prepared: {' '.join(str(fault).split())}") from fault
     return Prepared(
@@ -61,7 +80,7 @@ def prepare(admin_url: str, *, role_prefix: str, home: Path) -> Prepared:
             "DatabaseHost": host,
             "DatabasePort": str(port),
             "DatabaseName": database,
-            "DatabaseRolePrefix": role_prefix,
+            "DatabaseRolePrefix": prefix,
             "DatabaseIamAuthentication": "false",
             "DatabaseCaFile": "",
         },
@@ -84,13 +103,18 @@ def open_company(
 
     Raises ValueError for a name or a destination that cannot be.
     """
+    company = new_company(name=name, livemode=livemode, destination_url=destination_url)
+    with psycopg.connect(prepared.migrator_url, autocommit=True) as connection:
+        return write_company(connection, company, base_url)
+
+
+def new_company(*, name: str, livemode: bool, destination_url: str) -> NewCompany:
+    """A company to open. Raises ValueError for a name or a destination that cannot be."""
     try:
-        company = NewCompany(name=name, livemode=livemode, destination_url=destination_url)
+        return NewCompany(name=name, livemode=livemode, destination_url=destination_url)
     except ValidationError as invalid:
         first = invalid.errors()[0]
         raise ValueError(f"{first['loc'][0]}: {first['msg']}") from None
-    with psycopg.connect(prepared.migrator_url, autocommit=True) as connection:
-        return write_company(connection, company, base_url)
 
 
 def write_company(connection: psycopg.Connection, company: NewCompany, base_url: str) -> dict[str, str]:
@@ -125,12 +149,27 @@ def _shared(admin_url: str) -> dict[str, str]:
     }
 
 
-def _passwords(path: Path) -> dict[str, str]:
-    if path.exists():
-        return json.loads(path.read_text())
-    passwords = {role: secrets.token_hex(24) for role in LOGIN}
-    _write_private(path, json.dumps(passwords))
-    return passwords
+def role_prefix_of(database: str) -> str:
+    """The start of the roles' names. Roles belong to the server, and its other databases may be other clones'."""
+    return DATABASE if database == DATABASE else f"{DATABASE}_{hashlib.sha256(database.encode()).hexdigest()[:8]}"
+
+
+def _needs_utf8(admin: psycopg.Connection) -> None:
+    encoding = admin.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise SetupError(
+            f"the database {admin.info.dbname} has the encoding {encoding}, and must have UTF8: "
+            "CREATE DATABASE goodword ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+def _passwords(admin: psycopg.Connection, role_prefix: str) -> dict[str, str]:
+    """The roles' passwords, which every clone that uses this database shares; new ones where there are none."""
+    admin.execute(_CREATE_STORE)
+    for role in LOGIN:
+        admin.execute(_STORE, {"role": f"{role_prefix}_{role}", "password": secrets.token_hex(24)})
+    kept = dict(admin.execute(_STORED).fetchall())
+    return {role: kept[f"{role_prefix}_{role}"] for role in LOGIN}
 
 
 def _write_passfile(path: Path, role_prefix: str, passwords: Mapping[str, str]) -> Path:
@@ -140,6 +179,9 @@ def _write_passfile(path: Path, role_prefix: str, passwords: Mapping[str, str]) 
 
 
 def _write_private(path: Path, text: str) -> None:
+    """Write a file that is whole at any time: another server may be reading it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(text)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    Path(draft).replace(path)

@@ -16,6 +16,7 @@ from goodword.payments import signatures
 from goodword.payments.whop import signatures as whop_signatures
 from local.client import Answer, Client
 
+ADA, BEN, CLEO = "ada", "ben", "cleo"
 EARNED, COST, BOUGHT = (5 + 10 + 25) + (5 + 25), 30, 20
 """What Ada earns with Ben and with Cleo, what she pays for her AI calls, and how many she gets."""
 
@@ -25,15 +26,13 @@ class StepFailed(Exception):
 
 
 class Story:
-    """The steps, in order; each one checks what it got before the next begins."""
+    """The steps, in order; each one checks what it got before the next begins. The company is one nobody has used."""
 
     def __init__(self, base_url: str, line: dict[str, str]) -> None:
         self._line = line
         self._app = Client(base_url, line["secret_key"])
         self._browser = Client(base_url)
         self._now = datetime.now(UTC).replace(microsecond=0)
-        self._tag = f"{int(time.time() * 1000):x}"  # a second run tells the story of other people
-        self._ada, self._ben, self._cleo = (f"{name}-{self._tag}" for name in ("ada", "ben", "cleo"))
 
     def play(self) -> None:
         """All steps. Raises StepFailed."""
@@ -52,6 +51,7 @@ class Story:
         self._tell("Ada buys 20 AI calls with 30 points", self._redeem)
         self._tell("Ada makes one of them", self._use)
         self._table()
+        self._company()
 
     def close(self) -> None:
         """End both connections."""
@@ -67,7 +67,7 @@ class Story:
         _expect(self._app.send("PUT", "/v1/test-clock", {"now": self._now.isoformat()}), 200)
 
     def _ada_signs_up(self) -> str:
-        body = {"user": {"external_id": self._ada, "username": "Ada", "email": f"{self._ada}@example.com"}}
+        body = {"user": {"external_id": ADA, "username": "Ada", "email": f"{ADA}@example.com"}}
         user = _expect(self._app.send("POST", "/v1/signups", body), 201)["user"]
         self._code = user["referral_code"]
         return f"code {self._code}, {user['referral_url']}"
@@ -80,19 +80,19 @@ class Story:
         return f"302 to {location}"
 
     def _ben_signs_up(self) -> str:
-        user = {"external_id": self._ben, "username": "Ben", "email": f"{self._ben}@example.org"}
+        user = {"external_id": BEN, "username": "Ben", "email": f"{BEN}@example.org"}
         answer = _expect(self._app.send("POST", "/v1/signups", {"user": user, "click_id": self._click_id}), 201)
         _check(answer["attribution"]["outcome"] == "attributed", answer["attribution"])
         return _awards(answer["awards"], registered=5, welcome=25)
 
     def _activate(self) -> str:
-        answer = _expect(self._app.send("POST", "/v1/activations", {"user_id": self._ben, "app_id": "chat"}), 200)
+        answer = _expect(self._app.send("POST", "/v1/activations", {"user_id": BEN, "app_id": "chat"}), 200)
         return _awards(answer["awards"], registered=5, welcome=25, activated=10)
 
     def _pay(self) -> str:
         answer = self._deliver()
         _check(answer == {"received": True, "duplicate": False, "outcome": "applied"}, answer)
-        circle = _expect(self._app.send("GET", f"/v1/users/{self._ada}/referrals"), 200)["data"]
+        circle = _expect(self._app.send("GET", f"/v1/users/{ADA}/referrals"), 200)["data"]
         _check([each["stage"] for each in circle] == ["qualified"], circle)
         return f"19.00 USD paid; Ben's referral is {circle[0]['stage']}"
 
@@ -103,17 +103,17 @@ class Story:
 
     def _deliver(self) -> dict[str, Any]:
         invoice = {
-            "id": f"in_{self._tag}", "object": "invoice", "customer": f"cus_{self._tag}", "currency": "usd",
+            "id": "in_story", "object": "invoice", "customer": "cus_story", "currency": "usd",
             "status": "paid", "amount_paid": 1900, "total": 1900, "total_excluding_tax": 1900,
             "billing_reason": "subscription_create", "created": int(self._now.timestamp()),
             "status_transitions": {"paid_at": int(self._now.timestamp())},
             "parent": {
                 "type": "subscription_details",
-                "subscription_details": {"subscription": f"sub_{self._tag}", "metadata": {"goodword_user": self._ben}},
+                "subscription_details": {"subscription": "sub_story", "metadata": {"goodword_user": BEN}},
             },
         }  # fmt: skip
         event = {
-            "id": f"evt_{self._tag}", "object": "event", "type": "invoice.paid", "livemode": False,
+            "id": "evt_story", "object": "event", "type": "invoice.paid", "livemode": False,
             "created": int(self._now.timestamp()), "api_version": "2026-10-28.endive", "data": {"object": invoice},
         }  # fmt: skip
         raw = json.dumps(event).encode()
@@ -122,7 +122,7 @@ class Story:
         return _expect(self._browser.send("POST", path, raw=raw, headers={"stripe-signature": signed}), 200)
 
     def _cleo_signs_up(self) -> str:
-        body = {"user": {"external_id": self._cleo}, "referral_code": self._code}
+        body = {"user": {"external_id": CLEO}, "referral_code": self._code}
         answer = _expect(self._app.send("POST", "/v1/signups", body), 201)
         _check(answer["attribution"]["source"] == "code", answer["attribution"])
         return _awards(answer["awards"], registered=5, welcome=25)
@@ -130,13 +130,13 @@ class Story:
     def _order(self) -> str:
         at = self._now.isoformat()
         payment = {
-            "id": f"pay_{self._tag}", "status": "paid", "created_at": at, "paid_at": at, "currency": "usd",
+            "id": "pay_story", "status": "paid", "created_at": at, "paid_at": at, "currency": "usd",
             "total": "34.51", "tax_amount": "5.51", "billing_reason": "subscription_create",
-            "user": {"id": f"user_{self._tag}", "username": "cleo", "email": f"{self._cleo}@example.net"},
-            "membership": {"id": f"mem_{self._tag}", "status": "active"}, "metadata": {"goodword_user": self._cleo},
+            "user": {"id": "user_story", "username": "cleo", "email": f"{CLEO}@example.net"},
+            "membership": {"id": "mem_story", "status": "active"}, "metadata": {"goodword_user": CLEO},
         }  # fmt: skip
         event = {
-            "id": f"msg_{self._tag}", "api_version": "v1", "timestamp": at, "type": "payment.succeeded",
+            "id": "msg_story", "api_version": "v1", "timestamp": at, "type": "payment.succeeded",
             "company_id": "biz_demo", "data": payment,
         }  # fmt: skip
         raw = json.dumps(event).encode()
@@ -144,10 +144,10 @@ class Story:
         path = urlsplit(self._line["whop_endpoint"]).path
         answer = _expect(self._browser.send("POST", path, raw=raw, headers=signed), 200)
         _check(answer == {"received": True, "duplicate": False, "outcome": "applied"}, answer)
-        cleo = _expect(self._app.send("GET", f"/v1/users/{self._cleo}"), 200)
+        cleo = _expect(self._app.send("GET", f"/v1/users/{CLEO}"), 200)
         _check(cleo["username"] == "cleo", cleo)
-        newest = _expect(self._app.send("GET", f"/v1/users/{self._ada}/referrals"), 200)["data"][0]
-        _check((newest["referee"], newest["stage"]) == (self._cleo, "qualified"), newest)
+        newest = _expect(self._app.send("GET", f"/v1/users/{ADA}/referrals"), 200)["data"][0]
+        _check((newest["referee"], newest["stage"]) == (CLEO, "qualified"), newest)
         _check(newest["revenue"] == [{"currency": "usd", "amount": 2900}], newest)
         return f"34.51 USD paid, 5.51 of it tax; Cleo's referral is {newest['stage']}"
 
@@ -163,9 +163,9 @@ class Story:
         answer = _expect(
             self._app.send(
                 "POST",
-                f"/v1/users/{self._ada}/redemptions",
+                f"/v1/users/{ADA}/redemptions",
                 {"option_id": option_id},
-                headers={"idempotency-key": f"story-{self._tag}"},
+                headers={"idempotency-key": "story"},
             ),
             201,
         )
@@ -174,13 +174,13 @@ class Story:
 
     def _use(self) -> str:
         usage = {"feature": "ai_calls"}
-        answer = _expect(self._app.send("POST", f"/v1/users/{self._ada}/usage", usage), 200)
+        answer = _expect(self._app.send("POST", f"/v1/users/{ADA}/usage", usage), 200)
         _check(answer["allowed"] and answer["remaining"] == BOUGHT - 1, answer)
         return f"allowed, {answer['remaining']} left"
 
     def _table(self) -> None:
         rows = [("who", "what", "points", "balance")]
-        for name, user_id in (("Ada", self._ada), ("Ben", self._ben), ("Cleo", self._cleo)):
+        for name, user_id in (("Ada", ADA), ("Ben", BEN), ("Cleo", CLEO)):
             entries = _expect(self._app.send("GET", f"/v1/users/{user_id}/transactions"), 200)["data"]
             rows += [
                 (name, _words(entry["type"]), f"{entry['delta']:+d}", str(entry["balance_after"]))
@@ -189,6 +189,12 @@ class Story:
             balance = _expect(self._app.send("GET", f"/v1/users/{user_id}/balance"), 200)
             _check(balance["balance"] == entries[0]["balance_after"], balance)
         _draw(rows)
+
+    def _company(self) -> None:
+        """Where the story has happened, so that whoever read it can look around."""
+        key = self._line["secret_key"]
+        _say(f"It happened in a company of its own, to the users {ADA}, {BEN} and {CLEO}:")
+        _say(f"  curl -H 'Authorization: Bearer {key}' {self._line['url']}/v1/users/{ADA}/balance\n")
 
 
 def play(base_url: str, line: dict[str, str]) -> bool:

@@ -17,9 +17,46 @@ from goodword.core.auth import Scope
 from goodword.core.fields import EXTERNAL_ID
 from goodword.core.http import App, Route
 from local.template import Function, load
+from tools import operations
+from tools.operations import OPERATIONS, PARAMETERS
 
 ROOT = Path(__file__).resolve().parent.parent
-PROBLEM = {"$ref": "#/components/schemas/Problem"}
+ABOUT = """\
+Who referred whom, what each of them earned, what they may still spend and what they may use.
+
+A server asks with a secret key of scope read, write or admin; a browser with a publishable key, and only where that is
+taken. A list gives `has_more` and is read on with `after`. A POST under an Idempotency-Key is done once, however often
+it is sent. What is refused is told in one form, RFC 9457, with a stable `code`."""
+SERVERS = [
+    {
+        "url": "https://{host}",
+        "description": "The company's own AWS account",
+        "variables": {"host": {"default": "api.example.com", "description": "The domain of the HTTP API"}},
+    },
+    {"url": "http://127.0.0.1:3000", "description": "`make serve`"},
+]
+NAMES = {
+    "Activation": "NewActivation", "AwardTerms-Input": "NewAwardTerms", "AwardTerms-Output": "AwardTerms",
+    "Awards-Input": "NewAwardRules", "Awards-Output": "AwardRules", "Caps": "AwardCaps", "Entry": "LedgerEntry",
+    "EntryList": "LedgerEntryList", "Expiring": "ExpiringPoints", "Fraud": "FraudRules", "Head": "ChainHead",
+    "Limit": "PlanLimit", "Limits": "RateLimits", "NewOption": "NewRedemptionOption", "Option": "RedemptionOption",
+    "OptionList": "RedemptionOptionList", "Program-Input": "NewProgram", "Program-Output": "Program",
+    "Receipt": "WebhookReceipt", "Share": "AwardShare", "Signals": "FraudSignals", "Signup": "NewSignup",
+    "Thresholds": "FraudThresholds", "Usage": "NewUsage", "Windows": "FraudWindows",
+}  # fmt: skip
+"""Models whose names say enough in their modules, and too little in a document of all."""
+REFERENCE = "#/components/schemas/"
+PROBLEM = {"$ref": f"{REFERENCE}Problem"}
+IDEMPOTENCY_KEY = "The same key with the same request gives the first answer again, and nothing happens twice."
+SIGNATURES = {
+    "stripe": {"Stripe-Signature": "`t=…,v1=…`: an HMAC of time and body"},
+    "whop": {
+        "webhook-id": "The id of the delivery",
+        "webhook-timestamp": "Unix seconds",
+        "webhook-signature": "`v1,…`: an HMAC of id, time and body",
+        "x-whop-signature": "`t=…,v1=…`: the only one of API version v5",
+    },
+}
 DESCRIPTIONS = {200: "OK", 201: "Created", 204: "No content", 302: "Found", 503: "Ask again"}
 # A redemption, its refund and an adjustment may not go without the key; a usage and the rest may carry one.
 KEY_REQUIRED = {
@@ -57,24 +94,47 @@ def document() -> dict[str, Any]:
             *((body, "validation") for body in _sorted(bodies)),
             *((model, "serialization") for model in _sorted(answers)),
         ],
-        ref_template="#/components/schemas/{model}",
+        ref_template=REFERENCE + "{model}",
     )
     paths: dict[str, dict[str, Any]] = {}
     for route in served:
         method, path = route.key.split(" ", 1)
         paths.setdefault(path, {})[method.lower()] = _operation(route, names)
-    return {
+    sections = dict.fromkeys(operation.section for operation in OPERATIONS.values())
+    written: dict[str, Any] = {
         "openapi": "3.1.0",
-        "info": {"title": "Goodword", "version": "1", "description": "Referrals, points and access."},
+        "info": {"title": "Goodword", "version": "1", "description": ABOUT},
+        "servers": SERVERS,
+        "tags": [{"name": section} for section in sections],
         "paths": paths,
         "components": {
             "securitySchemes": {
                 "secretKey": {"type": "http", "scheme": "bearer", "description": "gw_live_… or gw_test_…"},
                 "publishableKey": {"type": "apiKey", "in": "query", "name": "key", "description": "gw_pub_…"},
             },
-            "schemas": {**schemas.get("$defs", {}), "Problem": _problem()},
+            "schemas": {
+                **{_name(model): {**schema, "title": _name(model)} for model, schema in schemas["$defs"].items()},
+                "Problem": _problem(),
+            },
         },
     }
+    return _renamed(written)
+
+
+def _renamed(node: Any) -> Any:  # noqa: ANN401 - any part of the document
+    """A part of the document with its references to schemas by the names that the document gives them."""
+    if isinstance(node, list):
+        return [_renamed(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    reference = node.get("$ref")
+    if isinstance(reference, str):
+        return {**node, "$ref": REFERENCE + _name(reference.removeprefix(REFERENCE))}
+    return {name: _renamed(each) for name, each in node.items()}
+
+
+def _name(model: str) -> str:
+    return NAMES.get(model, model)
 
 
 def _order(route: Route) -> tuple[str, str]:
@@ -88,9 +148,11 @@ def _sorted(models: set[type[BaseModel]]) -> list[type[BaseModel]]:
 
 def _operation(route: Route, names: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's own map of (model, mode)
     method, path = route.key.split(" ", 1)
+    told = OPERATIONS[route.key]
     operation: dict[str, Any] = {
         "summary": route.summary,
-        "operationId": f"{method.lower()}_{re.sub(r'[^a-z0-9]+', '_', path.lower()).strip('_')}",
+        "operationId": told.name,
+        "tags": [told.section],
         "parameters": [*_path_parameters(path), *_query_parameters(route), *_headers(route, method)],
         "responses": {
             **{str(status): _response(status, model, names) for status, model in route.answers.items()},
@@ -101,11 +163,11 @@ def _operation(route: Route, names: Any) -> dict[str, Any]:  # noqa: ANN401 - py
         },
         "security": _security(route),
     }
-    if route.body:
-        operation["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": names[route.body, "validation"]}},
-        }
+    if told.example:
+        # a provider's event is read by readers of its own, and only its signature is looked at before
+        schema = names[route.body, "validation"] if route.body else {"type": "object"}
+        content = {"schema": schema, "example": operations.example(told.example)}
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     return operation
 
 
@@ -119,7 +181,13 @@ def _security(route: Route) -> list[dict[str, list[str]]]:
 def _path_parameters(path: str) -> list[dict[str, Any]]:
     patterns = {"user_id": {"pattern": EXTERNAL_ID}}
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", **patterns.get(name, {})}}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": PARAMETERS[name],
+            "schema": {"type": "string", **patterns.get(name, {})},
+        }
         for name in re.findall(r"\{(\w+)\}", path)
     ]
 
@@ -129,16 +197,35 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
         return []
     schema = route.query.model_json_schema()
     return [
-        {"name": name, "in": "query", "required": name in schema.get("required", []), "schema": field}
+        {
+            "name": name,
+            "in": "query",
+            "required": name in schema.get("required", []),
+            "description": PARAMETERS[name],
+            "schema": field,
+        }
         for name, field in schema["properties"].items()
     ]
 
 
 def _headers(route: Route, method: str) -> list[dict[str, Any]]:
-    if method != "POST" or route.scope is None:
+    if method != "POST":
         return []
-    schema = {"type": "string", "minLength": 1, "maxLength": 255}
-    return [{"name": "Idempotency-Key", "in": "header", "required": route.key in KEY_REQUIRED, "schema": schema}]
+    if route.scope is None:
+        provider = route.key.split("/")[2]
+        return [
+            {"name": name, "in": "header", "description": meaning, "schema": {"type": "string"}}
+            for name, meaning in SIGNATURES[provider].items()
+        ]
+    return [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": route.key in KEY_REQUIRED,
+            "description": IDEMPOTENCY_KEY,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        }
+    ]
 
 
 def _response(status: int, model: type[BaseModel] | None, names: Any) -> dict[str, Any]:  # noqa: ANN401 - as above

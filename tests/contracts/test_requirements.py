@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "layers" / "goodword" / "requirements.txt"
-LOCKED = [LAYER, ROOT / "requirements" / "dev.txt", ROOT / "requirements" / "sam.txt"]
+RUN, DEV = ROOT / "requirements" / "run.txt", ROOT / "requirements" / "dev.txt"
+LOCKED = [LAYER, RUN, DEV, ROOT / "requirements" / "sam.txt"]
 
 
 def pins(path: Path) -> dict[str, str]:
@@ -24,7 +25,7 @@ def test_the_tests_run_against_the_versions_of_the_layer() -> None:
     layer = pins(LAYER)
 
     assert {"aws-lambda-powertools", "psycopg", "psycopg-binary", "pydantic"} <= layer.keys()
-    assert layer.items() <= pins(ROOT / "requirements" / "dev.txt").items()
+    assert layer.items() <= pins(RUN).items() <= pins(DEV).items()
 
 
 def test_pyproject_names_the_packages_of_the_layer() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from pydantic import BaseModel
 
-from tools import openapi
+from tools import openapi, operations
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = {function.logical_id: function for function in openapi.served_functions()}
@@ -76,3 +76,56 @@ def test_the_page_of_the_api_names_the_parameters_of_a_query(route: str) -> None
     model = ROUTES[route].query
     assert model is not None
     assert sorted(names(takes.strip(" `?"))) == sorted(fields(model))
+
+
+DOCUMENT = json.loads((ROOT / "docs/openapi.json").read_text())
+SCHEMAS = DOCUMENT["components"]["schemas"]
+
+
+def test_every_route_of_the_document_has_a_name_of_its_own_and_the_section_of_its_page() -> None:
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    sections = {
+        route: heading
+        for heading, text in re.findall(r"^##+ (.+)\n((?:(?!##).*\n)*)", page, re.MULTILINE)
+        for route in re.findall(r"^\| `([A-Z]+ /\S+)` \|", text, re.MULTILINE)
+        if "+}" not in route
+    }
+    assert {route: told.section for route, told in operations.OPERATIONS.items()} == sections
+    names = [told.name for told in operations.OPERATIONS.values()]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) for name in names)
+
+
+@pytest.mark.parametrize("route", [key for key, route in ROUTES.items() if route.body])
+def test_an_example_of_the_document_is_a_body_that_is_taken(route: str) -> None:
+    method, path = route.split(" ", 1)
+    content = DOCUMENT["paths"][path][method.lower()]["requestBody"]["content"]["application/json"]
+    body = ROUTES[route].body
+    assert body is not None
+    body.model_validate_json(json.dumps(content["example"]))
+
+
+def test_a_webhook_of_the_document_has_a_body_and_its_signature() -> None:
+    for provider, signature in (("stripe", "Stripe-Signature"), ("whop", "webhook-signature")):
+        receive = DOCUMENT["paths"][f"/webhooks/{provider}/{{endpoint_id}}"]["post"]
+        assert {"id", "type", "data"} <= receive["requestBody"]["content"]["application/json"]["example"].keys()
+        assert signature in {parameter["name"] for parameter in receive["parameters"]}
+
+
+def test_the_idempotency_key_is_told_wherever_it_is_taken() -> None:
+    told = {
+        f"{method.upper()} {path}"
+        for path, methods in DOCUMENT["paths"].items()
+        for method, operation in methods.items()
+        if any(parameter["name"] == "Idempotency-Key" for parameter in operation["parameters"])
+    }
+    assert told == {key for key, route in ROUTES.items() if key.startswith("POST") and route.scope is not None}
+
+
+def test_the_page_and_the_document_call_what_is_answered_alike() -> None:
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    answers = re.findall(r"^\| `[A-Z]+ /\S+` \|[^|]*\|[^|]*\| (?:20[01] )?`([A-Z]\w+)`", page, re.MULTILINE)
+    assert len(answers) > 35
+    assert set(answers) <= SCHEMAS.keys()
+    assert all(re.fullmatch(r"[A-Za-z]+", name) for name in SCHEMAS)
+    assert openapi.NAMES.keys().isdisjoint(SCHEMAS)

@@ -2,11 +2,11 @@
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +14,19 @@ from pathlib import Path
 
 import pytest
 
+from local.client import Client
 from tests.local.support import family, wait_until_gone
 from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVE = [sys.executable, "-m", "local", "serve"]
+RUN = [sys.executable, "-m", "local", "run"]
+MY_APP = "http://127.0.0.1:8000/welcome"
+ELSEWHERE = {
+    "PGHOST": "db.example.com", "PGUSER": "me", "PGPASSWORD": "mine", "PGSERVICE": "nowhere", "PGOPTIONS": "-c wrong=1",
+    "PGSSLMODE": "verify-full", "PGPORT": "1",
+}  # fmt: skip
+"""What a shell says that usually speaks to some other Postgres."""
 PATIENCE_SECONDS = 60 * PATIENCE
 
 
@@ -37,9 +45,10 @@ class Running:
 
     def get(self, path: str, key: str) -> int:
         """The status of a GET request with a key."""
-        request = urllib.request.Request(self.line["url"] + path, headers={"Authorization": f"Bearer {key}"})  # noqa: S310 - our own server
-        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:  # noqa: S310
-            return response.status
+        client = Client(self.line["url"], key)
+        status = client.send("GET", path).status
+        client.close()
+        return status
 
     def end_with(self, signal_number: signal.Signals) -> int:
         """Send the signal, see that nothing is left running, answer the exit code."""
@@ -103,14 +112,49 @@ def test_it_ends_with_whoever_started_it(home: Path) -> None:
         assert running.end_with(signal.SIGKILL) == -signal.SIGKILL
 
 
-def test_the_story_is_played_once(home: Path) -> None:
-    command = [sys.executable, "-m", "local", "run"]
-    done = finished(command, environment(home, ONCE="1"))
-    assert done.returncode == 0, done.stderr
-    (line,) = done.stdout.splitlines()
+@pytest.fixture(scope="module")
+def told(home: Path) -> subprocess.CompletedProcess[str]:
+    """The story, told once, in a shell that knows another Postgres and an app that the links lead to."""
+    return finished(RUN, environment(home, ONCE="1", DESTINATION=MY_APP, **ELSEWHERE))
+
+
+@pytest.fixture(scope="module")
+def serving(home: Path, told: subprocess.CompletedProcess[str]) -> Iterator[Running]:  # noqa: ARG001 - data have one server at a time
+    """A server on the story's data, for tests that start nothing of their own there."""
+    with started(SERVE, environment(home, **ELSEWHERE)) as running:
+        yield running
+        running.process.terminate()
+        running.process.wait(PATIENCE_SECONDS)
+
+
+def test_the_story_is_played_once(told: subprocess.CompletedProcess[str]) -> None:
+    assert told.returncode == 0, told.stderr
+    (line,) = told.stdout.splitlines()
     assert {"url", "company", "secret_key", "publishable_key", "stripe_endpoint", "stripe_secret"} <= json.loads(
         line
     ).keys()
+    assert f"302 to {MY_APP}?utm_source=newsletter&gw_click=clk_" in told.stderr
+
+
+def test_the_story_has_a_company_of_its_own_and_says_how_to_look_into_it(
+    serving: Running, told: subprocess.CompletedProcess[str]
+) -> None:
+    assert "to the users ada, ben and cleo:" in told.stderr
+    (key,) = re.findall(r"Bearer (gw_test_[\w-]+)", told.stderr)
+    assert [serving.get(f"/v1/users/{name}", key) for name in ("ada", "ben", "cleo")] == [200, 200, 200]
+
+
+def test_the_company_that_the_line_names_is_fresh_and_its_time_is_real(
+    serving: Running, told: subprocess.CompletedProcess[str]
+) -> None:
+    client = Client(serving.line["url"], json.loads(told.stdout)["secret_key"])
+    assert client.send("GET", "/v1/users/ada").status == 404
+    assert client.send("GET", "/v1/test-clock").json == {"now": None}
+    code = client.send("POST", "/v1/signups", {"user": {"external_id": "me"}}).json["user"]["referral_code"]
+    client.close()
+    browser = Client(serving.line["url"])
+    assert browser.send("GET", f"/r/{code}").headers["location"].startswith(f"{MY_APP}?gw_click=clk_")
+    browser.close()
 
 
 def refusal(variables: dict[str, str]) -> str:
@@ -122,13 +166,25 @@ def refusal(variables: dict[str, str]) -> str:
     return said[0]
 
 
-def test_a_port_in_use_is_said_before_anything_is_started(home: Path, tmp_path: Path) -> None:
-    with started(SERVE, environment(home)) as running:
-        port = running.line["url"].rpartition(":")[2]
-        assert refusal(environment(tmp_path / "other", PORT=port)).startswith(f"goodword: port {port} is in use")
-        assert not (tmp_path / "other").exists()
-        assert "is already in use by process" in refusal(environment(home))
-        running.process.terminate()
+def test_a_port_in_use_is_said_before_anything_is_started(serving: Running, tmp_path: Path) -> None:
+    port = serving.line["url"].rpartition(":")[2]
+    said = refusal(environment(tmp_path / "other", PORT=port))
+    assert said.startswith(f"goodword: port {port} is in use by another program")
+    assert "stop that one, or choose another port with PORT" in said
+    assert not (tmp_path / "other").exists()
+
+
+def test_data_in_use_is_said_with_the_two_ways_out(serving: Running, home: Path) -> None:
+    said = refusal(environment(home))
+    (pid,) = re.findall(r"is already in use by process (\d+)", said)
+    assert int(pid) in family(serving.process.pid)
+    assert said.endswith("stop that one, or give this one a folder of its own with GOODWORD_HOME")
+
+
+def test_a_destination_that_cannot_be_is_said_before_anything_is_started(tmp_path: Path) -> None:
+    said = refusal(environment(tmp_path / "other", DESTINATION="my-app"))
+    assert said.startswith("goodword: DESTINATION cannot be")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_database_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -140,7 +196,3 @@ def test_data_of_another_version_is_said(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "PG_VERSION").write_text("16\n")
     assert refusal(environment(tmp_path)).endswith("holds data of PostgreSQL 16, not 18")
-
-
-def test_a_port_that_is_no_number_is_said(tmp_path: Path) -> None:
-    assert refusal(environment(tmp_path, PORT="http")) == "goodword: PORT is not a whole number: http"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local import events
+from local import events, invoke
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,9 +29,25 @@ def test_it_prints_the_answer_and_logs_beside_it(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [(), ("track_click",), ("track_click", "sideways")])
-def test_it_tells_what_there_is(arguments: tuple[str, ...]) -> None:
-    result = run(*arguments)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.count("EVENT=") == len(events.names()) + 1
-    assert "FUNCTION=track_click EVENT=follow\n" in result.stderr
+def test_it_tells_what_there_is() -> None:
+    usage = invoke.usage([])
+    assert "FUNCTION=track_click EVENT=check_code|follow|" in usage
+    assert usage.count("FUNCTION=") == len({name.partition("__")[0] for name in events.names()}) + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["track_click", "sideways"], "track_click has no example sideways; EVENT is one of check_code, follow, "),
+        (["track_click"], "track_click needs an EVENT; EVENT is one of check_code, follow, "),
+        (["sideways", "follow"], "no example for a function sideways; FUNCTION is one of "),
+    ],
+)
+def test_what_is_not_there_is_said_in_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert invoke.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"goodword: {said}")
+    assert printed.err.count("\n") == 1
