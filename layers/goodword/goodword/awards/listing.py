@@ -5,7 +5,7 @@ for percentages. `points` never changes; what was taken back stands in `reversed
 ledger refers to it, so paying twice is impossible there too.
 """
 
-from typing import LiteralString, NamedTuple
+from typing import LiteralString
 from uuid import UUID
 
 from psycopg import Connection
@@ -90,17 +90,6 @@ _IS_AWARD = """
     SELECT 1 FROM awards WHERE company_id = %(company_id)s AND user_id = %(user_id)s AND id = %(after)s
 """
 
-_PENDING_POINTS = """
-    SELECT coalesce(sum(points - reversed_points), 0)::bigint AS points
-    FROM awards JOIN users ON users.company_id = awards.company_id AND users.id = awards.user_id
-    WHERE awards.company_id = %(company_id)s AND users.external_id = %(external_id)s
-        AND awards.status IN ('pending', 'held')
-"""
-
-
-class _Sum(NamedTuple):
-    points: int
-
 
 def ask(connection: Connection, company_id: UUID, referee_id: UUID) -> Later[list[Award]]:
     """All awards of the referral by which a user came, for every person, in the order they fell due."""
@@ -126,9 +115,3 @@ def of_user(connection: Connection, company_id: UUID, external_id: str, page: Aw
     if page.after and not awards:
         paging.refuse_unknown(connection, _IS_AWARD, "is no award of this user", **scope)
     return AwardList.of(awards, page.limit)
-
-
-def pending_points(connection: Connection, company_id: UUID, external_id: str) -> Later[int]:
-    """What the pending and held awards of a user are worth; 0 for an unknown one."""
-    read_sum = query.one_later(connection, _Sum, _PENDING_POINTS, company_id=company_id, external_id=external_id)
-    return lambda: pending.points if (pending := read_sum()) else 0
