@@ -6,6 +6,7 @@ The company's own time zone, by which points expire and uses are counted, is tha
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Annotated
 from uuid import UUID
 
 from psycopg import Connection
@@ -16,7 +17,7 @@ from pydantic import Field
 from goodword.accounts import companies
 from goodword.core import outbox, paging
 from goodword.core.errors import NotFound, invalid_fields
-from goodword.core.fields import AnswerModel, Instant
+from goodword.core.fields import DIGITS, AnswerModel, Instant
 from goodword.core.paging import Page, PageQuery
 from goodword.facts import locks
 from goodword.program.document import Program
@@ -37,7 +38,7 @@ class ProgramVersionList(Page[ProgramVersion]):
 class VersionQuery(PageQuery):
     """How GET /v1/program/versions is asked; `after` is a version's number."""
 
-    after: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    after: Annotated[int, Field(ge=1, le=2**31 - 1), DIGITS] | None = None
 
 
 @dataclass(frozen=True, slots=True)
