@@ -42,7 +42,7 @@ setup-run: $(if $(wildcard .venv/.ready),.venv/.ready,.venv/.runs) ## install wh
 	@$(call install,$(PYTHON_3),.venv,$<,Python 3.11 or newer)
 	@touch $@
 
-run: setup-run ## play the demo story, then serve the API (PORT, DESTINATION, DATABASE_URL, …: docs/api.md; ONCE=1 ends after the story)
+run: setup-run ## play the demo story, then serve the API (PORT, DESTINATION and others: docs/api.md; ONCE=1 ends after the story)
 	@PYTHONPATH="$(CURDIR)/layers/goodword" exec .venv/bin/python -m local run
 
 serve: setup-run ## serve the API without the story

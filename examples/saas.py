@@ -41,7 +41,7 @@ class App:
         answer = self.goodword.sign_up(
             {"external_id": user_id, "username": name}, click_id=click_id, referral_code=typed_code or None
         )
-        print(f"{user_id} signed up: {answer['attribution']['outcome']} {answer['attribution']['reason'] or ''}")
+        print(f"{user_id} signed up: {answer['attribution']['outcome']}")
         return user_id
 
     def pay(self, user_id: str) -> None:

@@ -76,7 +76,7 @@ def prepare(settings: Settings, stack: ExitStack) -> "Prepared":
     try:
         setup.new_company(name=DEMO_COMPANY, livemode=False, destination_url=settings.destination)
     except ValueError as error:
-        raise UsageError(f"DESTINATION cannot be, {error}") from None
+        raise UsageError(f"DESTINATION cannot be {settings.destination}: {error}") from None
     url = settings.database_url
     if not url:
         cluster = Cluster(settings.home / "postgres", major=POSTGRES_MAJOR)

@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import ValidationError
 
 from goodword.accounts.companies import NewCompany
-from goodword.core import ids
+from goodword.core import ids, refusals
 from goodword.migrations import MigrationError, migrate
 from goodword.migrations.roles import LOGIN, create_roles
 from goodword.payments import endpoints
@@ -114,7 +114,7 @@ def new_company(*, name: str, livemode: bool, destination_url: str) -> NewCompan
         return NewCompany(name=name, livemode=livemode, destination_url=destination_url)
     except ValidationError as invalid:
         first = invalid.errors()[0]
-        raise ValueError(f"{first['loc'][0]}: {first['msg']}") from None
+        raise ValueError(f"{first['loc'][0]} {refusals.words_for(first)}") from None
 
 
 def write_company(connection: psycopg.Connection, company: NewCompany, base_url: str) -> dict[str, str]:

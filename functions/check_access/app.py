@@ -6,14 +6,16 @@ from goodword.access.entitlements import Entitlement, EntitlementList
 from goodword.access.usage import Usage, UsageAnswer
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
+from goodword.core.fields import NoFields
 from goodword.core.http import App, Request, Response, answer
 
 app = App()
 
 
-@app.route("GET /v1/users/{user_id}/entitlements", scope=Scope.READ, answers={200: EntitlementList})
+@app.route("GET /v1/users/{user_id}/entitlements", scope=Scope.READ, query=NoFields, answers={200: EntitlementList})
 def list_entitlements(request: Request) -> Response:
     """List every feature for a user."""
+    request.parse_query(NoFields)
     return answer(200, database.once(entitlements.of_user, request.company_id, request.user_id))
 
 

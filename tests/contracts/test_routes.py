@@ -43,7 +43,7 @@ def fields(model: type[BaseModel]) -> dict[str, bool]:
 
 def names(text: str) -> list[str]:
     """`code, kind: "quota", stock?` without what a field holds."""
-    return [name.partition(":")[0].strip() for name in text.split(",")]
+    return [name.partition(":")[0].strip() for name in text.split(",") if name]
 
 
 @pytest.mark.parametrize("logical_id", FUNCTIONS)

@@ -24,7 +24,7 @@ NO_IDS = [
 
 # Where an id is taken besides in a path, by the name of the field in its model.
 TAKEN_IN = {
-    "Activation.user_id", "LateAttribution.referrer_id", "NewCode.user_id", "NewUser.external_id",
+    "NewActivation.user_id", "LateAttribution.referrer_id", "NewCode.user_id", "NewUser.external_id",
     "GET /v1/codes?user_id",
 }  # fmt: skip
 

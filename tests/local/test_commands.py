@@ -183,7 +183,9 @@ def test_data_in_use_is_said_with_the_two_ways_out(serving: Running, home: Path)
 
 def test_a_destination_that_cannot_be_is_said_before_anything_is_started(tmp_path: Path) -> None:
     said = refusal(environment(tmp_path / "other", DESTINATION="my-app"))
-    assert said.startswith("goodword: DESTINATION cannot be")
+    assert said.startswith(
+        "goodword: DESTINATION cannot be my-app: destination_url must be a URL that begins with http"
+    )
     assert not (tmp_path / "other").exists()
 
 

@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 from typing import Any
 
+from goodword.core import refusals
 from local.client import Answer
 
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -22,6 +23,9 @@ def problem(answer: Answer, status: int, code: str) -> dict[str, Any]:
     assert body["detail"]
     for wrong in body.get("errors", []):
         assert wrong.keys() == {"field", "message"}
+        # pydantic's words begin with a capital, ours follow the field's name
+        assert wrong["message"][0].islower(), wrong
+        assert wrong["message"] != refusals.OTHERWISE, wrong
     shown = answer.raw.decode()
     assert not [inside for inside in INSIDES if inside in shown]
     return body

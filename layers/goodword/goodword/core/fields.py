@@ -31,6 +31,7 @@ EXTERNAL_ID_RULE = (
 )
 BIGGEST = 2**53 - 1  # what every JSON reader holds exactly
 MOST_AT_ONCE = 10**12  # points or uses in one request: no number of requests then leaves a bigint
+MOST_DIGITS = 18  # of a number in a query: it is then a bigint
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 _RFC_3339 = re.compile(
@@ -69,8 +70,22 @@ def _unless_empty(value: object) -> object:
 
 
 def _splittable(url: str) -> str:
-    urlsplit(url)  # raises ValueError for hosts that are none; later we shall add parameters to it
+    try:
+        urlsplit(url)  # later we shall add parameters to it
+    except ValueError:
+        raise ValueError("must name a host that can be one") from None
     return url
+
+
+def _digits(value: object) -> object:
+    """Pydantic alone would also take `+5` and `1_0` for numbers."""
+    if not isinstance(value, str):
+        return value
+    if not (value.isascii() and value.isdecimal()):
+        raise ValueError("must be a whole number")
+    if len(value) > MOST_DIGITS:
+        raise ValueError("must be a smaller number")
+    return int(value)
 
 
 def _given(value: object) -> datetime:
@@ -127,6 +142,7 @@ Url = Annotated[
 ]
 Destination = Annotated[Url, AfterValidator(urls.destination)]  # where people are led
 AppId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+DIGITS = BeforeValidator(_digits)  # what a number of a query is written in
 PositiveInt = Annotated[int, Field(ge=1, le=BIGGEST)]
 
 # Models are built at their first use: a function imports more of them than a request needs.

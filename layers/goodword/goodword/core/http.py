@@ -19,7 +19,7 @@ import psycopg
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from goodword.core import auth, faults, json_bodies
+from goodword.core import auth, faults, json_bodies, refusals
 from goodword.core.errors import (
     BY_CONSTRAINT,
     Conflict,
@@ -188,13 +188,13 @@ class Request:
 
 
 def _refusal(invalid: ValidationError) -> DomainError:
-    problems = invalid.errors(include_url=False, include_context=False, include_input=False)
+    problems = invalid.errors(include_url=False, include_input=False)
     if any(
         problem["type"] in {"json_invalid", "model_type", "model_attributes_type"} and not problem["loc"]
         for problem in problems
     ):
         return Malformed("malformed_body", "The body is not a JSON object.")
-    return invalid_fields(*((".".join(map(str, each["loc"])), each["msg"]) for each in problems))
+    return invalid_fields(*((".".join(map(str, each["loc"])), refusals.words_for(each)) for each in problems))
 
 
 def answer(status: int, body: BaseModel | Mapping[str, object], headers: Mapping[str, str] | None = None) -> Response:

@@ -4,13 +4,13 @@ A statement asks for one row more than its page holds, which tells whether there
 """
 
 from collections.abc import Sequence
-from typing import Generic, LiteralString, Self, TypeVar
+from typing import Annotated, Generic, LiteralString, Self, TypeVar
 
 from psycopg import Connection
 from pydantic import Field
 
 from goodword.core.errors import invalid_fields
-from goodword.core.fields import AnswerModel, RequestModel
+from goodword.core.fields import DIGITS, AnswerModel, RequestModel
 
 Row = TypeVar("Row")
 
@@ -18,7 +18,7 @@ Row = TypeVar("Row")
 class PageQuery(RequestModel):
     """How a list is asked; lists add their filters and their own `after`."""
 
-    limit: int = Field(default=20, ge=1, le=100)
+    limit: Annotated[int, Field(ge=1, le=100), DIGITS] = 20
 
 
 class Page(AnswerModel, Generic[Row]):

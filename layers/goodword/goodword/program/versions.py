@@ -5,7 +5,7 @@ The company's own time zone, by which points expire and uses are counted, is tha
 
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -16,7 +16,7 @@ from pydantic import Field
 from goodword.accounts import companies
 from goodword.core import outbox, paging
 from goodword.core.errors import NotFound, invalid_fields
-from goodword.core.fields import AnswerModel, Instant
+from goodword.core.fields import DIGITS, AnswerModel, Instant
 from goodword.core.paging import Page, PageQuery
 from goodword.facts import locks
 from goodword.program.document import Program
@@ -37,7 +37,7 @@ class ProgramVersionList(Page[ProgramVersion]):
 class VersionQuery(PageQuery):
     """How GET /v1/program/versions is asked; `after` is a version's number."""
 
-    after: int | None = Field(default=None, ge=1, le=2**31 - 1)
+    after: Annotated[int, Field(ge=1, le=2**31 - 1), DIGITS] | None = None
 
 
 class Terms(NamedTuple):
