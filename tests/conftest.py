@@ -9,7 +9,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psycopg
@@ -21,6 +21,7 @@ from local.postgres import Cluster, installations
 from local.setup import Prepared
 from tests.support import log_lines
 from tests.support.companies import Company
+from tests.support.connections import AsRole, Connections
 from tests.support.providers import Providers
 from tests.support.waiting import PATIENCE
 
@@ -81,42 +82,46 @@ def prepared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Prep
 
 
 @pytest.fixture(scope="session")
-def opener(cluster: Cluster, prepared: Prepared) -> Iterator[psycopg.Connection]:  # noqa: ARG001 - the schema must be there
-    """A kept connection for opening companies: on a new one the same statements take three times as long."""
-    with psycopg.connect(cluster.superuser_url(setup.DATABASE), autocommit=True) as connection:
-        connection.execute("SET search_path = goodword")
-        yield connection
-
-
-@pytest.fixture
-def superuser(cluster: Cluster, prepared: Prepared) -> Iterator[psycopg.Connection]:  # noqa: ARG001 - the schema must be there
-    """The database as nobody in production sees it: to look at rows, and to break them."""
-    with psycopg.connect(cluster.superuser_url(setup.DATABASE), autocommit=True) as connection:
-        connection.execute("SET search_path = goodword")
-        yield connection
-
-
-@pytest.fixture
-def as_role(prepared: Prepared) -> Iterator[Callable[[str], psycopg.Connection]]:
-    """Connections as the deployment's own roles: `as_role("app")`."""
-    opened: list[psycopg.Connection] = []
+def connections(cluster: Cluster, prepared: Prepared) -> Iterator[Connections]:
+    """Connections of the deployment's own roles and, as "superuser", of nobody in production."""
 
     def connect(role: str) -> psycopg.Connection:
-        connection = psycopg.connect(
+        if role == "superuser":
+            url = cluster.superuser_url(setup.DATABASE)
+            return psycopg.connect(url, autocommit=True, options="-c search_path=goodword")
+        return psycopg.connect(
             host=prepared.parameters["DatabaseHost"],
             port=prepared.parameters["DatabasePort"],
             dbname=prepared.parameters["DatabaseName"],
             user=f"{prepared.parameters['DatabaseRolePrefix']}_{role}",
             passfile=prepared.environment["PGPASSFILE"],
             autocommit=True,
-            prepare_threshold=None,
         )
-        opened.append(connection)
-        return connection
 
-    yield connect
-    for connection in opened:
-        connection.close()
+    kept = Connections(connect)
+    yield kept
+    kept.close()
+
+
+@pytest.fixture(scope="session")
+def opener(connections: Connections) -> Iterator[psycopg.Connection]:
+    """The connection over which companies are opened."""
+    with connections.lending() as lend:
+        yield lend("superuser")
+
+
+@pytest.fixture
+def superuser(connections: Connections) -> Iterator[psycopg.Connection]:
+    """The database as nobody in production sees it: to look at rows, and to break them."""
+    with connections.lending() as lend:
+        yield lend("superuser")
+
+
+@pytest.fixture
+def as_role(connections: Connections) -> Iterator[AsRole]:
+    """Connections as the deployment's own roles: `as_role("app")`."""
+    with connections.lending() as lend:
+        yield lend
 
 
 @pytest.fixture(scope="session")
