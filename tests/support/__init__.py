@@ -43,4 +43,5 @@ chain             the ledger's chain, from the words of docs/operations.md      
 
 the run itself
 connections       connections that one test after the other is lent               fixtures
+dealing           which process of a run is given which tests                     a run in several processes
 """
