@@ -1,13 +1,14 @@
 # Needs make and Python 3.11 or newer; building for AWS needs Python 3.13. Everything else is installed into this folder.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-run setup-sam run serve invoke sam-local test bench soak check lint format types openapi validate build deploy lock clean
+.PHONY: help setup setup-run setup-sam run serve invoke sam-local test test-newest test-others bench soak check lint format types openapi validate build deploy lock clean
 
 PYENV = "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions
 PYTHON_3_13 = python3.13 $(PYENV)/3.13.*/bin/python3.13
 PYTHON_3 = $(PYTHON_3_13) python3.12 $(PYENV)/3.12.*/bin/python3.12 python3.11 $(PYENV)/3.11.*/bin/python3.11 python3
 
-PYTHON = PYTHONPATH="$(CURDIR)/layers/goodword" .venv/bin/python
+# with bytecode, whatever the shell says: processes are started by the hundred
+PYTHON = PYTHONDONTWRITEBYTECODE= PYTHONPATH="$(CURDIR)/layers/goodword" .venv/bin/python
 SAM = PATH="$(CURDIR)/.venv-sam/bin:$$PATH" SAM_CLI_TELEMETRY=0 .venv-sam/bin/python -m samcli
 
 # $(call find,candidates): the first Python that is good enough, or nothing. It has to start, because a pyenv shim exists
@@ -58,21 +59,27 @@ sam-local: setup setup-sam ## run the examples (all, or FUNCTION=… EVENT=…) 
 # Python 3.13, where there is one
 BUILDS = $(shell $(call find,$(PYTHON_3_13)))
 
-# As many processes as there are processors, each with a PostgreSQL and a bundle of its own; tests/conftest.py deals.
+# As many processes as there are processors, each with a PostgreSQL of its own; tests/support/dealing.py deals.
 SPREAD = -n auto --dist loadgroup --no-loadscope-reorder
 
-test: check ## every check and every test, the database's on each PostgreSQL that is here
+# The types, the newest PostgreSQL and the others at once: tests that wait leave the processors to those that do not.
+test: lint ## every check and every test, the database's on each PostgreSQL that is here
 	@$(if $(BUILDS),$(MAKE) --no-print-directory setup-sam,echo "tests/bundle is not run: building for AWS needs Python 3.13 and its venv module." >&2)
 	@# at first, so that no bytecode comes or goes while a build copies the sources
 	@$(PYTHON) -m compileall -q layers/goodword/goodword functions local
+	@$(MAKE) --no-print-directory -j types test-newest test-others
+
+test-newest: setup
 	$(PYTHON) -m pytest $(SPREAD) $(if $(BUILDS),,--ignore=tests/bundle)
-	@$(PYTHON) -m tests.versions $(SPREAD) --hypothesis-profile=brief
+
+test-others: setup
+	@$(PYTHON) -m tests.versions --hypothesis-profile=brief
 
 bench: setup ## measure against the budgets of docs/benchmarks.md (BENCH=name: one; SCALE=1, ENTRIES=n: growth; RECORD=1: into docs)
 	@$(PYTHON) -m tests.benchmarks $(BENCH)
 
-soak: setup ## the ledger against its model, 10,000 sequences of 50 steps, and 5,000 lives of customers (about an hour)
-	$(PYTHON) -m pytest $(SPREAD) --hypothesis-profile=soak tests/database/test_ledger_model.py tests/faults/test_customer_lives.py
+soak: setup ## every property of many more examples: 10,000 sequences of 50 postings, 5,000 lives of customers (two hours)
+	$(PYTHON) -m pytest $(SPREAD) --hypothesis-profile=soak -m soak
 
 check: lint types ## the checks that run none of the code
 

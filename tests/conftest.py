@@ -1,7 +1,8 @@
 """What tests share: one PostgreSQL for the run, the served bundle, and a fresh company per test.
 
 Companies cannot see each other, so tests share a database and still begin with nothing. Where the tests are dealt to
-several processes (`-n auto --dist loadgroup --no-loadscope-reorder`), each has a PostgreSQL and a bundle of its own.
+several processes (`-n auto --dist loadgroup --no-loadscope-reorder`), each has a PostgreSQL of its own, and a bundle
+where it needs one.
 """
 
 import json
@@ -9,31 +10,25 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psycopg
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
 
 from local import setup
 from local.postgres import Cluster, installations
 from local.setup import Prepared
-from tests.support import log_lines
+from tests.support import dealing, log_lines
 from tests.support.companies import Company
+from tests.support.connections import AsRole, Connections
 from tests.support.providers import Providers
 from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60 * PATIENCE
-
-LONGEST_FIRST = (
-    "tests/bundle", "tests/faults/test_customer_lives.py", "tests/database/test_ledger_model.py", "tests/faults",
-    "tests/database", "tests/functions", "tests/local", "tests/gateway",
-)  # fmt: skip
-"""What is begun first where several processes test: the last to end should all end at once. Others come after."""
-DEALT_OUT = ("tests/database/test_ledger_model.py",)
-"""Files whose tests share nothing but the session's fixtures, and take long."""
 
 # machines are shared: no assertion about time
 settings.register_profile("goodword", deadline=None, stateful_step_count=30)
@@ -47,19 +42,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep together what shares a module's fixtures, and the bundle, which is built once; the longest come first."""
     if not hasattr(config, "workerinput"):
         return
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item.nodeid)))
-    items.sort(key=lambda item: next(place for place, name in enumerate((*LONGEST_FIRST, "")) if name in item.nodeid))
+    for item, group in dealing.groups(items):
+        item.add_marker(pytest.mark.xdist_group(group))
+    dealing.order(items)
 
 
-def _group(nodeid: str) -> str:
-    file = nodeid.partition("::")[0]
-    if file.startswith("tests/bundle/"):
-        return "tests/bundle"
-    return nodeid if file in DEALT_OUT else file
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> dealing.Dealer:
+    return dealing.Dealer(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -81,42 +72,46 @@ def prepared(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Prep
 
 
 @pytest.fixture(scope="session")
-def opener(cluster: Cluster, prepared: Prepared) -> Iterator[psycopg.Connection]:  # noqa: ARG001 - the schema must be there
-    """A kept connection for opening companies: on a new one the same statements take three times as long."""
-    with psycopg.connect(cluster.superuser_url(setup.DATABASE), autocommit=True) as connection:
-        connection.execute("SET search_path = goodword")
-        yield connection
-
-
-@pytest.fixture
-def superuser(cluster: Cluster, prepared: Prepared) -> Iterator[psycopg.Connection]:  # noqa: ARG001 - the schema must be there
-    """The database as nobody in production sees it: to look at rows, and to break them."""
-    with psycopg.connect(cluster.superuser_url(setup.DATABASE), autocommit=True) as connection:
-        connection.execute("SET search_path = goodword")
-        yield connection
-
-
-@pytest.fixture
-def as_role(prepared: Prepared) -> Iterator[Callable[[str], psycopg.Connection]]:
-    """Connections as the deployment's own roles: `as_role("app")`."""
-    opened: list[psycopg.Connection] = []
+def connections(cluster: Cluster, prepared: Prepared) -> Iterator[Connections]:
+    """Connections of the deployment's own roles and, as "superuser", of nobody in production."""
 
     def connect(role: str) -> psycopg.Connection:
-        connection = psycopg.connect(
+        if role == "superuser":
+            url = cluster.superuser_url(setup.DATABASE)
+            return psycopg.connect(url, autocommit=True, options="-c search_path=goodword")
+        return psycopg.connect(
             host=prepared.parameters["DatabaseHost"],
             port=prepared.parameters["DatabasePort"],
             dbname=prepared.parameters["DatabaseName"],
             user=f"{prepared.parameters['DatabaseRolePrefix']}_{role}",
             passfile=prepared.environment["PGPASSFILE"],
             autocommit=True,
-            prepare_threshold=None,
         )
-        opened.append(connection)
-        return connection
 
-    yield connect
-    for connection in opened:
-        connection.close()
+    kept = Connections(connect)
+    yield kept
+    kept.close()
+
+
+@pytest.fixture(scope="session")
+def opener(connections: Connections) -> Iterator[psycopg.Connection]:
+    """The connection over which companies are opened."""
+    with connections.lending() as lend:
+        yield lend("superuser")
+
+
+@pytest.fixture
+def superuser(connections: Connections) -> Iterator[psycopg.Connection]:
+    """The database as nobody in production sees it: to look at rows, and to break them."""
+    with connections.lending() as lend:
+        yield lend("superuser")
+
+
+@pytest.fixture
+def as_role(connections: Connections) -> Iterator[AsRole]:
+    """Connections as the deployment's own roles: `as_role("app")`."""
+    with connections.lending() as lend:
+        yield lend
 
 
 @pytest.fixture(scope="session")

@@ -143,7 +143,7 @@ NOT_THE_FIRST = """
     WITH days AS MATERIALIZED (
         SELECT names.name AS zone, day, (day AT TIME ZONE 'UTC' AT TIME ZONE names.name) - day AS offset_
         FROM pg_timezone_names AS names,
-            generate_series(timestamp '2021-06-01', timestamp '2031-06-01', interval '1 day') AS day
+            generate_series(timestamp '2024-06-01', timestamp '2027-06-01', interval '1 day') AS day
     ), changes AS (
         SELECT zone, day, offset_ <> lag(offset_) OVER (PARTITION BY zone ORDER BY day) AS changed FROM days
     ), asked AS (

@@ -419,6 +419,7 @@ def test_right_books_pass_every_check(story: Tenant) -> None:
     assert (head.position, bytes.fromhex(head.hash)) == (last["position"], last["seal_hash"])
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("case", named(UNSEALED + SEALED))
 def test_a_check_names_the_row(story: Tenant, monkeypatch: pytest.MonkeyPatch, case: Tampering) -> None:
     """On the spot, in one window; and in the audit, in windows of a single key each."""

@@ -50,6 +50,7 @@ def plays(draw: st.DrawFn) -> tuple[list[Report], list[tuple[Step, int | None]]]
     return story, list(zip(steps, waits, strict=True))
 
 
+@pytest.mark.soak
 @settings(
     max_examples=settings().max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )  # each has people of its own

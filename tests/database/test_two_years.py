@@ -145,6 +145,7 @@ def test_two_years_month_by_month(subscriber: Play) -> None:
     }
 
 
+@pytest.mark.newest
 @pytest.mark.parametrize("seed", range(3))
 def test_the_same_two_years_told_in_one_night_in_any_order(subscriber: Play, seed: int) -> None:
     """All of it at the end and shuffled, what ada spends aside: it comes to the same."""

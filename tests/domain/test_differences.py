@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from goodword.awards import differences, engine
@@ -30,8 +30,8 @@ def arrivals(draw: st.DrawFn) -> tuple[list[Report], Order, datetime]:
     return story, list(zip(order, times, jobs, strict=True)), REGISTERED + days * DAY
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("program", PROGRAMS)
-@settings(max_examples=250)
 @given(arrivals=arrivals(), app_id=st.sampled_from([None, "chat"]))
 def test_in_whatever_order_and_however_often_facts_come_they_end_in_the_same_awards(
     program: str, arrivals: tuple[list[Report], Order, datetime], app_id: str | None
@@ -93,6 +93,7 @@ def test_refunds_of_parts_take_back_half_up_and_the_last_one_takes_the_rest() ->
     assert (7 + 9 + 9, 1 + 2 + 2) == (25, 5)
 
 
+@pytest.mark.soak
 @given(
     gross=st.integers(1, 10**6),
     parts=st.lists(st.integers(1, 10**6), max_size=8),

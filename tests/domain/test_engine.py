@@ -403,7 +403,8 @@ moments = st.integers(0, 500 * 24).map(lambda hours: stories.REGISTERED + timede
 reports = stories.stories()
 
 
-@given(reports, moments, st.booleans(), st.randoms(use_true_random=False))
+@pytest.mark.soak
+@given(reports, moments, st.booleans(), st.randoms(use_true_random=True))
 def test_order_and_duplicates_change_nothing(
     story: list[Report], at: datetime, retention: bool, chance: Random  # noqa: FBT001 - drawn
 ) -> None:  # fmt: skip
@@ -415,6 +416,7 @@ def test_order_and_duplicates_change_nothing(
     assert engine.standing(PROGRAM, known, at, processed_at=processed_at) == once
 
 
+@pytest.mark.soak
 @given(reports, moments, moments)
 def test_time_alone_never_takes_an_award_away(story: list[Report], one: datetime, other: datetime) -> None:
     known = stories.known(story)
@@ -429,6 +431,7 @@ def given_by(standing: Standing) -> Standing:
     return standing._replace(due=tuple(due for due in standing.due if due.share > 0))
 
 
+@pytest.mark.soak
 @given(reports, moments)
 def test_what_time_will_change_is_announced(story: list[Report], at: datetime) -> None:
     known = stories.known(story)
@@ -441,6 +444,7 @@ def test_what_time_will_change_is_announced(story: list[Report], at: datetime) -
         assert processed(PROGRAM, known, standing.next_at) != standing
 
 
+@pytest.mark.soak
 @given(reports, moments, st.sampled_from(sorted(stories.PROGRAMS)))
 def test_an_award_is_named_once_and_never_worth_less_than_nothing(story: list[Report], at: datetime, name: str) -> None:
     standing = processed(stories.PROGRAMS[name], stories.known(story), at)

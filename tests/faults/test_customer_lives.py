@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
@@ -55,6 +56,7 @@ class Step(NamedTuple):
 
 
 # Shrinking would play everything again and again: the life that ends otherwise is named, and alone to blame.
+@pytest.mark.soak
 @settings(
     max_examples=max(1, LIVES // TOGETHER),
     phases=[Phase.generate],

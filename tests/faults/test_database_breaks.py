@@ -15,8 +15,8 @@ from tests.support.waiting import again_and_again
 
 # how to break it, how often while clients are busy, and for how many rounds they are
 FAULTS: dict[str, tuple[Callable[[Fragile], object], float, int]] = {
-    "connections terminated": (Fragile.terminate_backends, 0.05, 2),
-    "database killed": (Fragile.crash, 0.3, 3),
+    "connections terminated": (Fragile.terminate_backends, 0.05, 1),
+    "database killed": (Fragile.crash, 0.3, 2),
 }
 
 

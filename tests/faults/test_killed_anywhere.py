@@ -122,9 +122,9 @@ CASES = {
 }  # fmt: skip
 
 
-def open_before(server: str, case: Case) -> Company:
+def open_before(opener: psycopg.Connection, server: str, case: Case) -> Company:
     """Ada brought Ben at noon; then came what is to come before."""
-    company = Company.open(server)
+    company = Company.write(opener, server)
     company.set_clock(NOON)
     if case.program:
         company.ok("PUT", "/v1/program", case.program)
@@ -228,12 +228,13 @@ def state(superuser: psycopg.Connection, company: Company) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_an_event_is_taken_in_once_whichever_statement_was_the_last(
-    server: str, functions: dict[str, Invocations], proxy: WireProxy, superuser: psycopg.Connection, name: str
-) -> None:
+    server: str, functions: dict[str, Invocations], proxy: WireProxy, opener: psycopg.Connection,
+    superuser: psycopg.Connection, name: str,
+) -> None:  # fmt: skip
     case = CASES[name]
     function = functions["stripe" if case.event.get("object") == "event" else "whop"]
 
-    with closing(open_before(server, case)) as twin:
+    with closing(open_before(opener, server, case)) as twin:
         before, passed_on = state(superuser, twin), proxy.statements
         assert standing(before) == case.stands
         function.begin(from_gateway(twin, case.event))
@@ -245,7 +246,7 @@ def test_an_event_is_taken_in_once_whichever_statement_was_the_last(
 
     for last in range(statements + 1):
         where = f"after statement {last} of {statements}"
-        with closing(open_before(server, case)) as company:
+        with closing(open_before(opener, server, case)) as company:
             kill_after(last, proxy, function, from_gateway(company, case.event))
             committed = last == statements
             assert state(superuser, company) == (wanted if committed else before), where

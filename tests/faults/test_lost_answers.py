@@ -32,9 +32,9 @@ def reached_through_proxy(proxy: WireProxy, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture
-def firm(reached_through_proxy: str) -> Iterator[Company]:
+def firm(reached_through_proxy: str, opener: psycopg.Connection) -> Iterator[Company]:
     """A company with Ada, who has 100 points and a code, Ben, whom she referred, Gil, and something to buy."""
-    firm = Company.open(reached_through_proxy)
+    firm = Company.write(opener, reached_through_proxy)
     code = firm.sign_up("ada")["user"]["referral_code"]
     firm.sign_up("ben", referral_code=code)
     firm.sign_up("gil")

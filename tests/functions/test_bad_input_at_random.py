@@ -14,6 +14,10 @@ from goodword.payments import signatures
 from local.client import Answer
 from tests.support.requests import REQUESTS, ROUTES, Asked
 
+pytestmark = pytest.mark.soak
+
+FEW = settings().max_examples // 10
+"""Examples for each of the routes."""
 WITH_BODY = [key for key, route in ROUTES.items() if route.body is not None]
 WITH_PATH = [key for key in ROUTES if "{" in key and not key.startswith("POST /webhooks")]
 
@@ -42,14 +46,14 @@ def send(asked: Asked, key: str, raw: bytes | None, path: str | None = None) -> 
 
 
 @pytest.mark.parametrize("key", WITH_BODY)
-@settings(max_examples=15)
+@settings(max_examples=FEW)
 @given(raw=st.binary(max_size=200) | ANYTHING.map(lambda value: json.dumps(value).encode()))
 def test_any_body_is_answered(asked: Asked, key: str, raw: bytes) -> None:
     judge(send(asked, key, raw))
 
 
 @pytest.mark.parametrize("key", WITH_BODY)
-@settings(max_examples=25)
+@settings(max_examples=FEW)
 @given(data=st.data())
 def test_any_values_in_the_right_fields_are_answered(asked: Asked, key: str, data: st.DataObject) -> None:
     body = asked.body(key)
@@ -59,7 +63,7 @@ def test_any_values_in_the_right_fields_are_answered(asked: Asked, key: str, dat
 
 
 @pytest.mark.parametrize("key", WITH_PATH)
-@settings(max_examples=15)
+@settings(max_examples=FEW)
 @given(part=ODD.filter(bool), query=st.dictionaries(ODD, ODD, max_size=2))
 def test_any_path_and_query_are_answered(asked: Asked, key: str, part: str, query: dict[str, str]) -> None:
     def quoted(text: str) -> str:
@@ -72,7 +76,7 @@ def test_any_path_and_query_are_answered(asked: Asked, key: str, part: str, quer
     judge(send(asked, key, None if REQUESTS[key].body is None else b"{}", f"{path}?{parameters}"))
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings().max_examples // 2)
 @given(data=st.data())
 def test_any_signed_event_is_answered(asked: Asked, data: st.DataObject) -> None:
     """Even what Stripe itself would sign, were it to send anything at all in the places we read."""

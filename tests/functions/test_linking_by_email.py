@@ -543,7 +543,11 @@ def test_the_address_is_kept_with_its_user_alone(street: Street, pay: Pay) -> No
 DEEDS = ("invoice", "renewal", "session", "ben", "cleo", "refund")
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@pytest.mark.soak
+@settings(
+    max_examples=settings().max_examples // 10,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     who=st.sampled_from([
         *itertools.product([None, "ben", "cleo", "stranger"], ["cleo@app.example", EMAIL, None], [None]),
@@ -553,12 +557,12 @@ DEEDS = ("invoice", "renewal", "session", "ben", "cleo", "refund")
     again=st.lists(st.sampled_from(DEEDS), max_size=4),
 )  # fmt: skip
 def test_any_order_ends_in_the_same_place(
-    server: str, superuser: psycopg.Connection, who: tuple[str | None, str | None, str | None], order: list[str],
-    again: list[str],
+    server: str, opener: psycopg.Connection, superuser: psycopg.Connection, order: list[str], again: list[str],
+    who: tuple[str | None, str | None, str | None],
 ) -> None:  # fmt: skip
     """`who` is whom the session names, and with which e-mail and as which customer Cleo signs up."""
     ends = [
-        _lived(Street(Company.open(server), superuser), *who, deeds)
+        _lived(Street(Company.write(opener, server), superuser), *who, deeds)
         for deeds in (DEEDS, (*order, *again), (*again, *order))
     ]
     assert ends == ends[:1] * 3

@@ -102,16 +102,18 @@ def deliveries(draw: st.DrawFn) -> list[str]:
     return draw(st.permutations(happens + again))
 
 
+@pytest.mark.soak
 @settings(
-    max_examples=max(10, settings().max_examples // 4),
+    max_examples=settings().max_examples // 10,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @example(order=["signup", "session", "invoice", "told"], named_by="email", is_old=False)
 @given(order=deliveries(), named_by=st.sampled_from(["session", "invoice", "signup", "email"]), is_old=st.booleans())
 def test_in_any_order_it_ends_the_same(
-    server: str, superuser: psycopg.Connection, order: list[str], named_by: str, *, is_old: bool
-) -> None:
-    company = Company.open(server)
+    server: str, opener: psycopg.Connection, superuser: psycopg.Connection, order: list[str], named_by: str, *,
+    is_old: bool,
+) -> None:  # fmt: skip
+    company = Company.write(opener, server)
     code = adas_code(company)
 
     def happen(step: str) -> None:

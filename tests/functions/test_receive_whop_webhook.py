@@ -1,8 +1,6 @@
 """Whop's webhook, from signed bytes to points: every delivery is kept once, every sale counts once."""
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -16,6 +14,7 @@ from goodword.payments.whop import signatures as whop_signatures
 from local.client import Answer
 from tests.support import rows, whop_objects
 from tests.support.answers import problem
+from tests.support.clients import Call, Clients
 from tests.support.companies import Company
 from tests.support.whop_objects import whop_payment
 
@@ -232,64 +231,17 @@ def test_one_sale_counts_once_however_it_is_told(company: Company, superuser: ps
     assert [row["event_id"] for row in kept(superuser, company)] == ["msg_1", "msg_regenerated", by_bytes]
 
 
-# A client of its own: it connects, says so, and sends when it is told to.
-CLIENT = """
-import http.client, json, sys
-sent = json.loads(sys.stdin.readline())
-connection = http.client.HTTPConnection(sent["netloc"], timeout=60)
-connection.connect()
-print("ready", flush=True)
-sys.stdin.readline()
-connection.request("POST", sent["path"], sent["body"], sent["headers"])
-answer = connection.getresponse()
-print(json.dumps([answer.status, answer.read().decode()]), flush=True)
-"""
-
-
-def at_once(url: str, deliveries: list[tuple[bytes, dict[str, str]]]) -> list[dict[str, Any]]:
-    """Each delivery sent by a process of its own, all in the same moment; the answers."""
-    where = urlsplit(url)
-    clients = [
-        subprocess.Popen([sys.executable, "-c", CLIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in deliveries
-    ]
-    answers: list[dict[str, Any]] = []
-    try:
-        for client, (body, headers) in zip(clients, deliveries, strict=True):
-            assert client.stdin is not None
-            sent = {"netloc": where.netloc, "path": where.path, "body": body.decode(), "headers": headers}
-            client.stdin.write(json.dumps(sent) + "\n")
-            client.stdin.flush()
-        for client in clients:
-            assert client.stdout is not None
-            assert client.stdout.readline() == "ready\n"
-        for client in clients:
-            assert client.stdin is not None
-            client.stdin.write("go\n")
-            client.stdin.flush()
-        for client in clients:
-            output, _ = client.communicate(timeout=60)
-            status, body = json.loads(output)
-            assert status == 200, body
-            answers.append(json.loads(body))
-    finally:
-        for client in clients:
-            client.kill()
-            client.communicate()
-    return answers
-
-
 def test_a_payment_delivered_20_times_at_once_is_awarded_once(company: Company, superuser: psycopg.Connection) -> None:
     company.refer("ada", "ben")
     raw = json.dumps(whop_payment("msg_1", "pay_1", user="ben")).encode()
     at = int(datetime.now(UTC).timestamp())
     message_ids = ["msg_1" if number % 2 else f"msg_fresh_{number}" for number in range(20)]
-    deliveries = [(raw, whop_signatures.sign(raw, company.line["whop_secret"], each, at)) for each in message_ids]
-
-    answers = at_once(company.line["whop_endpoint"], deliveries)
-
-    assert {answer["outcome"] for answer in answers} == {"applied"}
-    assert [answer["duplicate"] for answer in answers].count(False) == len(set(message_ids)) == 11
+    path = urlsplit(company.line["whop_endpoint"]).path
+    signed = [whop_signatures.sign(raw, company.line["whop_secret"], each, at) for each in message_ids]
+    with Clients(len(signed)) as clients:
+        answers = clients.fire_each(company.url, [Call("POST", path, headers, raw.decode()) for headers in signed])
+    assert {(answer.status, answer.json["outcome"]) for answer in answers} == {(200, "applied")}
+    assert [answer.json["duplicate"] for answer in answers].count(False) == len(set(message_ids)) == 11
     stored = rows.count(superuser, company.id)
     assert (stored["payments"], stored["inbox_events"]) == (1, 11)
     awards = rows.find(

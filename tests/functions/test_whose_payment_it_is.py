@@ -111,8 +111,9 @@ def test_who_was_linked_first_has_it_once_they_sign_up(company: Company, superus
     assert books.faults(superuser, company.id) == []
 
 
+@pytest.mark.soak
 @settings(
-    max_examples=max(10, settings().max_examples // 4),
+    max_examples=settings().max_examples // 10,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @example(deeds={"guest checks out", "guest pays", "guest's renewal", "ben signs up"}, again=[], chance=0)
@@ -123,11 +124,12 @@ def test_who_was_linked_first_has_it_once_they_sign_up(company: Company, superus
     chance=st.integers(0, 2**16),
 )
 def test_in_any_order_it_ends_with_the_same_people(
-    server: str, superuser: psycopg.Connection, deeds: set[str], again: list[str], chance: int
-) -> None:
+    server: str, opener: psycopg.Connection, superuser: psycopg.Connection, deeds: set[str], again: list[str],
+    chance: int,
+) -> None:  # fmt: skip
     ends: list[object] = []
     for order in (sorted(deeds), shuffled([*deeds, *(each for each in again if each in deeds)], chance)):
-        company = Company.open(server)
+        company = Company.write(opener, server)
         company.set_clock(NOON + 24 * HOUR)
         company.line["ada"] = company.sign_up("ada")["user"]["referral_code"]
         for deed in order:

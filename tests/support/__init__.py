@@ -40,4 +40,8 @@ plays             such a story on the database                                  
 lives             lives of customers as events of their provider                  any order, any number of times
 reckoning         what payments earn, from the words of docs/rules.md             the engine
 chain             the ledger's chain, from the words of docs/operations.md        sealing
+
+the run itself
+connections       connections that one test after the other is lent               fixtures
+dealing           which process of a run is given which tests                     a run in several processes
 """

@@ -4,13 +4,14 @@ Threads of one process would take turns; these do not.
 """
 
 import json
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TextIO
 from urllib.parse import urlsplit
 
 from goodword.payments import signatures
@@ -52,12 +53,14 @@ class Clients:
     """A number of client processes, used again and again."""
 
     def __init__(self, number: int) -> None:
-        self._processes = [
-            subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            for _ in range(number)
-        ]
+        pairs = [socket.socketpair() for _ in range(number)]
+        theirs = [their.fileno() for _, their in pairs]
+        # one process begins, and makes the clients out of itself: each alone would load the same once more
+        self._process = subprocess.Popen([sys.executable, "-I", "-S", SCRIPT, *map(str, theirs)], pass_fds=theirs)
+        self._clients = [ours.makefile("rw", encoding="utf-8") for ours, _ in pairs]
+        for pair in pairs:
+            for end in pair:
+                end.close()
 
     def __enter__(self) -> Self:
         return self
@@ -65,8 +68,9 @@ class Clients:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for process in self._processes:
-            process.communicate()  # the end of its input is the end of a client
+        for client in self._clients:
+            client.close()  # the end of its input is the end of a client
+        self._process.wait()
 
     def fire(
         self, base_url: str, plans: Sequence[Sequence[Call]], *, pause_seconds: float = 0.0, insists: int = 0
@@ -75,8 +79,8 @@ class Clients:
 
         After a 503 a client waits for the pause, and asks the same again, so many times at most.
         """
-        assert len(plans) <= len(self._processes), "there are not that many clients"
-        clients = self._processes[: len(plans)]
+        assert len(plans) <= len(self._clients), "there are not that many clients"
+        clients = self._clients[: len(plans)]
         for client, plan in zip(clients, plans, strict=True):
             job = {
                 "host": urlsplit(base_url).netloc,
@@ -101,14 +105,12 @@ class Clients:
         return self.fire(base_url, plans, pause_seconds=0.5, insists=20)
 
 
-def _tell(client: subprocess.Popen[str], line: str) -> None:
-    assert client.stdin is not None
-    client.stdin.write(f"{line}\n")
-    client.stdin.flush()
+def _tell(client: TextIO, line: str) -> None:
+    client.write(f"{line}\n")
+    client.flush()
 
 
-def _listen(client: subprocess.Popen[str]) -> str:
-    assert client.stdout is not None
-    line = client.stdout.readline()
+def _listen(client: TextIO) -> str:
+    line = client.readline()
     assert line, "a client heard no answer at all and has ended; see its error above"
     return line

@@ -1,13 +1,16 @@
-"""One client: a process that fires prepared requests when it is told to. Run as a script by `tests.support.clients`.
+"""One client: a process that fires prepared requests when it is told to.
 
-Each line of standard input is a job. The client connects, says so, waits for one more line, fires the job's requests
-one after the other over its one connection, and writes what it heard as one line. After a 503 it waits for the job's
-`pause`, and asks the same once more as often as the job `insists`.
+Run as a script by `tests.support.clients`, with the descriptor of a socket for each client. Each line that a client
+reads there is a job. The client connects, says so, waits for one more line, fires the job's requests one after the
+other over its one connection, and writes what it heard as one line. After a 503 it waits for the job's `pause`, and
+asks the same once more as often as the job `insists`.
 """
 
 import http.client
 import json
+import os
 import select
+import socket
 import sys
 import threading
 from typing import Any
@@ -42,22 +45,34 @@ def is_ended(connection: http.client.HTTPConnection) -> bool:
     return bool(poll.poll(0))
 
 
-def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+def work(fd: int) -> None:
+    """Be a client, until nobody gives out jobs any more."""
+    with socket.socket(fileno=fd) as end, end.makefile("r") as told, end.makefile("w") as say:
+        while job := told.readline():
+            asked = json.loads(job)
+            connection = http.client.HTTPConnection(asked["host"], timeout=asked["timeout"])
+            connection.connect()
+            print("ready", file=say, flush=True)
+            told.readline()
+            if is_ended(connection):
+                connection.close()
+            print(json.dumps(hear_all(connection, asked)), file=say, flush=True)
+            connection.close()
 
 
 def main() -> None:
-    while job := sys.stdin.readline():
-        asked = json.loads(job)
-        connection = http.client.HTTPConnection(asked["host"], timeout=asked["timeout"])
-        connection.connect()
-        say("ready")
-        sys.stdin.readline()
-        if is_ended(connection):
-            connection.close()
-        say(json.dumps(hear_all(connection, asked)))
-        connection.close()
+    fds = [int(argument) for argument in sys.argv[1:]]
+    for own in fds:
+        if os.fork() == 0:
+            for fd in fds:
+                if fd != own:
+                    os.close(fd)
+            work(own)
+            return
+    for fd in fds:
+        os.close(fd)
+    for _ in fds:
+        os.wait()
 
 
 if __name__ == "__main__":

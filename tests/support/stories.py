@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from itertools import chain
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from goodword.awards.history import Facts, Payment, Subscription, Takeback
 from goodword.program.document import Program
 
 REGISTERED = datetime(2031, 1, 31, 9, tzinfo=UTC)
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 END = REGISTERED + 600 * DAY
 
 PEOPLE: Mapping[str, UUID] = {"referrer": UUID(int=101), "referee": UUID(int=102), "upline": UUID(int=103)}
@@ -78,6 +79,9 @@ class Subscribed:
 
 
 Report = Use | Sale | Back | Subscribed
+
+_Course = tuple[Literal["refund", "dispute"], list[tuple[Status, int]]]
+"""The statuses of a refund or a dispute, each with its day."""
 
 _FURTHER: Sequence[Status] = ("pending", "warning", "open", "succeeded", "lost", "failed", "won")
 _STATES: Mapping[Status, Literal["gone", "disputed", "kept"]] = {
@@ -258,56 +262,81 @@ uses: st.SearchStrategy[list[Report]] = st.lists(
 )
 
 
-@st.composite
-def _sale(draw: st.DrawFn, number: int) -> Sale:
-    gross = draw(st.sampled_from([1, 100, 1900, 1999, 33_333, 500_000]))
-    net = draw(st.sampled_from([gross, (gross * 5 + 5) // 6, 1]))
-    paid_at = draw(_moments)
-    starts = draw(st.sampled_from([None, None, timedelta(), timedelta(hours=1), 4 * DAY]))
-    currency = draw(st.sampled_from(["usd", "usd", "usd", "jpy", "eur", None]))
-    is_proration = starts is None and draw(st.booleans())
-    return Sale(number, gross, net, currency, paid_at, None if starts is None else paid_at - starts, is_proration)
+# What is drawn of each report; no strategy is made while another one draws, which would take most of the time.
+_sold = st.tuples(
+    st.sampled_from([1, 100, 1900, 1999, 33_333, 500_000]),
+    st.sampled_from(["untaxed", "taxed", "least"]),
+    st.sampled_from(["usd", "usd", "usd", "jpy", "eur", None]),
+    _moments,
+    st.sampled_from([(None, False), (None, True), *((each, False) for each in (timedelta(), HOUR, 4 * DAY))]),
+)
 
 
-@st.composite
-def _backs(draw: st.DrawFn, number: int, sale: Sale) -> Sequence[Report]:
-    kind: Literal["refund", "dispute"] = draw(st.sampled_from(["refund", "refund", "dispute"]))
-    amount = draw(st.sampled_from([sale.gross, sale.gross // 2, sale.gross // 3, 1, 0, sale.gross * 2]))
-    began_at = sale.paid_at + draw(st.sampled_from([timedelta(), timedelta(hours=3), 20 * DAY, 40 * DAY]))
-    statuses: list[Status] = (
-        ["pending", "succeeded", "failed"] if kind == "refund" else ["warning", "open", "lost", "won"]
-    )
-    changes = draw(
-        st.lists(st.tuples(st.sampled_from(statuses), st.sampled_from([0, 0, 1, 5])), min_size=1, max_size=3)
-    )
+def _sale(
+    number: int, gross: int, tax: str, currency: str | None, paid_at: datetime, period: tuple[timedelta | None, bool]
+) -> Sale:
+    net = {"untaxed": gross, "taxed": (gross * 5 + 5) // 6, "least": 1}[tax]
+    begun, is_proration = period
+    return Sale(number, gross, net, currency, paid_at, None if begun is None else paid_at - begun, is_proration)
+
+
+def _course(kind: Literal["refund", "dispute"], *statuses: Status) -> st.SearchStrategy[_Course]:
+    changes = st.tuples(st.sampled_from(statuses), st.sampled_from([0, 0, 1, 5]))
+    return st.tuples(st.just(kind), st.lists(changes, min_size=1, max_size=3))
+
+
+_refund = _course("refund", "pending", "succeeded", "failed")
+_returned = st.tuples(
+    st.integers(0, 4),
+    st.one_of(_refund, _refund, _course("dispute", "warning", "open", "lost", "won")),
+    st.sampled_from(["all", "half", "a third", "least", "none", "twice"]),
+    st.sampled_from([timedelta(), 3 * HOUR, 20 * DAY, 40 * DAY]),
+)
+
+
+def _backs(number: int, sale: Sale, course: _Course, part: str, later: timedelta) -> Sequence[Report]:
+    gross, began_at, (kind, changes) = sale.gross, sale.paid_at + later, course
+    amount = {"all": gross, "half": gross // 2, "a third": gross // 3, "least": 1, "none": 0, "twice": gross * 2}[part]
     return [
         Back(kind, number, sale.number, amount, began_at, status, began_at + days * DAY) for status, days in changes
     ]
 
 
-@st.composite
-def _subscription(draw: st.DrawFn, number: int) -> list[Report]:
-    began = draw(_moments)
-    lasted = draw(st.sampled_from([None, timedelta(), 5 * DAY, 31 * DAY, 200 * DAY]))
-    reports: list[Report] = [Subscribed(number, began)]
-    if lasted is not None:
-        reports.append(Subscribed(number, began + lasted, began + lasted))
-        if draw(st.booleans()):
-            reports.append(Subscribed(number, began + lasted + draw(st.sampled_from([-DAY, timedelta(), DAY]))))
-    return reports
+_subscribed = st.tuples(
+    _moments,
+    st.sampled_from([None, timedelta(), 5 * DAY, 31 * DAY, 200 * DAY]),
+    st.sampled_from([None, None, None, -DAY, timedelta(), DAY]),
+)
 
 
-@st.composite
-def stories(draw: st.DrawFn) -> list[Report]:
+def _subscription(number: int, began: datetime, lasted: timedelta | None, again: timedelta | None) -> Sequence[Report]:
+    if lasted is None:
+        return [Subscribed(number, began)]
+    ended = began + lasted
+    reports = [Subscribed(number, began), Subscribed(number, ended, ended)]
+    return reports if again is None else [*reports, Subscribed(number, ended + again)]
+
+
+def _story(
+    used: list[Report], sold: list[tuple[Any, ...]], returned: list[tuple[Any, ...]], subscribed: list[tuple[Any, ...]]
+) -> list[Report]:
+    sales = [_sale(number, *each) for number, each in enumerate(sold, start=1)]
+    backs = [
+        _backs(number, sales[which % len(sales)], *each)
+        for number, (which, *each) in enumerate(returned if sales else [])
+    ]
+    subscriptions = [_subscription(number, *each) for number, each in enumerate(subscribed)]
+    return [*used, *sales, *chain.from_iterable(backs), *chain.from_iterable(subscriptions)]
+
+
+_stories = st.builds(
+    _story, uses, st.lists(_sold, max_size=5), st.lists(_returned, max_size=4), st.lists(_subscribed, max_size=2)
+)
+
+
+def stories() -> st.SearchStrategy[list[Report]]:
     """Everything that is reported of a person, in no order that means anything."""
-    sales = [draw(_sale(number)) for number in range(1, 1 + draw(st.integers(0, 5)))]
-    reports = [*draw(uses), *sales]
-    if sales:
-        for number in range(draw(st.integers(0, 4))):
-            reports += draw(_backs(number, draw(st.sampled_from(sales))))
-    for number in range(draw(st.integers(0, 2))):
-        reports += draw(_subscription(number))
-    return reports
+    return _stories
 
 
 @st.composite

@@ -5,7 +5,7 @@ look at rows, and to arrange what no role may.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple, Self
@@ -25,8 +25,7 @@ from goodword.points import ledger, redemptions
 from goodword.points.ledger import Balance, PointsAdjustment
 from goodword.points.redemptions import NewRedemption
 from local import setup
-
-AsRole = Callable[[str], Connection]
+from tests.support.connections import AsRole
 
 _ADD_USER = """
     INSERT INTO users (company_id, id, external_id, created_at)
@@ -191,7 +190,8 @@ class Tenant:
 
     def balances(self, *users: tuple[str, datetime | None]) -> list[Balance]:
         """The balances that users see at some instants, all of them in one trip."""
-        with self.transaction("app") as connection:
+        connection = self.connection("app")
+        with connection.pipeline():
             asked = [balances.ask(connection, self.id, user, as_of) for user, as_of in users]
             return [read() for read in asked]
 
