@@ -129,7 +129,7 @@ Destination = Annotated[Url, AfterValidator(urls.destination)]  # where people a
 AppId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 PositiveInt = Annotated[int, Field(ge=1, le=BIGGEST)]
 
-# Models are built at their first use: a function imports more of them than a request needs.
+# An App builds the models of its own routes; the others that a function imports are built at their first use, if ever.
 
 
 class RequestModel(BaseModel):
