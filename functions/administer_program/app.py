@@ -7,9 +7,9 @@ from goodword.points import ledger, options, redemptions
 from goodword.points.ledger import Entry, PointsAdjustment
 from goodword.points.options import NewOption, Option
 from goodword.points.redemptions import Redemption
-from goodword.program import versions
+from goodword.program import edits
 from goodword.program.document import Program
-from goodword.program.versions import ProgramVersion, ProgramVersionList, VersionQuery
+from goodword.program.edits import ProgramVersion, ProgramVersionList, VersionQuery
 from goodword.referral import codes
 from goodword.referral.codes import Code, CodeChange, CodeList, CodeQuery, NewCode
 
@@ -19,20 +19,20 @@ app = App()
 @app.route("GET /v1/program", scope=Scope.ADMIN, answers={200: ProgramVersion})
 def read_program(request: Request) -> Response:
     """Show the version in force."""
-    return answer(200, database.once(versions.read, request.company_id))
+    return answer(200, database.once(edits.read, request.company_id))
 
 
 @app.route("PUT /v1/program", scope=Scope.ADMIN, body=Program, answers={200: ProgramVersion})
 def replace_program(request: Request, document: Program) -> Response:
     """Put a new version in force for referrals to come; what the document leaves out takes its default."""
-    return answer(200, database.transact(versions.replace, request.company_id, ids.new_id(), document))
+    return answer(200, database.transact(edits.replace, request.company_id, ids.new_id(), document))
 
 
 @app.route("GET /v1/program/versions", scope=Scope.ADMIN, query=VersionQuery, answers={200: ProgramVersionList})
 def list_versions(request: Request) -> Response:
     """List the versions of the program."""
     query = request.parse_query(VersionQuery)
-    return answer(200, database.transact(versions.listed, request.company_id, query))
+    return answer(200, database.transact(edits.listed, request.company_id, query))
 
 
 @app.route("POST /v1/codes", scope=Scope.WRITE, body=NewCode, answers={201: Code})

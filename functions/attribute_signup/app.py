@@ -1,5 +1,6 @@
 """Signups and activations: a person becomes known and is attributed; an app is used for the first time."""
 
+from goodword import cold_start
 from goodword.core import idempotency
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
@@ -28,4 +29,4 @@ def activate(request: Request, activation: Activation) -> Response:
     return idempotency.answer_once(request, activation, 200, activations.activate, request.company_id, activation)
 
 
-lambda_handler = app.handle
+lambda_handler = cold_start.over(app.handle)

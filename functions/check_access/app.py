@@ -1,5 +1,6 @@
 """Access: what a user may use, and using it."""
 
+from goodword import cold_start
 from goodword.access import entitlements
 from goodword.access import usage as usages
 from goodword.access.entitlements import Entitlement, EntitlementList
@@ -34,4 +35,4 @@ def consume(request: Request, usage: Usage) -> Response:
     return idempotency.response_of(kept)
 
 
-lambda_handler = app.handle
+lambda_handler = cold_start.over(app.handle)

@@ -1,5 +1,6 @@
 """What Whop tells us, at the URL that the company, or the app it installed, gave to Whop."""
 
+from goodword import cold_start
 from goodword.core import clock, ids
 from goodword.core.http import LARGEST_WEBHOOK, App, Request, Response, answer
 from goodword.payments import reception
@@ -24,4 +25,4 @@ def show(_: Request) -> Response:
     return Response(200)
 
 
-lambda_handler = app.handle
+lambda_handler = cold_start.over(app.handle)

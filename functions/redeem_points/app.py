@@ -1,5 +1,6 @@
 """Points: what can be bought with them, buying it, and what stands in a wallet."""
 
+from goodword import cold_start
 from goodword.awards import balances
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
@@ -50,4 +51,4 @@ def read_statement(request: Request) -> Response:
     return answer(200, database.once(statements.of_user, request.company_id, request.user_id, query))
 
 
-lambda_handler = app.handle
+lambda_handler = cold_start.over(app.handle)

@@ -7,8 +7,8 @@ from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
 from goodword.insight import explanations
 from goodword.insight.explanation_models import AwardExplanation, ReferralExplanation
-from goodword.referral import late_attribution, profiles, referrals
-from goodword.referral.late_attribution import LateAttribution, LateIds
+from goodword.referral import named_referrers, profiles, referrals
+from goodword.referral.named_referrers import LateAttribution, LateIds
 from goodword.referral.profiles import User
 from goodword.referral.referrals import CircleQuery, ReferralList, ReferralQuery
 from goodword.referral.signups import SignupAnswer
@@ -48,7 +48,7 @@ def attribute_late(request: Request, wanted: LateAttribution) -> Response:
     """Bind a user to a referrer after the signup."""
     caller, user_id, new_ids = request.caller, request.user_id, LateIds()
     bound = database.transact(
-        late_attribution.attribute, caller.company_id, user_id, wanted, caller.scope, new_ids, request.base_url
+        named_referrers.attribute, caller.company_id, user_id, wanted, caller.scope, new_ids, request.base_url
     )
     return answer(200, bound)
 

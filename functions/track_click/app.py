@@ -1,5 +1,6 @@
 """Clicks: following a referral link, reporting a click from a browser, checking a code."""
 
+from goodword import cold_start
 from goodword.accounts import companies
 from goodword.core import auth, database, idempotency, ids
 from goodword.core.auth import Scope
@@ -63,4 +64,4 @@ def _browser(request: Request) -> Browser | None:
     return Browser(request.caller.key_id, request.source_ip) if request.caller.is_browser else None
 
 
-lambda_handler = app.handle
+lambda_handler = cold_start.over(app.handle)

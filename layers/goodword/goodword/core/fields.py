@@ -145,7 +145,7 @@ AppId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 DIGITS = BeforeValidator(_digits)  # what a number of a query is written in
 PositiveInt = Annotated[int, Field(ge=1, le=BIGGEST)]
 
-# Models are built at their first use: a function imports more of them than a request needs.
+# An App builds the models of its own routes; the others that a function imports are built at their first use, if ever.
 
 
 class RequestModel(BaseModel):

@@ -272,6 +272,8 @@ class App:
         body: type[Any] | None = None,
     ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
         """Declare `METHOD /path/{as}/in/the/template`. A body model is parsed before the handler is called."""
+        for model in filter(None, (body, query, *answers.values())):
+            model.model_rebuild()  # now, where no request waits for it
 
         def register(handler: Callable[..., Response]) -> Callable[..., Response]:
             def run(request: Request) -> Response:

@@ -10,7 +10,7 @@ from goodword.accounts import api_keys, companies
 from goodword.accounts.companies import NewCompany
 from goodword.core import ids
 from goodword.core.auth import Scope
-from goodword.program import versions
+from goodword.program import edits
 from goodword.program.document import Program
 
 
@@ -27,7 +27,7 @@ def open_company(connection: Connection, company: NewCompany) -> OpenedCompany:
     """Write everything a company needs before its first request. `connection` is the migrator's."""
     company_id = ids.new_id()
     companies.insert(connection, company_id, company)
-    versions.begin(connection, company_id, Program())
+    edits.begin(connection, company_id, Program())
     catalogue.begin(connection, company_id)
     return OpenedCompany(
         company_id,

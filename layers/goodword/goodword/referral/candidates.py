@@ -20,7 +20,7 @@ from goodword.facts.touches import Touch
 from goodword.program.versions import Terms
 from goodword.referral import typed
 from goodword.referral.attribution import Candidate, Verdict
-from goodword.referral.clicks import REFUSALS, CodeRefusal
+from goodword.referral.refusals import REFUSALS, CodeRefusal
 
 LONGEST_CHAIN = 100
 """How many clicks of a chain are looked at: nobody honest has as many inside a window."""

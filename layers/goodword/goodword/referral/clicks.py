@@ -8,7 +8,7 @@ browser form a chain, in which each knows the one before it (docs/decisions/0019
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -19,18 +19,12 @@ from goodword.core.fields import AnswerModel, AppId, Instant, RequestModel
 from goodword.core.ids import ClickId
 from goodword.referral import redirects, typed
 from goodword.referral.bots import is_bot
+from goodword.referral.refusals import REFUSALS, CodeRefusal
 from goodword.referral.typed import KeptText, KeptUrl, Typed
 
 # What browsers and mail programs say beside a request whose answer nobody may ever see.
 _PREFETCH_HEADERS = ("sec-purpose", "purpose", "x-purpose", "x-moz")
 _PREFETCH = re.compile(r"prefetch|prerender|preview", re.IGNORECASE)
-
-
-CodeRefusal = Literal["inactive", "expired", "used_up"]
-REFUSALS: Mapping[CodeRefusal, Literal["inactive_code", "expired_code", "code_used_up"]] = {
-    "inactive": "inactive_code", "expired": "expired_code", "used_up": "code_used_up",
-}  # fmt: skip
-"""The reason of an attribution for what the SQL function `code_refusal` says of a code."""
 
 _RECORD = """
     SELECT destination, company_destination, refusal, window_days, expires_at

@@ -1,9 +1,9 @@
-"""Late attribution: an unreferred user is bound to a referrer after the signup, by who runs the app or by a payment.
+"""Late attribution: an unreferred user is bound to a referrer after the signup, by a payment or by who runs the app.
 
 The same blocks stand against it as against a signup, with two more: the user is referred already, and the referrer is,
 at any distance, referred by the user. What was paid already counts as for a signup of this instant. A key that may
 write binds inside the signup's grace, an administrator's at any time. The signup's own decision stays as it is stored;
-the referral's trace says who decided late, and for what reason.
+the referral's trace says who decided late, and for what reason (`named_referrers`).
 
 A click or code that a provider's event carries (`touches`) binds inside the grace too, as of the time it was carried:
 whether the event or the signup comes first, the same windows count. It is decided on once, as long as it does not turn
@@ -11,49 +11,31 @@ out to have been carried earlier.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
 from uuid import UUID
 
 from psycopg import Connection
-from pydantic import Field
 
 from goodword.accounts import activity
 from goodword.accounts.users import Identity
-from goodword.awards import binding, settlement
+from goodword.awards import binding
 from goodword.awards.binding import NewReferral
 from goodword.core import ids, outbox, query
 from goodword.core.auth import Scope
-from goodword.core.errors import NotFound, invalid_fields
-from goodword.core.fields import ExternalId, LongText, RequestModel
+from goodword.core.errors import NotFound
 from goodword.facts import locks, touches
 from goodword.facts.touches import Touch
 from goodword.program import versions
 from goodword.program.versions import Terms
-from goodword.referral import attribution, candidates, signups, typed, undecided
-from goodword.referral.attribution import AttributionDecision, Candidate, Reason, Verdict
-from goodword.referral.signups import SignupAnswer
-from goodword.referral.typed import Typed
-
-
-class LateAttribution(RequestModel):
-    """The body of PUT /v1/users/{user_id}/referrer: a code, or the referrer, whose own code is then taken."""
-
-    referral_code: Typed | None = None
-    referrer_id: ExternalId | None = None
-    reason: Annotated[LongText, Field(min_length=1)]
+from goodword.referral import attribution, candidates, undecided
+from goodword.referral.attribution import Candidate, Reason, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class LateIds:
-    """The id of what is made, so that an attempt repeated after a lost connection makes the same."""
+class LatePerson(Identity):
+    """Who is to be bound: since when the company and the app know them, and their referral, if they have one."""
 
-    referral: UUID = field(default_factory=ids.new_id)
-
-
-@dataclass(frozen=True, slots=True)
-class _Person(Identity):
     created_at: datetime
     app_created_at: datetime | None
     app_id: str | None
@@ -69,11 +51,6 @@ _PERSON = """
     WHERE users.company_id = %(company_id)s AND users.external_id = %(external_id)s
 """
 
-_OWN_CODE = """
-    SELECT codes.code FROM codes JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
-    WHERE codes.company_id = %(company_id)s AND users.external_id = %(external_id)s AND codes.type = 'auto'
-"""
-
 _IS_BROUGHT_BY = """
     WITH RECURSIVE above AS (
         SELECT referrer_id FROM referrals WHERE company_id = %(company_id)s AND referee_id = %(referrer_id)s
@@ -83,38 +60,6 @@ _IS_BROUGHT_BY = """
     )
     SELECT EXISTS (SELECT 1 FROM above WHERE referrer_id = %(user_id)s)
 """
-
-
-def attribute(
-    connection: Connection, company_id: UUID, external_id: str, wanted: LateAttribution, scope: Scope, made: LateIds,
-    base_url: str,
-) -> SignupAnswer:  # fmt: skip
-    """Bind a user to a referrer, or say why not. Raises NotFound for people nobody knows, Refused for a bad body."""
-    typed_code = typed.code(wanted.referral_code)
-    if (typed_code is None) == (wanted.referrer_id is None):
-        detail = "exactly one of referral_code and referrer_id is needed"
-        raise invalid_fields(("referral_code", detail), ("referrer_id", detail))
-    locks.hold_people(connection, company_id, [external_id])
-    locks.hold_bindings(connection, company_id)
-    person = _person(connection, company_id, external_id)
-    if person.referral_id == made.referral:  # our own first attempt, whose answer was lost
-        decision = AttributionDecision("attributed", None, "code", None)
-        return signups.ask(connection, company_id, person.id, decision, base_url)()
-    terms = versions.current(connection, company_id)
-    code = _own_code(connection, company_id, wanted.referrer_id) if typed_code is None else typed_code
-    (candidate,) = candidates.find(connection, company_id, person, code, None, terms)
-    verdict = _judge(connection, company_id, person, candidate, terms, scope, terms.at)
-    winner, verdicts = candidates.choose(connection, company_id, [verdict], terms.at)
-    decision = attribution.decide(verdicts, winner)
-    by = {"by": "late", "scope": scope.name.lower(), "reason": wanted.reason}
-    trace = attribution.trace(verdicts, winner, terms, by)
-    if pair := attribution.pair(winner, made.referral, person.id, person.app_id, terms.at, trace):
-        _bind(connection, company_id, pair, terms, {"scope": by["scope"]})
-        settlement.settle(connection, company_id, [person.id])
-    else:
-        details = {"code": candidate.code, "reason": decision.reason, "scope": by["scope"]}
-        activity.record(connection, company_id, person.id, "late_attribution_rejected", details, terms.at)
-    return signups.ask(connection, company_id, person.id, decision, base_url)()
 
 
 def bind_undecided(connection: Connection, company_id: UUID, user_ids: Sequence[UUID]) -> None:
@@ -133,14 +78,14 @@ def bind_undecided(connection: Connection, company_id: UUID, user_ids: Sequence[
 def _decide_on(connection: Connection, company_id: UUID, external_id: str) -> None:
     """Decide on the touches of one user."""
     touches_later = undecided.of_user(connection, company_id, external_id)
-    person = _person(connection, company_id, external_id)
+    person = person_of(connection, company_id, external_id)
     carried = touches_later()
     if person.referral_id is not None or not carried:
         return  # another transaction was faster
     terms = versions.current(connection, company_id)
     pairs = candidates.carried(connection, company_id, person, carried, terms)
     judged = [
-        _judge(connection, company_id, person, candidate, terms, Scope.WRITE, max(touch.carried_at, person.created_at))
+        judge(connection, company_id, person, candidate, terms, Scope.WRITE, max(touch.carried_at, person.created_at))
         for touch, candidate in pairs
     ]
     winner, verdicts = candidates.choose(connection, company_id, judged, terms.at)
@@ -148,7 +93,7 @@ def _decide_on(connection: Connection, company_id: UUID, external_id: str) -> No
     decisions = _decisions(carried, [touch for touch, _ in pairs], verdicts, winner)
     touches.decide(connection, company_id, person.id, decisions, trace, terms.at)
     if pair := attribution.pair(winner, ids.new_id(), person.id, person.app_id, terms.at, trace):
-        _bind(connection, company_id, pair, terms, {"by": "payment"})
+        bind(connection, company_id, pair, terms, {"by": "payment"})
     elif verdicts:
         reason = attribution.decide(verdicts, winner).reason
         details = {"code": verdicts[0].candidate.code, "reason": reason, "by": "payment"}
@@ -181,7 +126,7 @@ def _decisions(
     ]
 
 
-def _bind(
+def bind(
     connection: Connection, company_id: UUID, pair: NewReferral, terms: Terms, details: Mapping[str, object]
 ) -> None:
     """Write the referral, whose facts are to be settled next."""
@@ -193,25 +138,22 @@ def _bind(
     outbox.announce(connection, company_id, [outbox.Event("referral.registered", {"id": public})], terms.at)
 
 
-def _person(connection: Connection, company_id: UUID, external_id: str) -> _Person:
-    person = query.one(connection, _Person, _PERSON, company_id=company_id, external_id=external_id)
+def person_of(connection: Connection, company_id: UUID, external_id: str) -> LatePerson:
+    """The user behind an external id. Raises NotFound."""
+    person = query.one(connection, LatePerson, _PERSON, company_id=company_id, external_id=external_id)
     if person is None:
         raise NotFound("user_not_found", "There is no such user.")
     return person
 
 
-def _own_code(connection: Connection, company_id: UUID, external_id: str | None) -> str:
-    row = connection.execute(_OWN_CODE, {"company_id": company_id, "external_id": external_id}).fetchone()
-    if row is None:
-        raise NotFound("referrer_not_found", "There is no user with this referrer_id.")
-    return row[0]
-
-
-def _judge(
-    connection: Connection, company_id: UUID, person: _Person, candidate: Candidate, terms: Terms, scope: Scope,
+def judge(
+    connection: Connection, company_id: UUID, person: LatePerson, candidate: Candidate, terms: Terms, scope: Scope,
     at: datetime,
 ) -> Verdict:  # fmt: skip
-    """`at` is when the binding is wanted: by a request now, by an event when it happened."""
+    """The candidate, and what is against binding the user to it.
+
+    `at` is when the binding is wanted: by a request now, by an event when it happened.
+    """
     if person.referral_id is not None:
         return Verdict(candidate, "already_referred")
     too_old = scope < Scope.ADMIN and (

@@ -1,6 +1,6 @@
 """Referrals: who came through whom, by what, and how far that has come. What facts make of them is `settlement`'s."""
 
-from typing import Literal, LiteralString, NamedTuple
+from typing import Annotated, Literal, LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -9,7 +9,7 @@ from pydantic import Field
 from goodword.accounts import users
 from goodword.awards.engine import Stage
 from goodword.core import ids, query
-from goodword.core.fields import AnswerModel, Instant, RequestModel
+from goodword.core.fields import DIGITS, AnswerModel, Instant, RequestModel
 from goodword.core.ids import ReferralId
 from goodword.core.paging import Page, PageQuery, refuse_unknown
 from goodword.core.query import Later
@@ -52,7 +52,7 @@ class ReferralList(Page[Referral]):
 
 
 class _CircleFilter(RequestModel):
-    level: int = Field(default=1, ge=1, le=2)
+    level: Annotated[int, Field(ge=1, le=2), DIGITS] = 1
 
 
 class CircleQuery(PageQuery, _CircleFilter):
