@@ -7,6 +7,7 @@ order. Of each kind the first lock counts: later ones of it are held by then, or
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -78,9 +79,15 @@ def _identities(statement: Statement) -> str:
 
 
 def _locking(statements: Sequence[Statement]) -> Iterator[Statement]:
-    """Without settling users of whom one is not referred: it locks nothing, and who of them is undecided comes next."""
-    for statement, next_one in pairwise([*statements, Statement("", b"")]):
-        if "known_referrals(" not in statement.text or "undecided_among(" not in next_one.text:
+    """The statements; of referrals that are asked for only if everybody is referred, none is locked if somebody is not.
+
+    Then it is asked later who of them is undecided.
+    """
+    texts = [statement.text for statement in statements]
+    for number, statement in enumerate(statements):
+        if "kept.concerned" in statement.text and any("undecided_among(" in text for text in texts[number:]):
+            yield replace(statement, text=statement.text.replace("known_referrals(", "("))
+        else:
             yield statement
 
 

@@ -4,7 +4,7 @@
 may be called any number of times, after any fact, in any order, for any number of people at once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -26,14 +26,17 @@ from goodword.program import versions
 from goodword.program.document import Program
 from goodword.program.versions import Terms
 
-_KNOWN = """
-    SELECT * FROM known_referrals(%(company_id)s, %(referees)s, %(holds)s, %(all)s) AS referral (
+REFERRAL: LiteralString = """referral (
         id uuid, referrer_id uuid, referee_id uuid, stage text, activated_at timestamptz, qualified_at timestamptz,
         retained_at timestamptz, expired_at timestamptz, next_at timestamptz, touched_at timestamptz,
         registered_at timestamptz, app_id text, program_version integer, now timestamptz, program text,
         upline_id uuid, upline_bound_at timestamptz, upline_stands boolean,
-        uses record[], payments record[], takebacks record[], subscriptions record[], awards record[])
-"""
+        uses record[], payments record[], takebacks record[], subscriptions record[], awards record[])"""
+"""The columns of the SQL function `known_referrals`, which `known` reads."""
+
+_KNOWN: LiteralString = f"""
+    SELECT * FROM known_referrals(%(company_id)s, %(referees)s, %(holds)s, false) AS {REFERRAL}
+"""  # noqa: S608 - the columns stand above
 
 BOOKED: LiteralString = "book_settlement(%(company_id)s, %(stages)s, %(awards)s, %(postings)s, %(events)s, %(at)s)"
 """Books `Changes` within a statement; its parameters are `Changes.parameters`, besides the company."""
@@ -66,22 +69,17 @@ def settle(connection: Connection, company_id: UUID, referees: Sequence[UUID], *
     Locks: the referrals, by id, and then the wallets that are posted to.
     """
     if referees:
-        known = _read(connection, company_id, referees, holds=True)
-        _bring(connection, company_id, known, time_passes=time_passes)
+        bring(connection, company_id, _read(connection, company_id, referees, holds=True), time_passes=time_passes)
 
 
-def settle_referred(connection: Connection, company_id: UUID, users: Sequence[UUID]) -> bool:
-    """Settle these users where every one of them is referred, and do nothing where not. Returns whether it was done.
-
-    Whom nobody has referred may have to be bound first, before any referral is locked.
-
-    Locks: as `settle`.
-    """
-    if not users:
-        return True
-    known = _read(connection, company_id, users, holds=True, all_=True)
-    _bring(connection, company_id, known)
-    return bool(known)
+def bring(
+    connection: Connection, company_id: UUID, referrals: Iterable[KnownReferral], *, time_passes: bool = False
+) -> None:
+    """Bring referrals to what their facts say. Needs: their locks, taken before they were read."""
+    changes = Changes()
+    for referral in referrals:
+        changes.settle(referral, time_passes=time_passes)
+    changes.apply(connection, company_id)
 
 
 def begin(new: NewReferral, terms: Terms, changes: "Changes") -> tuple[Standing, Difference]:
@@ -107,22 +105,10 @@ def load(connection: Connection, company_id: UUID, referees: Sequence[UUID]) -> 
     return _read(connection, company_id, referees, holds=False)
 
 
-def _read(
-    connection: Connection, company_id: UUID, referees: Sequence[UUID], *, holds: bool, all_: bool = False
-) -> list[KnownReferral]:
-    scope = {"company_id": company_id, "referees": list(referees), "holds": holds, "all": all_}
+def _read(connection: Connection, company_id: UUID, referees: Sequence[UUID], *, holds: bool) -> list[KnownReferral]:
+    scope = {"company_id": company_id, "referees": list(referees), "holds": holds}
     rows = connection.cursor(row_factory=dict_row).execute(_KNOWN, scope, binary=True).fetchall()
-    return [_known(row) for row in rows]
-
-
-def _bring(
-    connection: Connection, company_id: UUID, known: Sequence[KnownReferral], *, time_passes: bool = False
-) -> None:
-    """Bring held referrals to what their facts say."""
-    changes = Changes()
-    for referral in known:
-        changes.settle(referral, time_passes=time_passes)
-    changes.apply(connection, company_id)
+    return [known(row) for row in rows]
 
 
 def standing_of(referral: KnownReferral, *, time_passes: bool = False) -> Standing:
@@ -133,7 +119,8 @@ def standing_of(referral: KnownReferral, *, time_passes: bool = False) -> Standi
     return engine.standing(referral.program, referral.facts, referral.at, processed_at=processed_at)
 
 
-def _known(row: dict[str, Any]) -> KnownReferral:
+def known(row: Mapping[str, Any]) -> KnownReferral:
+    """A referral by its columns (REFERRAL)."""
     upline = Upline(row["upline_id"], row["upline_bound_at"], row["upline_stands"]) if row["upline_id"] else None
     return KnownReferral(
         id=row["id"],
@@ -177,7 +164,7 @@ class Changes:
         difference = differences.between(standing, referral.awards, decide, referral.at, releases=time_passes)
         self.at = referral.at
         if standing.progress != referral.progress:
-            self.stages.append({"id": referral.id, **standing.progress._asdict()})
+            self.stages.append({"id": referral.id, "advances_at": standing.next_at, **standing.progress._asdict()})
         if standing.stage != referral.progress.stage:
             self.events.append(_event(f"referral.{standing.stage}", {"id": ids.public("ref", referral.id)}))
         self._add(referral, difference)

@@ -1,22 +1,32 @@
 """What is known of people, in any order; the only room that takes identity locks. `keep` is its door for events."""
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
+from psycopg.rows import dict_row
 
+from goodword.core import query
+from goodword.core.query import Later
 from goodword.facts import by_email, locks, ownership, promotions, recording, touches
 from goodword.facts.kinds import (
     NAMING,
     OF_A_SALE,
     REFERRING,
+    STORED_BEFORE,
     Fact,
     PaymentSucceeded,
     ProfileSeen,
     PromotionCodeTold,
     TakenBack,
 )
+
+KEPT: LiteralString = """keep_event(%(company_id)s, %(provider)s, %(objects)s, %(names)s, %(hashes)s::bytea[],
+        %(links)s, %(emails)s, %(payments)s, %(is_of_sale)s) AS kept"""
+"""Keeps an event within a statement that is asked by `keep_by`; `kept` reads its columns."""
+
+_KEEP: LiteralString = f"SELECT kept.* FROM {KEPT}"  # noqa: S608 - it stands above
 
 
 class Kept(NamedTuple):
@@ -31,28 +41,59 @@ class Kept(NamedTuple):
 
 
 def keep(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> Kept:
-    """Keep what one event says, under the locks of all identities that it is about, which it takes.
+    """Keep what one event says, under the locks of all identities that it is about, which it takes."""
+    (row,) = keep_by(connection, company_id, provider, facts, _KEEP)()
+    return kept(row, facts)
 
-    First what the facts say is stored, then what belongs to one sale is joined, then everything is given to its owner.
+
+def kept(row: Mapping[str, Any], facts: Sequence[Fact]) -> Kept:
+    """What the columns of KEPT say."""
+    is_without_payment = _has_any(facts, (TakenBack,)) and not row["matched"]
+    parked = row["has_parked"] if _has_any(facts, (PaymentSucceeded,)) else is_without_payment
+    return Kept(frozenset(row["concerned"]), parked)
+
+
+def keep_by(
+    connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact], statement: LiteralString
+) -> Later[list[dict[str, Any]]]:
+    """Keep what one event says by a statement that asks more than KEPT; its rows are read later.
+
+    KEPT takes the locks, stores links, e-mails and payments, joins what belongs to one sale, and gives everything to
+    its owner. What else an event says is stored before it, under the same locks, or after it; most say nothing else.
     """
     objects, names = _objects_of(facts), _named_by(facts)
-    shown = by_email.shown(connection, facts)
-    hashes = [digest for email in shown for digest in email.hashed.hashes]
-    locks.hold_event(connection, company_id, provider, objects, names, hashes)
+    emails = by_email.shown(connection, facts)
+    hashes = [digest for email in emails for digest in email.hashed.hashes]
+    if _has_any(facts, STORED_BEFORE):
+        locks.hold_event(connection, company_id, provider, objects, names, hashes)
+        _store(connection, company_id, provider, facts, objects, names)
+    values = {
+        "company_id": company_id,
+        "provider": provider,
+        "objects": objects,
+        "names": names,
+        "hashes": hashes,
+        "links": query.as_json(recording.links(facts)),
+        "emails": query.as_json(by_email.rows(emails)),
+        "payments": query.as_json(recording.payments(facts)),
+        "is_of_sale": _has_any(facts, OF_A_SALE),
+    }
+    cursor = connection.cursor(row_factory=dict_row).execute(statement, values, binary=True)
+    touches.record(connection, company_id, provider, facts)
+    return cursor.fetchall
+
+
+def _store(
+    connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact], objects: Sequence[str],
+    names: Sequence[str],
+) -> None:  # fmt: skip
+    """Store what KEPT does not, but is to know."""
     promotions.hold(connection, company_id, provider, facts)
-    for email in shown:
-        by_email.record(connection, company_id, provider, email)
-    recording.store(connection, company_id, provider, facts)
     for fact in facts:
+        recording.store(connection, company_id, provider, fact)
         if isinstance(fact, ProfileSeen):
             ownership.fill_in(connection, company_id, provider, objects, names, fact)
-    touches.record(connection, company_id, provider, facts)
     promotions.learn(connection, company_id, provider, facts)
-    keys = [fact.key for fact in facts if isinstance(fact, PaymentSucceeded)]
-    is_of_sale = _has_any(facts, OF_A_SALE)
-    found = ownership.find(connection, company_id, provider, objects, names, keys, is_of_sale=is_of_sale)
-    parked = found.has_parked if keys else _has_any(facts, (TakenBack,)) and not found.matched
-    return Kept(frozenset(found.concerned), parked)
 
 
 def _objects_of(facts: Iterable[Fact]) -> list[str]:

@@ -9,8 +9,8 @@ E-mails meet as keyed hashes of their normal form, made under every key alive: o
 enough. Where there is none, an event that shows the address finds the user by it and hashes anew.
 """
 
-from collections.abc import Sequence
-from typing import LiteralString, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -38,24 +38,7 @@ class ShownEmail(NamedTuple):
     hashed: Hashed
 
 
-_VERIFIED: LiteralString = """
-    INSERT INTO verified_emails (company_id, email_hash, hash_key_id, user_id)
-    SELECT %(company_id)s, email_hash, hash_key_id, users.id
-    FROM users, unnest(%(key_ids)s::smallint[], %(hashes)s::bytea[]) AS hashed (hash_key_id, email_hash)
-    WHERE users.company_id = %(company_id)s AND users.verified_email = %(email)s
-    ON CONFLICT ON CONSTRAINT verified_emails_pk DO NOTHING
-"""
-
-_SHOWN: LiteralString = f"""
-    WITH shown AS (
-        INSERT INTO object_emails (company_id, provider, object_id, email_hash, hash_key_id)
-        SELECT %(company_id)s, %(provider)s, object_id, email_hash, hash_key_id
-        FROM unnest(%(objects)s::text[]) AS object_id,
-            unnest(%(key_ids)s::smallint[], %(hashes)s::bytea[]) AS hashed (hash_key_id, email_hash)
-        ON CONFLICT ON CONSTRAINT object_emails_pk DO NOTHING
-    )
-    {_VERIFIED}
-"""  # noqa: S608 - the other statement stands above
+_VERIFY = "SELECT verify_email(%(company_id)s, %(email)s, %(hashes)s::bytea[], %(key_ids)s::smallint[])"
 
 
 def hashed(connection: Connection, email: str | None) -> Hashed | None:
@@ -75,10 +58,17 @@ def shown(connection: Connection, facts: Sequence[Fact]) -> list[ShownEmail]:
     return [ShownEmail(objects, email) for objects, email in emails if email is not None]
 
 
-def record(connection: Connection, company_id: UUID, provider: str, email: ShownEmail) -> None:
-    """Keep that an e-mail was shown beside objects; costs no trip of its own. Needs: the locks of both."""
-    values = {"provider": provider, "objects": list(email.objects), **_parameters(company_id, email.hashed)}
-    connection.execute(_SHOWN, values)
+def rows(emails: Iterable[ShownEmail]) -> list[dict[str, object]]:
+    """The e-mails that an event shows, as the SQL function `store_emails` takes them."""
+    return [
+        {
+            "email": email.hashed.email,
+            "objects": email.objects,
+            "hashes": [rf"\x{digest.hex()}" for digest in email.hashed.hashes],
+            "key_ids": list(email.hashed.by_key),
+        }
+        for email in emails
+    ]
 
 
 def verify(connection: Connection, company_id: UUID, email: Hashed) -> None:
@@ -86,13 +76,5 @@ def verify(connection: Connection, company_id: UUID, email: Hashed) -> None:
 
     What is theirs by it is then to be claimed (`ownership.claim_of`). Needs: the locks of the e-mail and of the user.
     """
-    connection.execute(_VERIFIED, _parameters(company_id, email))
-
-
-def _parameters(company_id: UUID, email: Hashed) -> dict[str, object]:
-    return {
-        "company_id": company_id,
-        "email": email.email,
-        "key_ids": list(email.by_key),
-        "hashes": email.hashes,
-    }
+    values = {"email": email.email, "hashes": email.hashes, "key_ids": list(email.by_key)}
+    connection.execute(_VERIFY, {"company_id": company_id, **values})

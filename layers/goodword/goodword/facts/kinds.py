@@ -154,3 +154,4 @@ Fact: TypeAlias = (
 NAMING = (IdentityLinked, PaymentSucceeded, SubscriptionChanged)
 REFERRING = (IdentityLinked, PaymentSucceeded, PromotionUsed)
 OF_A_SALE = (PaymentSucceeded, TakenBack, ObjectsLinked)
+STORED_BEFORE = (ObjectsLinked, TakenBack, SubscriptionChanged, ProfileSeen, PromotionCodeTold)

@@ -31,7 +31,7 @@ _SHARED = "SELECT share_identities(%(company_id)s, %(identities)s)"
 
 _EVENT = "SELECT lock_event(%(company_id)s, %(provider)s, %(objects)s, %(names)s, %(hashes)s::bytea[])"
 
-_EMAILS = "SELECT lock_emails(%(company_id)s, '', '{}', %(hashes)s::bytea[])"
+_EMAILS = "SELECT lock_emails(%(company_id)s, %(hashes)s::bytea[])"
 
 _NEWCOMER = """
     SELECT lock_newcomer(

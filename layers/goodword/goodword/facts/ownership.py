@@ -5,32 +5,12 @@ what is somebody's by e-mail (`by_email`), from them. The rule is the SQL functi
 """
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
 
-from goodword.core import query
 from goodword.core.query import Later
 from goodword.facts.kinds import ProfileSeen
-
-
-class Found(NamedTuple):
-    """Whose everything is that an event is about.
-
-    `matched` are the users whose sale it is, and `concerned` all who are to be settled. `has_parked`: a payment that it
-    tells of is nobody's yet.
-    """
-
-    matched: Sequence[UUID]
-    concerned: Sequence[UUID]
-    has_parked: bool
-
-
-_FIND = """
-    SELECT matched, concerned, has_parked
-    FROM find_owners(%(company_id)s, %(provider)s, %(objects)s, %(names)s, %(keys)s, %(is_of_sale)s)
-"""
 
 _CLAIM_OF = "SELECT claim_of(%(company_id)s, %(external_id)s, %(hashes)s::bytea[])"
 
@@ -45,25 +25,6 @@ _FILL_IN = """
     SELECT fill_in_user(%(company_id)s, person_of(%(company_id)s, %(provider)s, %(objects)s, %(names)s),
         %(whop_user_id)s, %(username)s, %(email)s, %(avatar_url)s)
 """
-
-
-def find(
-    connection: Connection, company_id: UUID, provider: str, objects: Sequence[str], names: Sequence[str],
-    keys: Sequence[str], *, is_of_sale: bool,
-) -> Found:  # fmt: skip
-    """Join what belongs to one sale, and give everything that has these objects to its owner.
-
-    `names` are the people whom the event names, `keys` the payments that it tells of. `is_of_sale`: it tells of money,
-    or of what is one sale.
-    Needs: the event's facts stored, and all that it is about held (`locks.hold_event`).
-    """
-    found = query.one(
-        connection, Found, _FIND,
-        company_id=company_id, provider=provider, objects=objects, names=names, keys=keys, is_of_sale=is_of_sale,
-    )  # fmt: skip
-    if found is None:
-        raise LookupError("find_owners answers always")
-    return found
 
 
 def claim_of(connection: Connection, company_id: UUID, external_id: str, hashes: Sequence[bytes]) -> list[UUID]:

@@ -3,7 +3,7 @@
 Needs: for every function of this module, the locks of all identities that the fact is about (`locks`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import LiteralString, cast
 from uuid import UUID
@@ -20,53 +20,11 @@ from goodword.facts.kinds import (
     TakenBack,
 )
 
-_LINK_PERSON = """
-    INSERT INTO identity_links AS link (company_id, provider, object_id, external_id, by_reference, linked_at)
-    SELECT %(company_id)s, %(provider)s, object_id, coalesce(%(external_id)s::text, %(reference)s::text),
-        %(external_id)s::text IS NULL, %(at)s
-    FROM unnest(%(objects)s::text[]) AS object_id
-    ON CONFLICT ON CONSTRAINT identity_links_pk DO UPDATE
-        SET by_reference = link.by_reference AND excluded.by_reference,
-            linked_at = least(link.linked_at, excluded.linked_at)
-        WHERE excluded.linked_at < link.linked_at OR link.by_reference AND NOT excluded.by_reference
-"""
-
 _LINK_OBJECTS = """
     INSERT INTO object_links (company_id, provider, object_id, other_id)
     SELECT %(company_id)s, %(provider)s, one, other
     FROM unnest(%(objects)s::text[]) AS one, unnest(%(objects)s::text[]) AS other WHERE one <> other
     ON CONFLICT ON CONSTRAINT object_links_pk DO NOTHING
-"""
-
-# Another event of a known sale says nothing new of the money, but may name more of its objects, or its person. A new
-# payment is written with the owner that it has by what is known so far: to change its row would cost as much again.
-_RECORD_PAYMENT = """
-    WITH recorded AS (
-        INSERT INTO payments AS known (company_id, id, provider, payment_key, objects, external_id, reference,
-            user_id, claimed_by, currency, gross_amount, net_amount, other_amount, other_currency, paid_at,
-            period_start, is_proration, stands_in_for, recorded_at)
-        SELECT %(company_id)s, %(id)s, %(provider)s, %(key)s, %(objects)s, %(external_id)s, %(reference)s,
-            own.owner, own.claimed_by, %(currency)s, %(gross_amount)s, %(net_amount)s, %(other_amount)s,
-            %(other_currency)s, %(paid_at)s, %(period_start)s, %(is_proration)s, %(stands_in_for)s,
-            company_now(%(company_id)s)
-        FROM owner_of(%(company_id)s, %(provider)s, %(external_id)s, %(reference)s, %(objects)s) AS own
-        ON CONFLICT ON CONSTRAINT payments_key_uq DO UPDATE
-            SET objects = ARRAY(SELECT DISTINCT unnest(known.objects || excluded.objects)),
-                external_id = coalesce(known.external_id, excluded.external_id),
-                reference = coalesce(known.reference, excluded.reference),
-                other_amount = coalesce(known.other_amount, excluded.other_amount),
-                other_currency = coalesce(known.other_currency, excluded.other_currency)
-            WHERE NOT known.objects @> excluded.objects
-                OR (known.external_id IS NULL AND excluded.external_id IS NOT NULL)
-                OR (known.reference IS NULL AND excluded.reference IS NOT NULL)
-                OR (known.other_amount IS NULL AND excluded.other_amount IS NOT NULL)
-        RETURNING *
-    )
-    INSERT INTO outbox_events (company_id, id, type, data, created_at)
-    SELECT company_id, %(outbox_id)s, 'payment.succeeded', jsonb_build_object(
-        'id', public_id('pay', id), 'provider', provider, 'currency', currency, 'net_amount', net_amount,
-        'paid_at', rfc3339(paid_at)), recorded_at
-    FROM recorded WHERE id = %(id)s
 """
 
 # Of all reported statuses the latest stands, and at one instant the further one. An earlier status that comes later
@@ -132,23 +90,51 @@ _RECORD_USE = """
 """
 
 _STORED: Mapping[type[Fact], LiteralString] = {
-    IdentityLinked: _LINK_PERSON,
     ObjectsLinked: _LINK_OBJECTS,
-    PaymentSucceeded: _RECORD_PAYMENT,
     TakenBack: _RECORD_TAKEBACK,
     SubscriptionChanged: _RECORD_SUBSCRIPTION,
 }
 """What stores a fact, by its kind: its parameters are the fact's own fields. Other kinds are kept elsewhere."""
 
 
-def store(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> None:
-    """Store the facts of an event; their statements travel with the next that is read."""
-    for fact in facts:
-        statement = _STORED.get(type(fact))
-        if statement is None or (isinstance(fact, IdentityLinked) and fact.name is None):
-            continue
-        new = {"id": ids.new_id(), "outbox_id": ids.new_id()}
-        connection.execute(statement, {"company_id": company_id, "provider": provider, **new, **_values(fact)})
+def store(connection: Connection, company_id: UUID, provider: str, fact: Fact) -> None:
+    """Store one fact of an event; its statement travels with the next that is read."""
+    if statement := _STORED.get(type(fact)):
+        connection.execute(statement, {"company_id": company_id, "provider": provider, **_values(fact)})
+
+
+def links(facts: Iterable[Fact]) -> list[dict[str, object]]:
+    """Whom an event links, as the SQL function `store_links` takes it."""
+    return [
+        {"objects": fact.objects, "external_id": fact.external_id, "reference": fact.reference, "at": fact.at}
+        for fact in facts
+        if isinstance(fact, IdentityLinked) and fact.name is not None
+    ]
+
+
+def payments(facts: Iterable[Fact]) -> list[dict[str, object]]:
+    """The payments that an event tells of, by their columns, with the id of what announces each."""
+    return [
+        {
+            "id": ids.new_id(),
+            "outbox_id": ids.new_id(),
+            "payment_key": fact.key,
+            "objects": fact.objects,
+            "external_id": fact.external_id,
+            "reference": fact.reference,
+            "currency": fact.currency,
+            "gross_amount": fact.gross_amount,
+            "net_amount": fact.net_amount,
+            "other_amount": fact.other_amount,
+            "other_currency": fact.other_currency,
+            "paid_at": fact.paid_at,
+            "period_start": fact.period_start,
+            "is_proration": fact.is_proration,
+            "stands_in_for": fact.stands_in_for,
+        }
+        for fact in facts
+        if isinstance(fact, PaymentSucceeded)
+    ]
 
 
 def record_use(

@@ -173,35 +173,43 @@ BEGIN
 END $$;
 
 -- Everything with an owner that has one of these objects: payments, and subscriptions by their keys, with what they name
--- themselves and whose they are.
--- The objects alone find them, and their company is looked at afterwards: a plan that is made while a company has few
--- payments would else go through all of them, and be kept when they are many. For the same reason no table is read whole.
+-- themselves and whose they are. The objects alone find them, and their company is looked at afterwards (OFFSET 0): a plan
+-- that is made while a company has few payments would go through all of them, and be kept when they are many.
 CREATE FUNCTION owned_beside(p_company uuid, p_provider text, p_objects text[])
     RETURNS TABLE (
         payment_id uuid, subscription_key text, objects text[], external_id text, reference text, user_id uuid,
         claimed_by text)
-    LANGUAGE plpgsql STABLE ROWS 2 SET enable_seqscan = off AS $$
-BEGIN
-    RETURN QUERY
-        WITH paid AS MATERIALIZED (
-            SELECT * FROM payments WHERE payments.objects && p_objects
-        ), subscribed AS MATERIALIZED (
-            SELECT * FROM subscriptions WHERE subscriptions.objects && p_objects
-        )
-        SELECT paid.id, NULL, paid.objects, paid.external_id, paid.reference, paid.user_id, paid.claimed_by
-        FROM paid WHERE company_id = p_company AND provider = p_provider
-        UNION ALL
-        SELECT NULL, subscribed.subscription_key, subscribed.objects, subscribed.external_id, NULL, subscribed.user_id,
-            subscribed.claimed_by
-        FROM subscribed WHERE company_id = p_company AND provider = p_provider;
-END $$;
+    LANGUAGE sql STABLE AS $$
+    SELECT id, NULL, objects, external_id, reference, user_id, claimed_by
+    FROM (
+        SELECT company_id, provider, id, objects, external_id, reference, user_id, claimed_by
+        FROM payments WHERE objects && (SELECT p_objects) OFFSET 0) AS paid
+    WHERE company_id = p_company AND provider = p_provider
+    UNION ALL
+    SELECT NULL, subscription_key, objects, external_id, NULL, user_id, claimed_by
+    FROM (
+        SELECT company_id, provider, subscription_key, objects, external_id, user_id, claimed_by
+        FROM subscriptions WHERE objects && (SELECT p_objects) OFFSET 0) AS subscribed
+    WHERE company_id = p_company AND provider = p_provider
+$$;
+
+-- The refunds and disputes that are told of one of these objects.
+CREATE FUNCTION takebacks_beside(p_company uuid, p_provider text, p_objects text[])
+    RETURNS TABLE (kind text, takeback_key text, objects text[])
+    LANGUAGE sql STABLE AS $$
+    SELECT kind, takeback_key, objects
+    FROM (
+        SELECT company_id, provider, kind, takeback_key, objects
+        FROM takebacks WHERE objects && (SELECT p_objects) OFFSET 0) AS told
+    WHERE company_id = p_company AND provider = p_provider
+$$;
 
 -- Joins what belongs to one sale, through the ids these objects share or have been linked to, whichever came first: a
 -- payment that stands in for its sale gives way to the sale's own, and refunds and disputes find their payment. The
 -- payments are locked: a signup that claims one at this moment comes before or after, never beside.
 -- Returns the people whose payments they are.
 CREATE FUNCTION match_takebacks(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF uuid
-    LANGUAGE plpgsql SET enable_seqscan = off AS $$
+    LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     related text[] := sale_objects(p_company, p_provider, p_objects);
@@ -230,9 +238,7 @@ BEGIN
         END IF;
     END LOOP;
     FOR takeback IN
-        WITH told AS MATERIALIZED (SELECT * FROM takebacks WHERE objects && related)
-        SELECT kind, takeback_key, objects FROM told WHERE company_id = p_company AND provider = p_provider
-        ORDER BY kind, takeback_key
+        SELECT * FROM takebacks_beside(p_company, p_provider, related) ORDER BY kind, takeback_key
     LOOP
         SELECT * INTO payment FROM payments
         WHERE company_id = p_company AND NOT superseded AND id = ANY (ARRAY(
@@ -251,7 +257,7 @@ END $$;
 GRANT SELECT ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON takebacks, subscriptions TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION takeback_state, takeback_rank, taken_part, subscription_rank, sale_objects, owned_beside,
-    match_takebacks
+    takebacks_beside, match_takebacks
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON payments, object_links TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT, UPDATE ON payments, object_links TO :"webhook", :"app", :"admin", :"jobs";

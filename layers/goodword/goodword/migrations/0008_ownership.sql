@@ -38,6 +38,20 @@ CREATE TABLE verified_emails (
 );
 CREATE INDEX verified_emails_user_ix ON verified_emails (company_id, user_id);
 
+-- Keeps by its hashes that an e-mail is verified, for those users of whom `users.verified_email` says so.
+CREATE FUNCTION verify_email(p_company uuid, p_email text, p_hashes bytea[], p_key_ids smallint[]) RETURNS void
+    LANGUAGE plpgsql AS $$
+DECLARE
+    holder uuid;
+BEGIN
+    FOR holder IN SELECT id FROM users WHERE company_id = p_company AND verified_email = p_email LOOP
+        INSERT INTO verified_emails (company_id, email_hash, hash_key_id, user_id)
+        SELECT p_company, email_hash, hash_key_id, holder
+        FROM unnest(p_hashes, p_key_ids) AS hashed (email_hash, hash_key_id)
+        ON CONFLICT ON CONSTRAINT verified_emails_pk DO NOTHING;
+    END LOOP;
+END $$;
+
 -- These objects, and those that are linked to them as parts of one sale: as far as a key reaches from one of them.
 CREATE FUNCTION with_partners(p_company uuid, p_provider text, p_objects text[]) RETURNS text[]
     LANGUAGE plpgsql STABLE AS $$
@@ -47,37 +61,97 @@ BEGIN
         WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (p_objects));
 END $$;
 
--- What says whose objects are. Each of the four looks an object up at a time, which OFFSET 0 keeps so: for as long as a
--- company is small the planner would rather read all that it has, and the plan is kept when it is not small any more. The
--- sub-select hides from the planner how many objects there are: it would plan anew at every call, for just so many. The
--- texts are put in the place of their calls.
+-- What is known around `objects`: their `partners`; the hashes of the e-mails shown beside them; whom links name, of these
+-- the earliest linked who has signed up, and whether a link names anybody by more than a reference (`is_named`); the users
+-- whose own an object is, the customers of Stripe and the users of Whop, of whom the first by name counts; and whether a
+-- payment stands in for one of them.
+CREATE TYPE surroundings AS (
+    objects      text[],
+    partners     text[],
+    hashes       bytea[],
+    linked       text[],
+    linked_user  uuid,
+    linked_name  text,
+    is_named     boolean,
+    own          text[],
+    own_user     uuid,
+    own_name     text,
+    stands_in    boolean
+);
 
-CREATE FUNCTION links_of(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF identity_links
+-- Whom links of objects name, the earliest first, and who of them has signed up.
+CREATE FUNCTION links_of(p_company uuid, p_provider text, p_objects text[])
+    RETURNS TABLE (external_id text, by_reference boolean, user_id uuid)
     LANGUAGE sql STABLE AS $$
-    SELECT link.* FROM unnest((SELECT p_objects)) AS each (object) CROSS JOIN LATERAL (
+    SELECT link.external_id, link.by_reference, (
+        SELECT id FROM users WHERE company_id = p_company AND users.external_id = link.external_id)
+    FROM unnest((SELECT p_objects)) AS each (object) CROSS JOIN LATERAL (
         SELECT * FROM identity_links
         WHERE company_id = p_company AND provider = p_provider AND object_id = each.object OFFSET 0) AS link
+    ORDER BY link.linked_at, link.external_id
 $$;
 
--- The users whose own the objects are: the customers of Stripe, and the users of Whop.
-CREATE FUNCTION users_of_own(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF users
-    LANGUAGE sql STABLE AS $$
-    SELECT own.* FROM unnest((SELECT p_objects)) AS each (object) CROSS JOIN LATERAL (
-        SELECT * FROM users WHERE company_id = p_company AND stripe_customer_id = each.object OFFSET 0) AS own
-    WHERE (SELECT p_provider) = 'stripe'
-    UNION ALL
-    SELECT own.* FROM unnest((SELECT p_objects)) AS each (object) CROSS JOIN LATERAL (
-        SELECT * FROM users WHERE company_id = p_company AND whop_user_id = each.object OFFSET 0) AS own
-    WHERE (SELECT p_provider) = 'whop'
-$$;
+-- Looks at objects in one statement, and in a second where anything links them. It goes by object: for as long as a company
+-- is small the planner would rather read all that it has, and keep that plan. The sub-selects hide from it how many objects
+-- there are and whose: it would plan anew at every call, for just these.
+CREATE FUNCTION look_at(p_company uuid, p_provider text, p_objects text[]) RETURNS surroundings
+    LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    around surroundings := (p_objects, '{}', '{}', '{}', NULL, NULL, false, '{}', NULL, NULL, false);
+    found record;
+    link record;
+BEGIN
+    FOR found IN
+        SELECT ARRAY(SELECT other_id FROM object_links
+                WHERE company_id = p_company AND provider = p_provider AND object_id = each.object) AS partners,
+            ARRAY(SELECT email_hash FROM object_emails
+                WHERE company_id = p_company AND provider = p_provider AND object_id = each.object) AS hashes,
+            ARRAY(SELECT external_id FROM identity_links
+                WHERE company_id = p_company AND provider = p_provider AND object_id = each.object) AS linked,
+            CASE (SELECT p_provider)
+                WHEN 'stripe' THEN (SELECT own FROM users AS own
+                    WHERE company_id = p_company AND stripe_customer_id = each.object)
+                WHEN 'whop' THEN (SELECT own FROM users AS own
+                    WHERE company_id = p_company AND whop_user_id = each.object)
+            END AS own,
+            EXISTS (SELECT FROM payments WHERE company_id = p_company AND stands_in_for = each.object) AS stands_in
+        FROM unnest((SELECT p_objects)) AS each (object)
+    LOOP
+        around.partners := around.partners || found.partners;
+        around.hashes := around.hashes || found.hashes;
+        around.linked := around.linked || found.linked;
+        around.stands_in := around.stands_in OR found.stands_in;
+        IF (found.own).id IS NOT NULL THEN
+            around.own := around.own || (found.own).external_id;
+            IF around.own_name IS NULL OR (found.own).external_id < around.own_name THEN
+                around.own_user := (found.own).id;
+                around.own_name := (found.own).external_id;
+            END IF;
+        END IF;
+    END LOOP;
+    IF around.linked <> '{}' THEN
+        FOR link IN SELECT * FROM links_of(p_company, p_provider, p_objects) LOOP
+            IF around.linked_user IS NULL AND link.user_id IS NOT NULL THEN
+                around.linked_user := link.user_id;
+                around.linked_name := link.external_id;
+            END IF;
+            around.is_named := around.is_named OR NOT link.by_reference;
+        END LOOP;
+    END IF;
+    RETURN around;
+END $$;
 
--- The hashes of the e-mails that were shown beside the objects.
-CREATE FUNCTION emails_beside(p_company uuid, p_provider text, p_objects text[]) RETURNS SETOF bytea
-    LANGUAGE sql STABLE AS $$
-    SELECT shown.email_hash FROM unnest((SELECT p_objects)) AS each (object) CROSS JOIN LATERAL (
-        SELECT email_hash FROM object_emails
-        WHERE company_id = p_company AND provider = p_provider AND object_id = each.object OFFSET 0) AS shown
-$$;
+-- Looks at objects with their partners: as far as a key reaches from one of them.
+CREATE FUNCTION look_around(p_company uuid, p_provider text, p_objects text[]) RETURNS surroundings
+    LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    around surroundings := look_at(p_company, p_provider, p_objects);
+BEGIN
+    IF around.partners <@ p_objects THEN
+        RETURN around;
+    END IF;
+    RETURN look_at(p_company, p_provider, p_objects || around.partners);
+END $$;
 
 -- The ids of the users who have verified the e-mails behind some hashes.
 CREATE FUNCTION holders_of(p_company uuid, p_hashes bytea[]) RETURNS SETOF uuid
@@ -87,24 +161,27 @@ CREATE FUNCTION holders_of(p_company uuid, p_hashes bytea[]) RETURNS SETOF uuid
         WHERE company_id = p_company AND email_hash = each.hash OFFSET 0) AS verified
 $$;
 
--- The owner of something that has these objects, and what makes it theirs. In this order: the person whom it names itself
--- (`p_named`), who may have to sign up yet; the person whom its own reference names, if they have signed up; the earliest
--- link of an object to somebody who has signed up; the user whose own an object is; nobody, if a link names anybody by
--- more than a reference; and the one user who has verified an e-mail that was shown beside an object. Two such users are
--- as good as none, for nothing but the order in which they came could choose between them. So the owner follows from
--- what is known, in whatever order that came.
--- Returns `owner_name`, the owner's external id; `is_linked_to_another`: a link that was looked at names somebody else;
--- `is_open`: nobody is named whom it would wait for, so the next user who verifies one of these e-mails is the owner.
--- Needs: the objects with their partners.
-CREATE FUNCTION owner_among(
-    p_company uuid, p_provider text, p_named text, p_reference text, p_related text[],
-    OUT owner uuid, OUT owner_name text, OUT claimed_by text, OUT is_linked_to_another boolean, OUT is_open boolean
+CREATE FUNCTION names_of_holders(p_company uuid, p_hashes bytea[]) RETURNS text[]
+    LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT (SELECT external_id FROM users WHERE company_id = p_company AND id = holder)
+        FROM holders_of(p_company, p_hashes) AS holder);
+END $$;
+
+-- The owner of something that has objects with these surroundings, and what makes it theirs. In this order: the person whom
+-- it names itself (`p_named`), who may have to sign up yet; the person whom its own reference names, if they have signed
+-- up; the earliest link of an object to somebody who has signed up; the user whose own an object is; nobody, if a link
+-- names anybody by more than a reference; and the one user who has verified an e-mail that was shown beside an object. Two
+-- such users are as good as none, for nothing but the order in which they came could choose between them. So the owner
+-- follows from what is known, in whatever order that came.
+-- Returns `owner_name`, the owner's external id, and `is_open`: nobody is named whom it would wait for, so the next user
+-- who verifies one of these e-mails is the owner.
+CREATE FUNCTION owner_in(
+    p_company uuid, p_named text, p_reference text, around surroundings,
+    OUT owner uuid, OUT owner_name text, OUT claimed_by text, OUT is_open boolean
 ) LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    link record;
-    linked text[] := '{}';
-    is_named boolean := p_named IS NOT NULL;
-    hashes bytea[];
     holders uuid[];
 BEGIN
     is_open := false;
@@ -112,30 +189,14 @@ BEGIN
         SELECT id, external_id INTO owner, owner_name FROM users
         WHERE company_id = p_company AND external_id = coalesce(p_named, p_reference);
     END IF;
-    IF owner IS NULL AND NOT is_named THEN
-        FOR link IN
-            SELECT known.external_id, known.by_reference, (
-                SELECT id FROM users WHERE company_id = p_company AND external_id = known.external_id) AS user_id
-            FROM links_of(p_company, p_provider, p_related) AS known
-            ORDER BY known.linked_at, known.external_id
-        LOOP
-            IF owner IS NULL AND link.user_id IS NOT NULL THEN
-                owner := link.user_id;
-                owner_name := link.external_id;
-            END IF;
-            linked := linked || link.external_id;
-            is_named := is_named OR NOT link.by_reference;
-        END LOOP;
-        IF owner IS NULL THEN
-            SELECT own.id, own.external_id INTO owner, owner_name
-            FROM users_of_own(p_company, p_provider, p_related) AS own ORDER BY own.external_id LIMIT 1;
-        END IF;
+    IF owner IS NULL AND p_named IS NULL THEN
+        owner := coalesce(around.linked_user, around.own_user);
+        owner_name := coalesce(around.linked_name, around.own_name);
     END IF;
     IF owner IS NOT NULL THEN
         claimed_by := 'key';
-    ELSIF NOT is_named THEN
-        hashes := ARRAY(SELECT emails_beside(p_company, p_provider, p_related));
-        holders := ARRAY(SELECT DISTINCT holders_of(p_company, hashes) LIMIT 2);
+    ELSIF p_named IS NULL AND NOT around.is_named THEN
+        holders := ARRAY(SELECT DISTINCT holders_of(p_company, around.hashes) LIMIT 2);
         is_open := holders = '{}';
         IF cardinality(holders) = 1 THEN
             owner := holders[1];
@@ -143,17 +204,15 @@ BEGIN
             claimed_by := 'email';
         END IF;
     END IF;
-    is_linked_to_another := NOT linked <@ ARRAY[owner_name];
 END $$;
 
--- The owner of something that has these objects (`owner_among`).
+-- The owner of something that has these objects.
 CREATE FUNCTION owner_of(
     p_company uuid, p_provider text, p_named text, p_reference text, p_objects text[],
     OUT owner uuid, OUT claimed_by text, OUT is_open boolean
 ) LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    found record := owner_among(
-        p_company, p_provider, p_named, p_reference, with_partners(p_company, p_provider, p_objects));
+    found record := owner_in(p_company, p_named, p_reference, look_around(p_company, p_provider, p_objects));
 BEGIN
     owner := found.owner;
     claimed_by := found.claimed_by;
@@ -185,8 +244,9 @@ CREATE FUNCTION claim(p_company uuid, p_provider text, p_objects text[]) RETURNS
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    related text[] := with_partners(p_company, p_provider, p_objects);
-    usual record := owner_among(p_company, p_provider, NULL, NULL, related);
+    around surroundings := look_around(p_company, p_provider, p_objects);
+    usual record := owner_in(p_company, NULL, NULL, around);
+    is_alone boolean := around.linked <@ ARRAY[usual.owner_name];
     paid uuid[];
     subscribed text[];
 BEGIN
@@ -194,11 +254,11 @@ BEGIN
     SELECT coalesce(array_agg(payment_id) FILTER (WHERE payment_id IS NOT NULL), '{}'),
         coalesce(array_agg(subscription_key) FILTER (WHERE subscription_key IS NOT NULL), '{}')
     INTO paid, subscribed
-    FROM owned_beside(p_company, p_provider, related)
-    WHERE (NOT usual.is_linked_to_another AND claimed_by = 'key' AND user_id = usual.owner
+    FROM owned_beside(p_company, p_provider, around.objects)
+    WHERE (is_alone AND claimed_by = 'key' AND user_id = usual.owner
         AND coalesce(reference, usual.owner_name) = usual.owner_name) IS NOT TRUE;
     IF paid = '{}' AND subscribed = '{}' THEN
-        RETURN QUERY SELECT usual.owner WHERE usual.owner IS NOT NULL;
+        IF usual.owner IS NOT NULL THEN RETURN NEXT usual.owner; END IF;
         RETURN;
     END IF;
     PERFORM FROM payments WHERE company_id = p_company AND id = ANY (paid) ORDER BY id FOR NO KEY UPDATE;
@@ -232,36 +292,6 @@ BEGIN
             UNION SELECT usual.owner
         ) AS concerned (user_id)
         WHERE concerned.user_id IS NOT NULL;
-END $$;
-
--- What an event's facts come to, once they are stored: what belongs to one sale is joined (`p_is_of_sale`), and everything
--- is given to its owner.
--- Returns the users whose sale it is (`matched`); the users who are to be settled, which are these, who gained or lost by
--- it, the objects' owner, and those whom the event names (`concerned`); and whether one of the payments `p_keys` is
--- nobody's yet.
--- Needs and locks: as claim.
-CREATE FUNCTION find_owners(
-    p_company uuid, p_provider text, p_objects text[], p_names text[], p_keys text[], p_is_of_sale boolean,
-    OUT matched uuid[], OUT concerned uuid[], OUT has_parked boolean
-) LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
-DECLARE
-    name text;
-    key text;
-BEGIN
-    matched := '{}';
-    IF p_is_of_sale THEN
-        matched := ARRAY(SELECT match_takebacks(p_company, p_provider, p_objects));
-    END IF;
-    concerned := matched || ARRAY(SELECT claim(p_company, p_provider, p_objects));
-    FOREACH name IN ARRAY p_names LOOP
-        concerned := concerned || ARRAY(SELECT id FROM users WHERE company_id = p_company AND external_id = name);
-    END LOOP;
-    has_parked := false;
-    FOREACH key IN ARRAY p_keys LOOP
-        has_parked := has_parked OR EXISTS (
-            SELECT FROM payments
-            WHERE company_id = p_company AND provider = p_provider AND payment_key = key AND user_id IS NULL);
-    END LOOP;
 END $$;
 
 -- The objects that are a person's in any way, who need not have signed up: what names them, what a link says is theirs,
@@ -336,33 +366,29 @@ BEGIN
     END LOOP;
 END $$;
 
--- The people whose payments and subscriptions an event about these objects may change, or who are settled by it: those
--- named on the objects or on what has them, the users whose own the objects are, those who have verified an e-mail shown
--- beside the objects, and the present owners.
+-- The people whose payments and subscriptions an event about objects with these surroundings may change, or who are settled
+-- by it: those named on the objects or on what has them, the users whose own the objects are, those who have verified an
+-- e-mail shown beside the objects, and the present owners. The sale may have more objects than these.
 -- Who holds the objects and the e-mails knows all of them for good, unless `may_change`: something has the objects, and its
--- owner may become another one, or the sale has more objects.
+-- owner may become another one, or they have partners.
 CREATE FUNCTION people_beside(
-    p_company uuid, p_provider text, p_objects text[], OUT people text[], OUT may_change boolean
+    p_company uuid, p_provider text, around surroundings, OUT people text[], OUT may_change boolean
 ) LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    related text[] := sale_objects(p_company, p_provider, p_objects);
-    hashes bytea[] := ARRAY(SELECT emails_beside(p_company, p_provider, related));
     owned record;
 BEGIN
-    people := ARRAY(
-        SELECT external_id FROM links_of(p_company, p_provider, related)
-        UNION ALL
-        SELECT external_id FROM users_of_own(p_company, p_provider, related));
-    IF hashes <> '{}' THEN
-        people := people || ARRAY(
-            SELECT (SELECT external_id FROM users WHERE company_id = p_company AND id = holder)
-            FROM holders_of(p_company, hashes) AS holder);
+    may_change := around.partners <> '{}';
+    IF may_change THEN
+        around := look_at(p_company, p_provider, sale_objects(p_company, p_provider, around.objects));
     END IF;
-    may_change := related <> p_objects;
+    people := around.linked || around.own;
+    IF around.hashes <> '{}' THEN
+        people := people || names_of_holders(p_company, around.hashes);
+    END IF;
     FOR owned IN
         SELECT external_id, reference, (
             SELECT external_id FROM users WHERE company_id = p_company AND id = user_id) AS owner_name
-        FROM owned_beside(p_company, p_provider, related)
+        FROM owned_beside(p_company, p_provider, around.objects)
     LOOP
         people := people || array_remove(ARRAY[owned.external_id, owned.reference, owned.owner_name], NULL);
         may_change := true;
@@ -394,6 +420,6 @@ GRANT INSERT, UPDATE ON identity_links TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON object_emails, verified_emails TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT ON object_emails TO :"webhook", :"admin", :"jobs";
 GRANT INSERT ON verified_emails TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION with_partners, links_of, users_of_own, emails_beside, holders_of, owner_among,
-    owner_of, claim, claim_of, objects_by_email, objects_of, people_beside, find_owners, person_of, is_same_payer
+GRANT EXECUTE ON FUNCTION verify_email, with_partners, links_of, look_at, look_around, holders_of, names_of_holders, owner_in, owner_of,
+    claim, claim_of, objects_by_email, objects_of, people_beside, person_of, is_same_payer
     TO :"webhook", :"app", :"admin", :"jobs";

@@ -22,76 +22,61 @@ END $$;
 -- Locks objects of one provider and their partners: objects of one sale are joined to a person through each other.
 -- Which these are is known once the objects are held. To take a partner's lock after the others would be out of order, so
 -- all are given back, as a savepoint's locks are when it is rolled back, and taken anew with it.
--- Returns all of them.
-CREATE FUNCTION lock_objects(p_company uuid, p_provider text, p_objects text[]) RETURNS text[]
+-- Returns what is around the objects.
+CREATE FUNCTION lock_objects(p_company uuid, p_provider text, p_objects text[]) RETURNS surroundings
     LANGUAGE plpgsql AS $$
 DECLARE
-    held text[];
-    related text[] := p_objects;
+    held text[] := p_objects;
+    around surroundings;
 BEGIN
     LOOP
-        held := related;
         BEGIN
             PERFORM lock_identities(p_company, ARRAY(
                 SELECT p_provider || ':' || object_id FROM unnest(held) AS object_id));
-            related := with_partners(p_company, p_provider, p_objects);
-            IF related <@ held THEN RETURN held; END IF;
+            around := look_around(p_company, p_provider, p_objects);
+            IF around.objects <@ held THEN RETURN around; END IF;
             RAISE SQLSTATE 'GW001';
-        EXCEPTION WHEN SQLSTATE 'GW001' THEN NULL;
+        EXCEPTION WHEN SQLSTATE 'GW001' THEN held := around.objects;
         END;
     END LOOP;
 END $$;
 
--- Locks e-mails by their hashes, and those that an earlier event showed beside one of the objects.
--- Needs: the locks of the objects, which are given with their partners.
-CREATE FUNCTION lock_emails(p_company uuid, p_provider text, p_related text[], p_hashes bytea[]) RETURNS void
+-- Locks e-mails by their hashes.
+CREATE FUNCTION lock_emails(p_company uuid, p_hashes bytea[]) RETURNS void
     LANGUAGE plpgsql AS $$
-DECLARE
-    hashes bytea[] := p_hashes || ARRAY(SELECT emails_beside(p_company, p_provider, p_related));
 BEGIN
-    IF hashes <> '{}' THEN
-        PERFORM lock_identities(p_company, ARRAY(SELECT 'email:' || encode(hash, 'hex') FROM unnest(hashes) AS hash));
+    IF p_hashes <> '{}' THEN
+        PERFORM lock_identities(p_company, ARRAY(
+            SELECT 'email:' || encode(hash, 'hex') FROM unnest(p_hashes) AS hash));
     END IF;
 END $$;
 
 -- Locks the people beside an event's objects, with those whom the event names and those who have verified an e-mail that
 -- it shows. Where they may change until they are held, they are looked for again, and all taken anew, as in lock_objects.
--- Needs: locks on the objects and on the e-mails.
-CREATE FUNCTION lock_people(p_company uuid, p_provider text, p_objects text[], p_names text[], p_hashes bytea[])
-    RETURNS void
+-- Returns whether something has the objects or their partners.
+-- Needs: locks on the objects, of which these are the surroundings, and on the e-mails.
+CREATE FUNCTION lock_people(
+    p_company uuid, p_provider text, around surroundings, p_names text[], p_hashes bytea[]) RETURNS boolean
     LANGUAGE plpgsql AS $$
 DECLARE
-    beside record := people_beside(p_company, p_provider, p_objects);
+    beside record := people_beside(p_company, p_provider, around);
     known text[] := p_names;
     people text[];
 BEGIN
     IF p_hashes <> '{}' THEN
-        known := known || ARRAY(
-            SELECT (SELECT external_id FROM users WHERE company_id = p_company AND id = holder)
-            FROM holders_of(p_company, p_hashes) AS holder);
+        known := known || names_of_holders(p_company, p_hashes);
     END IF;
     LOOP
         people := known || beside.people;
         BEGIN
             PERFORM lock_identities(p_company, ARRAY(SELECT 'user:' || person FROM unnest(people) AS person));
-            IF NOT beside.may_change THEN RETURN; END IF;
-            beside := people_beside(p_company, p_provider, p_objects);
-            IF beside.people <@ people THEN RETURN; END IF;
+            IF NOT beside.may_change THEN RETURN false; END IF;
+            beside := people_beside(p_company, p_provider, look_around(p_company, p_provider, around.objects));
+            IF beside.people <@ people THEN RETURN true; END IF;
             RAISE SQLSTATE 'GW001';
         EXCEPTION WHEN SQLSTATE 'GW001' THEN NULL;
         END;
     END LOOP;
-END $$;
-
--- Locks everything that an event is about: its objects, the e-mails that it shows (`p_hashes`), and the people.
-CREATE FUNCTION lock_event(p_company uuid, p_provider text, p_objects text[], p_names text[], p_hashes bytea[])
-    RETURNS void
-    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
-DECLARE
-    related text[] := lock_objects(p_company, p_provider, p_objects);
-BEGIN
-    PERFORM lock_emails(p_company, p_provider, related, p_hashes);
-    PERFORM lock_people(p_company, p_provider, p_objects, p_names, p_hashes);
 END $$;
 
 -- Locks a person who signs up, and the people beside what will be theirs: known once the person's own lock is held.
@@ -109,7 +94,8 @@ BEGIN
             found := ARRAY(
                 SELECT unnest(beside.people)
                 FROM objects_of(p_company, p_person, p_stripe_customer, p_whop_user, p_hashes) AS own
-                CROSS JOIN LATERAL people_beside(p_company, own.provider, own.objects) AS beside);
+                CROSS JOIN LATERAL people_beside(
+                    p_company, own.provider, look_around(p_company, own.provider, own.objects)) AS beside);
             IF found <@ people THEN RETURN; END IF;
             RAISE SQLSTATE 'GW001';
         EXCEPTION WHEN SQLSTATE 'GW001' THEN people := people || found;
@@ -189,7 +175,7 @@ BEGIN
     END LOOP;
 END $$;
 
-GRANT EXECUTE ON FUNCTION lock_identities, share_identities, lock_objects, lock_emails, lock_people, lock_event,
+GRANT EXECUTE ON FUNCTION lock_identities, share_identities, lock_objects, lock_emails, lock_people,
     lock_newcomer, lock_promotion
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION is_known_object, is_known_person, lock_newcomer_alone TO :"app";

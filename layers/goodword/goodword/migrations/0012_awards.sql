@@ -51,95 +51,92 @@ CREATE INDEX awards_waiting_ix ON awards (company_id, hold_until) WHERE status =
 CREATE FUNCTION known_referrals(p_company uuid, p_referees uuid[], p_holds boolean, p_all boolean) RETURNS SETOF record
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 DECLARE
-    ids uuid[] := ARRAY(
-        SELECT r.id FROM unnest((SELECT p_referees)) AS given (referee) CROSS JOIN LATERAL (
-            SELECT id FROM referrals WHERE company_id = p_company AND referee_id = given.referee OFFSET 0) AS r
-        ORDER BY r.id);
+    ids uuid[];
+    is_all boolean;
     each uuid;
     held referrals[] := '{}';
-    referral referrals;
+    r referrals;
     up referrals;
     at timestamptz;
 BEGIN
-    IF p_all AND cardinality(ids) < cardinality(p_referees) THEN
+    SELECT coalesce(array_agg(DISTINCT found.id ORDER BY found.id) FILTER (WHERE found.id IS NOT NULL), '{}'),
+        coalesce(bool_and(found.id IS NOT NULL), true)
+    INTO ids, is_all
+    FROM (
+        SELECT (SELECT id FROM referrals WHERE company_id = p_company AND referee_id = given.referee) AS id
+        FROM unnest((SELECT p_referees)) AS given (referee) OFFSET 0) AS found;
+    IF p_all AND NOT is_all THEN
         RETURN;
     END IF;
     FOREACH each IN ARRAY ids LOOP
         IF p_holds THEN
-            SELECT * INTO STRICT referral FROM referrals WHERE company_id = p_company AND id = each FOR NO KEY UPDATE;
+            SELECT * INTO STRICT r FROM referrals WHERE company_id = p_company AND id = each FOR NO KEY UPDATE;
         ELSE
-            SELECT * INTO STRICT referral FROM referrals WHERE company_id = p_company AND id = each;
+            SELECT * INTO STRICT r FROM referrals WHERE company_id = p_company AND id = each;
         END IF;
-        held := held || referral;
+        held := held || r;
     END LOOP;
     at := company_now(p_company);
-    FOREACH referral IN ARRAY held LOOP
-        SELECT * INTO up FROM referrals WHERE company_id = p_company AND referee_id = referral.referrer_id;
+    FOREACH r IN ARRAY held LOOP
+        SELECT * INTO up FROM referrals WHERE company_id = p_company AND referee_id = r.referrer_id;
         RETURN QUERY SELECT
-            referral.id, referral.referrer_id, referral.referee_id, referral.stage, referral.activated_at, referral.qualified_at,
-            referral.retained_at, referral.expired_at, referral.advances_at, referral.touched_at, referral.registered_at, referral.app_id,
-            referral.program_version, at,
-            (SELECT program::text FROM program_versions
-                WHERE company_id = p_company AND version = referral.program_version),
+            r.id, r.referrer_id, r.referee_id, r.stage, r.activated_at, r.qualified_at, r.retained_at, r.expired_at,
+            r.advances_at, r.touched_at, r.registered_at, r.app_id, r.program_version, at,
+            (SELECT program::text FROM program_versions WHERE company_id = p_company AND version = r.program_version),
             up.referrer_id, up.registered_at, stage_at(up, at) NOT IN ('expired', 'cancelled'),
             ARRAY(SELECT row(used.*) FROM (
                 SELECT app_id, occurred_at
-                FROM activations WHERE company_id = p_company AND user_id = referral.referee_id) AS used),
+                FROM activations WHERE company_id = p_company AND user_id = r.referee_id) AS used),
             ARRAY(SELECT row(payment.*) FROM (
                 SELECT id, payment_key AS key, net_amount, gross_amount, currency, paid_at, period_start, is_proration,
                     recorded_at
                 FROM payments
-                WHERE company_id = p_company AND user_id = referral.referee_id AND NOT superseded) AS payment),
+                WHERE company_id = p_company AND user_id = r.referee_id AND NOT superseded) AS payment),
             ARRAY(SELECT row(takeback.*) FROM (
                 SELECT payment_id, part AS amount, takeback_state(status) AS state, began_at, whole
                 FROM payments AS p CROSS JOIN LATERAL (
                     SELECT * FROM takebacks WHERE company_id = p_company AND payment_id = p.id OFFSET 0) AS t
                 CROSS JOIN LATERAL taken_part(t, p)
-                WHERE p.company_id = p_company AND p.user_id = referral.referee_id) AS takeback),
+                WHERE p.company_id = p_company AND p.user_id = r.referee_id) AS takeback),
             ARRAY(SELECT row(subscription.*) FROM (
                 SELECT began_at, ended_at
-                FROM subscriptions WHERE company_id = p_company AND user_id = referral.referee_id) AS subscription),
+                FROM subscriptions WHERE company_id = p_company AND user_id = r.referee_id) AS subscription),
             ARRAY(SELECT row(award.*) FROM (
                 SELECT id, event, app_id, occasion, user_id, points, reversed_points, status, hold_until, hold_reason,
                     entry_id IS NOT NULL AS booked, adjustments, period, payment_id, due_at, created_at
-                FROM awards WHERE company_id = p_company AND referral_id = referral.id) AS award);
+                FROM awards WHERE company_id = p_company AND referral_id = r.id) AS award);
     END LOOP;
 END $$;
 
--- What settling some referrals comes to is written in one call, and a row at a time: an array does not tell the planner its
--- length, and for the hundred rows that it supposes it would rather read every referral of the company.
+-- What settling some referrals comes to is written in one call, a row at a time: an array does not tell the planner its
+-- length, and for the hundred rows that it supposes it would read every referral of the company.
 
--- New awards, and changed ones, each with its entry if one of `p_entries` pays it now: that of the position `earning`.
+-- New awards, and changed ones, by their columns; each with its entry, if one of `p_entries` pays it now: that of the
+-- position `earning`.
 CREATE FUNCTION write_awards(p_company uuid, p_awards jsonb, p_entries bigint[], p_at timestamptz) RETURNS void
     LANGUAGE plpgsql AS $$
 DECLARE
-    award record;
+    told jsonb;
+    award awards;
+    is_due boolean;
 BEGIN
-    FOR award IN
-        SELECT *, p_entries[earning] AS entry_id, CASE WHEN p_entries[earning] IS NOT NULL THEN p_at END AS released_at
-        FROM jsonb_to_recordset(p_awards) AS given (
-            id uuid, is_new boolean, is_due boolean, referral_id uuid, user_id uuid, event text, app_id text,
-            occasion text, period integer, base_points bigint, multiplier_bps integer, points bigint,
-            reversed_points bigint, adjustments integer, tier text, status text, hold_until timestamptz,
-            hold_reason text, reason text, program_version integer, payment_id uuid, trace jsonb,
-            due_at timestamptz, earning integer)
-    LOOP
-        IF award.is_new THEN
-            INSERT INTO awards (company_id, id, referral_id, user_id, event, app_id, occasion, period, base_points,
-                multiplier_bps, points, reversed_points, adjustments, tier, status, hold_until, hold_reason, reason,
-                program_version, payment_id, entry_id, trace, due_at, released_at, created_at)
-            VALUES (p_company, award.id, award.referral_id, award.user_id, award.event, award.app_id, award.occasion,
-                award.period, award.base_points, award.multiplier_bps, award.points, award.reversed_points,
-                award.adjustments, award.tier, award.status, award.hold_until, award.hold_reason, award.reason,
-                award.program_version, award.payment_id, award.entry_id, award.trace, award.due_at, award.released_at,
-                p_at);
+    FOR i IN 0 .. jsonb_array_length(p_awards) - 1 LOOP
+        told := p_awards -> i;
+        award := jsonb_populate_record(NULL::awards, told);
+        award.entry_id := p_entries[(told ->> 'earning')::integer];
+        award.released_at := CASE WHEN award.entry_id IS NOT NULL THEN p_at END;
+        IF (told ->> 'is_new')::boolean THEN
+            award.company_id := p_company;
+            award.created_at := p_at;
+            INSERT INTO awards VALUES (award.*);
         ELSE
+            is_due := (told ->> 'is_due')::boolean;
             UPDATE awards SET status = award.status, reversed_points = award.reversed_points,
                 adjustments = award.adjustments, hold_until = award.hold_until, hold_reason = award.hold_reason,
-                period = CASE WHEN award.is_due THEN award.period ELSE period END,
-                payment_id = CASE WHEN award.is_due THEN award.payment_id ELSE payment_id END,
-                due_at = CASE WHEN award.is_due THEN award.due_at ELSE due_at END,
-                trace = CASE WHEN award.is_due THEN award.trace ELSE trace END,
+                period = CASE WHEN is_due THEN award.period ELSE period END,
+                payment_id = CASE WHEN is_due THEN award.payment_id ELSE payment_id END,
+                due_at = CASE WHEN is_due THEN award.due_at ELSE due_at END,
+                trace = CASE WHEN is_due THEN award.trace ELSE trace END,
                 entry_id = coalesce(entry_id, award.entry_id),
                 released_at = coalesce(award.released_at, released_at)
             WHERE company_id = p_company AND id = award.id;
@@ -155,21 +152,16 @@ CREATE FUNCTION book_settlement(
     p_company uuid, p_stages jsonb, p_awards jsonb, p_postings jsonb, p_events jsonb, p_at timestamptz
 ) RETURNS bigint[] LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 DECLARE
-    reached record;
+    reached referrals;
     entries bigint[];
 BEGIN
-    IF p_stages <> '[]' THEN
-        FOR reached IN
-            SELECT * FROM jsonb_to_recordset(p_stages) AS progress (
-                id uuid, stage text, activated_at timestamptz, qualified_at timestamptz, retained_at timestamptz,
-                expired_at timestamptz, next_at timestamptz)
-        LOOP
-            UPDATE referrals SET stage = reached.stage, activated_at = reached.activated_at,
-                qualified_at = reached.qualified_at, retained_at = reached.retained_at,
-                expired_at = reached.expired_at, advances_at = reached.next_at, updated_at = p_at
-            WHERE company_id = p_company AND id = reached.id;
-        END LOOP;
-    END IF;
+    FOR i IN 0 .. coalesce(jsonb_array_length(p_stages), 0) - 1 LOOP
+        reached := jsonb_populate_record(NULL::referrals, p_stages -> i);
+        UPDATE referrals SET stage = reached.stage, activated_at = reached.activated_at,
+            qualified_at = reached.qualified_at, retained_at = reached.retained_at, expired_at = reached.expired_at,
+            advances_at = reached.advances_at, updated_at = p_at
+        WHERE company_id = p_company AND id = reached.id;
+    END LOOP;
     IF p_postings <> '[]' THEN
         entries := ARRAY(SELECT entry_id FROM post_entries(p_company, p_postings) ORDER BY posting);
     END IF;

@@ -3,7 +3,7 @@
     python -m goodword.migrations.roles postgresql://master@host/goodword goodword
 
 `<prefix>_click`, `_webhook`, `_app`, `_admin`, `_jobs` and `_migrator` may log in; nobody can log in as `_ledger`,
-which owns the functions that post points. Timeouts stand in the role and not in the connection, because a SET per
+which owns the functions that post points. Settings stand in the role and not in the connection, because a SET per
 connection pins a connection of RDS Proxy.
 """
 
@@ -22,6 +22,9 @@ _TIMEOUTS: Mapping[str, Mapping[str, str]] = {
     "jobs": {"statement_timeout": "60s", "lock_timeout": "2s"},
     "migrator": {"lock_timeout": "5s"},
 }
+
+# A request finds its rows by an index. A plan that was made while a table was small, and is kept, would read all of it.
+_PLANS: Mapping[str, str] = {"enable_seqscan": "off", "jit": "off", "max_parallel_workers_per_gather": "0"}
 
 
 def create_roles(connection: Connection, prefix: str, passwords: Mapping[str, str] | None = None) -> None:
@@ -60,6 +63,7 @@ def _settings(role: str) -> dict[str, str]:
         "timezone": "UTC",
         "idle_in_transaction_session_timeout": "10s",
         **_TIMEOUTS[role],
+        **(_PLANS if role in SERVING else {}),
     }
 
 

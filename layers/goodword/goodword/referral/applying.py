@@ -1,27 +1,42 @@
 """Applying the facts of an event: to what is known, to who brought whom, and to what referrals stand for."""
 
 from collections.abc import Sequence
+from typing import LiteralString
 from uuid import UUID
 
 from psycopg import Connection
 
+from goodword import facts
 from goodword.access import subscriptions
 from goodword.awards import settlement
-from goodword.facts import keep
+from goodword.awards.settlement import REFERRAL
+from goodword.facts import KEPT
 from goodword.facts.kinds import Fact
 from goodword.referral import late_attribution, undecided
 
+# Referrals are locked here where everybody is referred by now. Then there is nobody to bind, which would come before.
+_GATHER: LiteralString = f"""
+    SELECT kept.*, referral.* FROM {KEPT}
+    LEFT JOIN LATERAL known_referrals(%(company_id)s, kept.concerned, true, true) AS {REFERRAL} ON true
+"""  # noqa: S608 - constants
 
-def apply(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> bool:
-    """Keep facts and bring every referral they concern to what they say. Returns whether money is left parked.
+
+def apply(connection: Connection, company_id: UUID, provider: str, told: Sequence[Fact]) -> bool:
+    """Keep the facts `told` by an event and bring every referral they concern to what they say.
+
+    Returns whether money is left parked.
 
     Binding comes before settling, once for everybody concerned: no transaction asks for a binding or a code while it
-    holds a referral or a wallet. Where everybody is referred by now, there is nobody to bind.
+    holds a referral or a wallet.
     """
-    kept = keep(connection, company_id, provider, facts)
-    subscriptions.announce(connection, company_id, provider, facts)
-    concerned = sorted(kept.concerned | undecided.waiting(connection, company_id, provider, facts))
-    if not settlement.settle_referred(connection, company_id, concerned):
+    rows = facts.keep_by(connection, company_id, provider, told, _GATHER)()
+    kept = facts.kept(rows[0], told)
+    referrals = [settlement.known(row) for row in rows if row["id"]]
+    subscriptions.announce(connection, company_id, provider, told)
+    concerned = sorted(kept.concerned | undecided.waiting(connection, company_id, provider, told))
+    if len(referrals) == len(concerned):
+        settlement.bring(connection, company_id, referrals)
+    else:
         late_attribution.bind_undecided(connection, company_id, concerned)
         settlement.settle(connection, company_id, concerned)
     return kept.parked
