@@ -5,7 +5,7 @@ reading after the locks. Whatever reads here is exact at its instant, whether or
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from psycopg import Connection
@@ -28,12 +28,6 @@ from goodword.core.fields import (
 from goodword.core.one_trip import KeptAnswer, OneTrip
 from goodword.core.paging import Page, PageQuery
 from goodword.core.query import Later
-
-EarningType = Literal[
-    "REFERRAL_REGISTERED", "REFERRAL_ACTIVATED", "REFERRAL_FIRST_PAYMENT", "REFERRAL_RECURRING", "REFERRAL_L2",
-    "REFERRAL_RETAINED", "REFERRAL_CROSS_APP", "REFERRAL_WELCOME", "MILESTONE", "CAMPAIGN_PRIZE", "IMPORT",
-]  # fmt: skip
-
 
 USUAL_PRIORITY = 100
 """Lots of a lower priority are spent first; among equals the one that expires first."""
