@@ -17,7 +17,7 @@ from goodword.awards.decisions import UNCHANGED_BPS, Decide, Decision
 from goodword.awards.due import AwardEvent, AwardKey, Due
 from goodword.awards.engine import Standing
 from goodword.core import ids, money
-from goodword.points.ledger import EarningType
+from goodword.points.earnings import EarningType
 
 AwardStatus = Literal["pending", "held", "paid", "rejected", "reversed"]
 

@@ -9,7 +9,6 @@ has signed up (docs/decisions/0021).
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from http import HTTPStatus
 from typing import Concatenate, ParamSpec, TypeVar
 
 import psycopg
@@ -17,9 +16,8 @@ from psycopg import Connection
 from pydantic import BaseModel
 
 from goodword.core import database, http
-from goodword.core.errors import BY_CONSTRAINT, Conflict, DomainError
+from goodword.core.errors import BY_CONSTRAINT, Conflict, DomainError, Refused
 from goodword.core.http import REPLAY_HEADER, STATUS, Request, Response
-from goodword.core.jobs import Batch
 from goodword.core.one_trip import KeptAnswer, OneTrip
 from goodword.core.query import Later
 
@@ -29,17 +27,15 @@ T = TypeVar("T")
 BROWSERS_KEYS_KEPT = timedelta(days=1)
 """How long a key sent with a publishable API key is known: anybody may send any number of them."""
 
-KEYS_PER_BATCH = 5000
+SUCCESSES = range(200, 300)
 
 _CLAIM = "SELECT outcome, status, body FROM claim_idempotency_key(%(company_id)s, %(key)s, %(hash)s, %(kept)s)"
 _KEEP = "SELECT keep_idempotent_answer(%(company_id)s, %(key)s, %(status)s::smallint, %(body)s)"
-_FORGET = "SELECT forget_expired_keys(%(most)s)"
 
 
 def is_decision(status: int) -> bool:
     """Whether an answer decided its request and is kept under its key. The SQL function of this name says the same."""
-    is_success = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
-    return is_success or status in {HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY}
+    return status in SUCCESSES or status in {STATUS[Conflict], STATUS[Refused]}
 
 
 def request_hash(request: Request, body: BaseModel) -> bytes:
@@ -128,13 +124,6 @@ def answer_at_once(
     if request.idempotency_key is None:
         return http.answer(status, database.once(work, *args, **kwargs))
     return answer_once(request, body, status, work, *args, **kwargs)
-
-
-def forget_expired_keys(connection: Connection) -> Batch:
-    """Remove the keys of browsers that are known no longer."""
-    row = connection.execute(_FORGET, {"most": KEYS_PER_BATCH}).fetchone()
-    forgotten = row[0] if row else 0
-    return Batch(counts={"keys": forgotten}, more=forgotten == KEYS_PER_BATCH)
 
 
 def _refusal(fault: DomainError | psycopg.IntegrityError) -> DomainError | None:

@@ -4,7 +4,7 @@ The bookings themselves are the SQL functions of 0011_ledger.sql: one trip, wall
 reading after the locks. Whatever reads here is exact at its instant, whether or not expiry has been booked.
 """
 
-from typing import Annotated, Literal, LiteralString
+from typing import Annotated, LiteralString
 from uuid import UUID
 
 from psycopg import Connection
@@ -24,12 +24,6 @@ from goodword.core.fields import (
 )
 from goodword.core.one_trip import KeptAnswer, OneTrip
 from goodword.core.paging import Page, PageQuery
-
-EarningType = Literal[
-    "REFERRAL_REGISTERED", "REFERRAL_ACTIVATED", "REFERRAL_FIRST_PAYMENT", "REFERRAL_RECURRING", "REFERRAL_L2",
-    "REFERRAL_RETAINED", "REFERRAL_CROSS_APP", "REFERRAL_WELCOME", "MILESTONE", "CAMPAIGN_PRIZE", "IMPORT",
-]  # fmt: skip
-
 
 USUAL_PRIORITY = 100
 """Lots of a lower priority are spent first; among equals the one that expires first."""
