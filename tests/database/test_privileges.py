@@ -146,7 +146,7 @@ FUNCTIONS = {
         " append_entry"
         " book_due_expiry book_posting book_reversal burn_lots lock_wallet repay_debt reversible save_wallet wallet_at"
         " usual_expiry refusal_of_adjustment book_adjustment"
-        " redemption_json hold_option refusal_of_option refusal_of_purchase buy fulfil give_back end_redemption"
+        " redemption_json refusal_of_option refusal_of_purchase buy fulfil give_back end_redemption"
         " expire_due_lots forget_expired_keys is_decision is_set_aside"
         " chain_hash chain_link entry_digest rebuild_wallets seal_entries"
     ),

@@ -90,6 +90,9 @@ CREATE TABLE privacy_keys (
 -- 244 random bits from the server's own strong generator; pgcrypto is not everywhere.
 INSERT INTO privacy_keys (key) VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
 
+-- What every transaction of a company writes has no foreign key to it: each check would lock the company's row, and one
+-- row that all of them lock is where they would meet.
+
 -- One row per Idempotency-Key, for ever; the answer itself may be removed after its retention. A row that has
 -- `kept_until` is of a key that anybody may hold, and goes whole.
 CREATE TABLE idempotent_answers (
@@ -100,8 +103,7 @@ CREATE TABLE idempotent_answers (
     body          bytea,
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     kept_until    timestamptz,
-    CONSTRAINT idempotent_answers_pk PRIMARY KEY (company_id, key),
-    CONSTRAINT idempotent_answers_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+    CONSTRAINT idempotent_answers_pk PRIMARY KEY (company_id, key)
 );
 CREATE INDEX idempotent_answers_kept_until_ix ON idempotent_answers (kept_until) WHERE kept_until IS NOT NULL;
 
@@ -192,7 +194,9 @@ DECLARE
     claim record := claim_idempotency_key(p_company, p_key, p_hash);
     refusal jsonb;
 BEGIN
-    IF claim.outcome = 'reused' THEN
+    IF claim.outcome = 'claimed' THEN
+        RETURN NULL;
+    ELSIF claim.outcome = 'reused' THEN
         refusal := problem(409, 'idempotency_key_reused',
             'This Idempotency-Key was used before with another request.', p_request_id);
     ELSIF claim.outcome = 'expired' THEN
@@ -224,7 +228,6 @@ CREATE TABLE outbox_events (
     sequence    bigint,
     created_at  timestamptz NOT NULL,
     CONSTRAINT outbox_events_pk PRIMARY KEY (company_id, id),
-    CONSTRAINT outbox_events_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
     CONSTRAINT outbox_events_sequence_uq UNIQUE (company_id, sequence)
 );
 
@@ -235,8 +238,7 @@ CREATE TABLE activity (
     action      text NOT NULL,
     details     jsonb NOT NULL DEFAULT '{}',
     created_at  timestamptz NOT NULL,
-    CONSTRAINT activity_pk PRIMARY KEY (company_id, id),
-    CONSTRAINT activity_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
+    CONSTRAINT activity_pk PRIMARY KEY (company_id, id)
 );
 CREATE INDEX activity_user_ix ON activity (company_id, user_id, created_at);
 

@@ -6,6 +6,7 @@
 -- is therefore a domain here, and postings are a fifth cheaper for it.
 CREATE DOMAIN points AS bigint CONSTRAINT points_not_negative_ck CHECK (VALUE >= 0);
 CREATE DOMAIN outflow AS bigint CONSTRAINT outflow_not_positive_ck CHECK (VALUE <= 0);
+CREATE DOMAIN allocated_points AS bigint CONSTRAINT allocations_amount_ck CHECK (VALUE <> 0);
 CREATE DOMAIN entry_type AS text CONSTRAINT entries_type_ck CHECK (VALUE IN (
     'REFERRAL_REGISTERED', 'REFERRAL_ACTIVATED', 'REFERRAL_FIRST_PAYMENT', 'REFERRAL_RECURRING', 'REFERRAL_L2',
     'REFERRAL_RETAINED', 'REFERRAL_CROSS_APP', 'REFERRAL_WELCOME', 'MILESTONE', 'CAMPAIGN_PRIZE', 'IMPORT',
@@ -64,7 +65,7 @@ CREATE TABLE entries (
     CONSTRAINT entries_once_uq UNIQUE (company_id, reference, type, occasion),
     CONSTRAINT entries_wallet_fk FOREIGN KEY (company_id, user_id) REFERENCES wallets (company_id, user_id),
     CONSTRAINT entries_delta_ck CHECK (delta <> 0 OR debt_delta <> 0),
-    CONSTRAINT entries_debt_ck CHECK (debt_delta = 0 OR type IN ('REVERSAL', 'DEBT_REPAYMENT'))
+    CONSTRAINT entries_debt_ck CHECK (debt_delta = 0 OR type = 'REVERSAL' OR type = 'DEBT_REPAYMENT')
 );
 -- Entries are laid down in about the order of their transactions, so this finds the latest for next to nothing.
 CREATE INDEX entries_xact_ix ON entries USING brin (xact);
@@ -103,11 +104,10 @@ CREATE TABLE allocations (
     company_id  uuid NOT NULL,
     entry_id    bigint NOT NULL,
     lot_id      bigint NOT NULL,
-    amount      bigint NOT NULL,
+    amount      allocated_points NOT NULL,
     CONSTRAINT allocations_pk PRIMARY KEY (company_id, entry_id, lot_id),
     CONSTRAINT allocations_entry_fk FOREIGN KEY (company_id, entry_id) REFERENCES entries (company_id, id),
-    CONSTRAINT allocations_lot_fk FOREIGN KEY (company_id, lot_id) REFERENCES lots (company_id, id),
-    CONSTRAINT allocations_amount_ck CHECK (amount <> 0)
+    CONSTRAINT allocations_lot_fk FOREIGN KEY (company_id, lot_id) REFERENCES lots (company_id, id)
 );
 CREATE INDEX allocations_lot_ix ON allocations (company_id, lot_id);
 

@@ -1,5 +1,9 @@
 -- Points turned into something: the catalogue, what was redeemed, and the redemption itself as one statement.
 
+CREATE DOMAIN redemption_status AS text
+    CONSTRAINT redemptions_status_ck CHECK (VALUE IN ('fulfilled', 'pending', 'failed', 'refunded'));
+CREATE DOMAIN redeemed_quantity AS bigint CONSTRAINT redemptions_quantity_ck CHECK (VALUE > 0);
+
 CREATE TABLE redemption_options (
     company_id      uuid NOT NULL,
     id              uuid NOT NULL,
@@ -31,9 +35,9 @@ CREATE TABLE redemptions (
     user_id      uuid NOT NULL,
     option_id    uuid NOT NULL,
     kind         text NOT NULL,
-    quantity     bigint NOT NULL,
+    quantity     redeemed_quantity NOT NULL,
     cost_points  bigint NOT NULL,
-    status       text NOT NULL,
+    status       redemption_status NOT NULL,
     entry_id     bigint NOT NULL,
     created_at   timestamptz NOT NULL,
     refunded_at  timestamptz,
@@ -42,9 +46,7 @@ CREATE TABLE redemptions (
     CONSTRAINT redemptions_option_fk FOREIGN KEY (company_id, option_id)
         REFERENCES redemption_options (company_id, id),
     CONSTRAINT redemptions_entry_fk FOREIGN KEY (company_id, entry_id) REFERENCES entries (company_id, id),
-    CONSTRAINT redemptions_status_ck CHECK (status IN ('fulfilled', 'pending', 'failed', 'refunded')),
-    CONSTRAINT redemptions_refunded_ck CHECK ((status = 'refunded') = (refunded_at IS NOT NULL)),
-    CONSTRAINT redemptions_quantity_ck CHECK (quantity > 0)
+    CONSTRAINT redemptions_refunded_ck CHECK ((status = 'refunded') = (refunded_at IS NOT NULL))
 );
 CREATE INDEX redemptions_user_ix ON redemptions (company_id, user_id, option_id);
 
@@ -63,18 +65,6 @@ BEGIN
 END $$;
 
 -- The steps of a redemption. As the steps of a posting they set no search_path of their own.
-
--- Locks: the option, where its stock counts.
-CREATE FUNCTION hold_option(p_company uuid, p_option uuid) RETURNS redemption_options LANGUAGE plpgsql AS $$
-DECLARE
-    option redemption_options;
-BEGIN
-    SELECT * INTO option FROM redemption_options WHERE company_id = p_company AND id = p_option;
-    IF option.stock IS NOT NULL THEN
-        SELECT * INTO option FROM redemption_options WHERE company_id = p_company AND id = p_option FOR NO KEY UPDATE;
-    END IF;
-    RETURN option;
-END $$;
 
 -- Why nobody can have so many of an option, or this user none; NULL where they can.
 CREATE FUNCTION refusal_of_option(p_user uuid, option redemption_options, p_quantity bigint, p_request_id text)
@@ -111,33 +101,40 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Takes the price out of a wallet, which is not saved, and the pieces out of the stock.
-CREATE TYPE purchase AS (wallet wallets, redemption redemptions);
-CREATE FUNCTION buy(
-    w wallets, option redemption_options, p_quantity bigint, p_redemption uuid, p_at timestamptz
-) RETURNS purchase LANGUAGE plpgsql AS $$
-DECLARE
-    cost bigint := option.cost_points * p_quantity;
-    booked booking := append_entry(w, 'REDEMPTION_' || upper(option.kind), -cost, 0, public_id('red', p_redemption),
-        '', NULL, NULL, p_at, p_at);
-    bought redemptions;
-BEGIN
-    PERFORM burn_lots(w, booked.entry_id, cost);
-    UPDATE redemption_options o SET stock = o.stock - p_quantity
-    WHERE o.company_id = option.company_id AND o.id = option.id AND o.stock IS NOT NULL;
-    INSERT INTO redemptions (company_id, id, user_id, option_id, kind, quantity, cost_points, status, entry_id,
-        created_at)
-    VALUES (w.company_id, p_redemption, w.user_id, option.id, option.kind, p_quantity, cost, 'fulfilled',
-        booked.entry_id, p_at)
-    RETURNING * INTO bought;
-    RETURN (booked.wallet, bought);
-END $$;
-
 -- What was bought, from now on.
 CREATE FUNCTION fulfil(r redemptions, option redemption_options) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO quota_grants (company_id, redemption_id, user_id, feature, quantity, created_at)
     VALUES (r.company_id, r.id, r.user_id, option.feature, option.quantity * r.quantity, r.created_at);
+END $$;
+
+-- Takes the price out of a locked wallet that has nothing due, and the pieces out of the stock. The wallet is saved.
+CREATE FUNCTION buy(
+    w wallets, option redemption_options, p_quantity bigint, p_redemption uuid, p_at timestamptz
+) RETURNS redemptions LANGUAGE plpgsql AS $$
+DECLARE
+    cost bigint := option.cost_points * p_quantity;
+    entry bigint;
+    bought redemptions;
+BEGIN
+    -- not by append_entry, as the earnings of book_posting
+    INSERT INTO entries (company_id, user_id, type, delta, balance_after, debt_after, version, reference,
+        effective_at, created_at)
+    VALUES (w.company_id, w.user_id, 'REDEMPTION_' || upper(option.kind), -cost, w.balance - cost, w.debt,
+        w.version + 1, public_id('red', p_redemption), p_at, p_at)
+    RETURNING id INTO entry;
+    PERFORM burn_lots(w, entry, cost);
+    UPDATE wallets SET balance = balance - cost, total_spent = total_spent - cost, version = version + 1
+    WHERE company_id = w.company_id AND user_id = w.user_id;
+    IF option.stock IS NOT NULL THEN
+        UPDATE redemption_options o SET stock = o.stock - p_quantity
+        WHERE o.company_id = option.company_id AND o.id = option.id;
+    END IF;
+    INSERT INTO redemptions (company_id, id, user_id, option_id, kind, quantity, cost_points, status, entry_id,
+        created_at)
+    VALUES (w.company_id, p_redemption, w.user_id, option.id, option.kind, p_quantity, cost, 'fulfilled', entry, p_at)
+    RETURNING * INTO bought;
+    RETURN bought;
 END $$;
 
 -- POST /v1/users/{user_id}/redemptions in one trip. A refusal is stored like a yes.
@@ -150,9 +147,9 @@ DECLARE
     kept kept_answer := answer_of_key(p_company, p_key, p_hash, p_request_id);
     person uuid;
     option redemption_options;
-    at timestamptz;
     w wallets;
-    bought purchase;
+    at timestamptz;
+    bought redemptions;
     answer jsonb;
     refusal jsonb;
 BEGIN
@@ -160,22 +157,25 @@ BEGIN
         RETURN kept;
     END IF;
     SELECT id INTO person FROM users WHERE company_id = p_company AND external_id = p_external_id;
-    option := hold_option(p_company, p_option);
+    SELECT * INTO option FROM redemption_options WHERE company_id = p_company AND id = p_option;
+    IF option.stock IS NOT NULL THEN
+        SELECT * INTO option FROM redemption_options WHERE company_id = p_company AND id = p_option FOR NO KEY UPDATE;
+    END IF;
     refusal := refusal_of_option(person, option, p_quantity, p_request_id);
     IF refusal IS NULL THEN
         w := lock_wallet(p_company, person);
         at := company_now(p_company);
-        w := book_due_expiry(w, at);
-        refusal := refusal_of_purchase(w, option, p_quantity, p_request_id);
-        IF refusal IS NULL THEN
-            bought := buy(w, option, p_quantity, p_redemption, at);
-            w := bought.wallet;
-            PERFORM fulfil(bought.redemption, option);
-            answer := redemption_json(bought.redemption, p_external_id, w.balance);
-            PERFORM record_deed(p_company, person, at, p_outbox, 'redemption.fulfilled', answer, p_activity, 'redeemed',
-                jsonb_build_object('redemption_id', answer -> 'id', 'points', answer -> 'cost_points'));
+        IF w.next_expiry_at <= at THEN
+            w := wallet_at(w, at);
         END IF;
-        PERFORM save_wallet(w);
+        refusal := refusal_of_purchase(w, option, p_quantity, p_request_id);
+    END IF;
+    IF refusal IS NULL THEN
+        bought := buy(w, option, p_quantity, p_redemption, at);
+        PERFORM fulfil(bought, option);
+        answer := redemption_json(bought, p_external_id, w.balance - bought.cost_points);
+        PERFORM record_deed(p_company, person, at, p_outbox, 'redemption.fulfilled', answer, p_activity, 'redeemed',
+            jsonb_build_object('redemption_id', answer -> 'id', 'points', answer -> 'cost_points'));
     END IF;
     RETURN finish_one_trip(p_company, p_key, 201::smallint, answer, refusal);
 END $$;
@@ -264,7 +264,7 @@ GRANT UPDATE (status, refunded_at) ON redemptions TO :"ledger";
 GRANT UPDATE (ended_at) ON quota_grants TO :"ledger";
 GRANT EXECUTE ON FUNCTION redeem TO :"app";
 GRANT EXECUTE ON FUNCTION refund_redemption TO :"admin";
-GRANT EXECUTE ON FUNCTION redemption_json, hold_option, refusal_of_option, refusal_of_purchase, buy, fulfil, give_back,
+GRANT EXECUTE ON FUNCTION redemption_json, refusal_of_option, refusal_of_purchase, buy, fulfil, give_back,
     end_redemption TO :"ledger";
 ALTER FUNCTION redeem OWNER TO :"ledger";
 ALTER FUNCTION refund_redemption OWNER TO :"ledger";
