@@ -90,7 +90,9 @@ def test_a_redemption_its_refund_and_a_use_are_one_trip_each(watched: Company, t
     assert trips(lambda: watched.ok("POST", path := next(refunds), key=path)) == 1
 
 
-def test_a_signup_with_attribution_is_at_most_eight(watched: Company, ada: str, trips: Callable[..., int]) -> None:
+def test_a_signup_with_attribution_is_two_trips_and_three_statements_and_two_more_with_a_key(
+    watched: Company, ada: str, trips: Callable[..., int], statements: Callable[..., int]
+) -> None:
     people = iter(f"person-{number}" for number in range(9))
 
     def by_code() -> None:
@@ -103,8 +105,9 @@ def test_a_signup_with_attribution_is_at_most_eight(watched: Company, ada: str, 
         person = next(people)
         watched.ok("POST", "/v1/signups", {"user": {"external_id": person}, "click_id": click}, key=person, status=201)
 
-    assert trips(by_code) <= 8
-    assert trips(by_click_with_key) - 1 <= 8
+    assert trips(by_code) == 2
+    assert statements(by_code) == 3
+    assert trips(by_click_with_key) - 1 == 4
 
 
 def test_a_payment_with_all_its_effects_is_three_and_four_statements_and_its_duplicate_one(
