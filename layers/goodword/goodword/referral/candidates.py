@@ -80,11 +80,12 @@ _BY_CODE: LiteralString = f"""
 """  # noqa: S608 - of constants
 
 # A click stands for itself and for those before it in its chain, never for one that came after: its id stands in URLs
-# that strangers see. Each id says in which partition its click lies; LIMIT has each looked up by itself.
+# that strangers see. Each id says in which partition its click lies; LIMIT has each looked up by itself. The planner
+# does not see the instant, or it would plan anew for the one partition of each.
 _BY_CLICK: LiteralString = f"""
     WITH RECURSIVE chain AS (
         SELECT company_id, id, previous_id, code_id, occurred_at, 1 AS place FROM clicks
-        WHERE company_id = %(company_id)s AND received_at = %(given_at)s AND id = %(click_id)s
+        WHERE company_id = %(company_id)s AND received_at = (SELECT %(given_at)s::timestamptz) AND id = %(click_id)s
         UNION ALL
         SELECT earlier.*, place + 1 FROM chain CROSS JOIN LATERAL (
             SELECT company_id, id, previous_id, code_id, occurred_at FROM clicks
