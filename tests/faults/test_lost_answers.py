@@ -162,7 +162,7 @@ def test_what_was_asked_for_is_done_once(
     assert books.faults(superuser, firm.id) == []
 
 
-@pytest.mark.parametrize("statement", [b"BEGIN", b"lock_newcomer(", b"INSERT INTO users", b"post_entries("])
+@pytest.mark.parametrize("statement", [b"BEGIN", b"look_for_signup(", b"code_refusal(", b"write_signup("])
 @pytest.mark.parametrize("write", ["signup", "signup with a key"])
 def test_a_transaction_cut_anywhere_is_begun_anew(
     firm: Company, proxy: WireProxy, superuser: psycopg.Connection, write: str, statement: bytes

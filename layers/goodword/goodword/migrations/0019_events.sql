@@ -10,6 +10,10 @@ BEGIN
     around := lock_objects(p_company, p_provider, p_objects);
     PERFORM lock_emails(p_company, p_hashes || around.hashes);
     is_owned := lock_people(p_company, p_provider, around, p_names, p_hashes);
+    IF around.linked <> '{}' AND (around.linked_user IS NULL OR cardinality(around.linked) > 1) THEN
+        -- whom a link names may have signed up until they were held
+        around := look_around(p_company, p_provider, p_objects);
+    END IF;
 END $$;
 
 -- These objects belong to the person whom the link names, since the earliest instant that is told of; a reference is a
