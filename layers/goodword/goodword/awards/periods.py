@@ -29,6 +29,8 @@ def index(first: datetime, start: datetime) -> int:
     Nearest, so that neither month ends nor a settlement some days early or late moves a payment into another month. Of
     two equally near ones it is the earlier.
     """
+    if start == first:
+        return 1
     first, start = first.astimezone(UTC), start.astimezone(UTC)
     about = (start.year - first.year) * 12 + start.month - first.month
     candidates = range(max(about - 1, 0), max(about + 1, 0) + 1)

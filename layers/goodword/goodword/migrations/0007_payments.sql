@@ -172,9 +172,10 @@ BEGIN
     END LOOP;
 END $$;
 
--- Everything with an owner that has one of these objects: payments, and subscriptions by their keys, with what they name
--- themselves and whose they are. The objects alone find them, and their company is looked at afterwards (OFFSET 0): a plan
--- that is made while a company has few payments would go through all of them, and be kept when they are many.
+-- Everything with an owner that has one of these objects: payments, and subscriptions by their keys, with what they
+-- name themselves and whose they are. The objects alone find them, and their company is looked at afterwards (OFFSET
+-- 0): a plan that is made while a company has few payments would go through all of them, and be kept when they are
+-- many.
 CREATE FUNCTION owned_beside(p_company uuid, p_provider text, p_objects text[])
     RETURNS TABLE (
         payment_id uuid, subscription_key text, objects text[], external_id text, reference text, user_id uuid,

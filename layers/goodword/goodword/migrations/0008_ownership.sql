@@ -61,10 +61,10 @@ BEGIN
         WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (p_objects));
 END $$;
 
--- What is known around `objects`: their `partners`; the hashes of the e-mails shown beside them; whom links name, of these
--- the earliest linked who has signed up, and whether a link names anybody by more than a reference (`is_named`); the users
--- whose own an object is, the customers of Stripe and the users of Whop, of whom the first by name counts; and whether a
--- payment stands in for one of them.
+-- What is known around `objects`: their `partners`; the hashes of the e-mails shown beside them; whom links name, of
+-- these the earliest linked who has signed up, and whether a link names anybody by more than a reference (`is_named`);
+-- the users whose own an object is, the customers of Stripe and the users of Whop, of whom the first by name counts;
+-- and whether a payment stands in for one of them.
 CREATE TYPE surroundings AS (
     objects      text[],
     partners     text[],
@@ -91,9 +91,9 @@ CREATE FUNCTION links_of(p_company uuid, p_provider text, p_objects text[])
     ORDER BY link.linked_at, link.external_id
 $$;
 
--- Looks at objects in one statement, and in a second where anything links them. It goes by object: for as long as a company
--- is small the planner would rather read all that it has, and keep that plan. The sub-selects hide from it how many objects
--- there are and whose: it would plan anew at every call, for just these.
+-- Looks at objects in one statement, and in a second where anything links them. It goes by object: for as long as a
+-- company is small the planner would rather read all that it has, and keep that plan. The sub-selects hide from it how
+-- many objects there are and whose: it would plan anew at every call, for just these.
 CREATE FUNCTION look_at(p_company uuid, p_provider text, p_objects text[]) RETURNS surroundings
     LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -169,14 +169,14 @@ BEGIN
         FROM holders_of(p_company, p_hashes) AS holder);
 END $$;
 
--- The owner of something that has objects with these surroundings, and what makes it theirs. In this order: the person whom
--- it names itself (`p_named`), who may have to sign up yet; the person whom its own reference names, if they have signed
--- up; the earliest link of an object to somebody who has signed up; the user whose own an object is; nobody, if a link
--- names anybody by more than a reference; and the one user who has verified an e-mail that was shown beside an object. Two
--- such users are as good as none, for nothing but the order in which they came could choose between them. So the owner
--- follows from what is known, in whatever order that came.
--- Returns `owner_name`, the owner's external id, and `is_open`: nobody is named whom it would wait for, so the next user
--- who verifies one of these e-mails is the owner.
+-- The owner of something that has objects with these surroundings, and what makes it theirs. In this order: the person
+-- whom it names itself (`p_named`), who may have to sign up yet; the person whom its own reference names, if they have
+-- signed up; the earliest link of an object to somebody who has signed up; the user whose own an object is; nobody, if
+-- a link names anybody by more than a reference; and the one user who has verified an e-mail that was shown beside an
+-- object. Two such users are as good as none, for nothing but the order in which they came could choose between them.
+-- So the owner follows from what is known, in whatever order that came.
+-- Returns `owner_name`, the owner's external id, and `is_open`: nobody is named whom it would wait for, so the next
+-- user who verifies one of these e-mails is the owner.
 CREATE FUNCTION owner_in(
     p_company uuid, p_named text, p_reference text, around surroundings,
     OUT owner uuid, OUT owner_name text, OUT claimed_by text, OUT is_open boolean
@@ -366,10 +366,10 @@ BEGIN
     END LOOP;
 END $$;
 
--- The people whose payments and subscriptions an event about objects with these surroundings may change, or who are settled
--- by it: those named on the objects or on what has them, the users whose own the objects are, those who have verified an
--- e-mail shown beside the objects, and the present owners. The sale may have more objects than these.
--- Who holds the objects and the e-mails knows all of them for good, unless `may_change`: something has the objects, and its
+-- The people whose payments and subscriptions an event about objects with these surroundings may change, or who are
+-- settled by it: those named on the objects or on what has them, the users whose own the objects are, those who have
+-- verified an e-mail shown beside the objects, and the present owners. The sale may have more objects than these. Who
+-- holds the objects and the e-mails knows all of them for good, unless `may_change`: something has the objects, and its
 -- owner may become another one, or they have partners.
 CREATE FUNCTION people_beside(
     p_company uuid, p_provider text, around surroundings, OUT people text[], OUT may_change boolean
@@ -395,9 +395,9 @@ BEGIN
     END LOOP;
 END $$;
 
--- Whose profile stands beside these objects: the first of the people whom the event names (`p_names`); else the person of
--- a link of one of the objects or of their partners, of several the one who was linked first; else the user whose own
--- Whop user is among them.
+-- Whose profile stands beside these objects: the first of the people whom the event names (`p_names`); else the person
+-- of a link of one of the objects or of their partners, of several the one who was linked first; else the user whose
+-- own Whop user is among them.
 CREATE FUNCTION person_of(p_company uuid, p_provider text, p_objects text[], p_names text[]) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
 DECLARE
@@ -420,6 +420,6 @@ GRANT INSERT, UPDATE ON identity_links TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON object_emails, verified_emails TO :"webhook", :"app", :"admin", :"jobs";
 GRANT INSERT ON object_emails TO :"webhook", :"admin", :"jobs";
 GRANT INSERT ON verified_emails TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION verify_email, with_partners, links_of, look_at, look_around, holders_of, names_of_holders, owner_in, owner_of,
-    claim, claim_of, objects_by_email, objects_of, people_beside, person_of, is_same_payer
+GRANT EXECUTE ON FUNCTION verify_email, with_partners, links_of, look_at, look_around, holders_of, names_of_holders,
+    owner_in, owner_of, claim, claim_of, objects_by_email, objects_of, people_beside, person_of, is_same_payer
     TO :"webhook", :"app", :"admin", :"jobs";

@@ -94,7 +94,8 @@ BEGIN ATOMIC
 END;
 
 -- Who of these users, referred by nobody, has touches to be decided on: one on which nothing was decided, or that was
--- carried earlier than the decision knew. `promotions` are those whose texts are not known yet, as `touches_of` names them.
+-- carried earlier than the decision knew. `promotions` are those whose texts are not known yet, as `touches_of` names
+-- them.
 CREATE FUNCTION undecided_among(p_company uuid, p_users uuid[])
     RETURNS TABLE (external_id text, has_touch boolean, promotions text[])
     LANGUAGE plpgsql STABLE ROWS 1 SET search_path = goodword, pg_temp AS $$

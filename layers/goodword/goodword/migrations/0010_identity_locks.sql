@@ -20,8 +20,8 @@ BEGIN
 END $$;
 
 -- Locks objects of one provider and their partners: objects of one sale are joined to a person through each other.
--- Which these are is known once the objects are held. To take a partner's lock after the others would be out of order, so
--- all are given back, as a savepoint's locks are when it is rolled back, and taken anew with it.
+-- Which these are is known once the objects are held. To take a partner's lock after the others would be out of order,
+-- so all are given back, as a savepoint's locks are when it is rolled back, and taken anew with it.
 -- Returns what is around the objects.
 CREATE FUNCTION lock_objects(p_company uuid, p_provider text, p_objects text[]) RETURNS surroundings
     LANGUAGE plpgsql AS $$
@@ -45,14 +45,12 @@ END $$;
 CREATE FUNCTION lock_emails(p_company uuid, p_hashes bytea[]) RETURNS void
     LANGUAGE plpgsql AS $$
 BEGIN
-    IF p_hashes <> '{}' THEN
-        PERFORM lock_identities(p_company, ARRAY(
-            SELECT 'email:' || encode(hash, 'hex') FROM unnest(p_hashes) AS hash));
-    END IF;
+    PERFORM lock_identities(p_company, ARRAY(SELECT 'email:' || encode(hash, 'hex') FROM unnest(p_hashes) AS hash));
 END $$;
 
--- Locks the people beside an event's objects, with those whom the event names and those who have verified an e-mail that
--- it shows. Where they may change until they are held, they are looked for again, and all taken anew, as in lock_objects.
+-- Locks the people beside an event's objects, with those whom the event names and those who have verified an e-mail
+-- that it shows. Where they may change until they are held, they are looked for again, and all taken anew, as in
+-- lock_objects.
 -- Returns whether something has the objects or their partners.
 -- Needs: locks on the objects, of which these are the surroundings, and on the e-mails.
 CREATE FUNCTION lock_people(

@@ -46,8 +46,8 @@ CREATE INDEX awards_waiting_ix ON awards (company_id, hold_until) WHERE status =
 -- The referrals of some referees, by id, each with everything that is known about it: the columns stand in
 -- awards/settlement.py, and those of a row beside its class.
 -- `p_holds`: they are locked first. Everything else is read after that by statements of their own, which see what was
--- committed while the locks were waited for; so this is VOLATILE. `p_all`: nothing is locked or read unless every one of
--- these users is referred.
+-- committed while the locks were waited for; so this is VOLATILE. `p_all`: nothing is locked or read unless every one
+-- of these users is referred.
 CREATE FUNCTION known_referrals(p_company uuid, p_referees uuid[], p_holds boolean, p_all boolean) RETURNS SETOF record
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 DECLARE
@@ -57,6 +57,7 @@ DECLARE
     held referrals[] := '{}';
     r referrals;
     up referrals;
+    paid payments[];
     at timestamptz;
 BEGIN
     SELECT coalesce(array_agg(DISTINCT found.id ORDER BY found.id) FILTER (WHERE found.id IS NOT NULL), '{}'),
@@ -79,6 +80,7 @@ BEGIN
     at := company_now(p_company);
     FOREACH r IN ARRAY held LOOP
         SELECT * INTO up FROM referrals WHERE company_id = p_company AND referee_id = r.referrer_id;
+        paid := ARRAY(SELECT p FROM payments AS p WHERE company_id = p_company AND user_id = r.referee_id);
         RETURN QUERY SELECT
             r.id, r.referrer_id, r.referee_id, r.stage, r.activated_at, r.qualified_at, r.retained_at, r.expired_at,
             r.advances_at, r.touched_at, r.registered_at, r.app_id, r.program_version, at,
@@ -90,14 +92,12 @@ BEGIN
             ARRAY(SELECT row(payment.*) FROM (
                 SELECT id, payment_key AS key, net_amount, gross_amount, currency, paid_at, period_start, is_proration,
                     recorded_at
-                FROM payments
-                WHERE company_id = p_company AND user_id = r.referee_id AND NOT superseded) AS payment),
+                FROM unnest((SELECT paid)) WHERE NOT superseded) AS payment),
             ARRAY(SELECT row(takeback.*) FROM (
                 SELECT payment_id, part AS amount, takeback_state(status) AS state, began_at, whole
-                FROM payments AS p CROSS JOIN LATERAL (
+                FROM unnest((SELECT paid)) AS p CROSS JOIN LATERAL (
                     SELECT * FROM takebacks WHERE company_id = p_company AND payment_id = p.id OFFSET 0) AS t
-                CROSS JOIN LATERAL taken_part(t, p)
-                WHERE p.company_id = p_company AND p.user_id = r.referee_id) AS takeback),
+                CROSS JOIN LATERAL taken_part(t, p)) AS takeback),
             ARRAY(SELECT row(subscription.*) FROM (
                 SELECT began_at, ended_at
                 FROM subscriptions WHERE company_id = p_company AND user_id = r.referee_id) AS subscription),
@@ -144,8 +144,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- Everything that settling comes to, each kind as an array or NULL: how far referrals have come, awards, the postings of
--- awards as post_entries takes them, and the events that announce it. No posting comes without its award.
+-- Everything that settling comes to, each kind as an array or NULL: how far referrals have come, awards, the postings
+-- of awards as post_entries takes them, and the events that announce it. No posting comes without its award.
 -- The entries, by the order of their postings.
 -- Needs: the locks of the referrals. Locks: the wallets that are posted to.
 CREATE FUNCTION book_settlement(
@@ -170,7 +170,8 @@ BEGIN
     END IF;
     IF p_events <> '[]' THEN
         INSERT INTO outbox_events (company_id, id, type, data, created_at)
-        SELECT p_company, id, type, data, p_at FROM jsonb_to_recordset(p_events) AS event (id uuid, type text, data jsonb)
+        SELECT p_company, id, type, data, p_at
+        FROM jsonb_to_recordset(p_events) AS event (id uuid, type text, data jsonb)
         ON CONFLICT DO NOTHING;
     END IF;
     RETURN entries;

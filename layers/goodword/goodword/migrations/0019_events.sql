@@ -6,9 +6,14 @@ CREATE FUNCTION lock_event(
     p_company uuid, p_provider text, p_objects text[], p_names text[], p_hashes bytea[],
     OUT around surroundings, OUT is_owned boolean
 ) LANGUAGE plpgsql AS $$
+DECLARE
+    hashes bytea[];
 BEGIN
     around := lock_objects(p_company, p_provider, p_objects);
-    PERFORM lock_emails(p_company, p_hashes || around.hashes);
+    hashes := p_hashes || around.hashes;
+    IF hashes <> '{}' THEN
+        PERFORM lock_emails(p_company, hashes);
+    END IF;
     is_owned := lock_people(p_company, p_provider, around, p_names, p_hashes);
     IF around.linked <> '{}' AND (around.linked_user IS NULL OR cardinality(around.linked) > 1) THEN
         -- whom a link names may have signed up until they were held
@@ -41,15 +46,16 @@ BEGIN
     LOOP
         INSERT INTO object_emails (company_id, provider, object_id, email_hash, hash_key_id)
         SELECT p_company, p_provider, object_id, email_hash, hash_key_id
-        FROM unnest(shown.objects) AS object_id, unnest(shown.hashes, shown.key_ids) AS hashed (email_hash, hash_key_id)
+        FROM unnest(shown.objects) AS object_id,
+            unnest(shown.hashes, shown.key_ids) AS hashed (email_hash, hash_key_id)
         ON CONFLICT ON CONSTRAINT object_emails_pk DO NOTHING;
         PERFORM verify_email(p_company, shown.email, shown.hashes, shown.key_ids);
     END LOOP;
 END $$;
 
 -- One payment, `told` by its columns. A new one is written with the owner that it has by what is around its objects: to
--- give it one afterwards would be to write all of it again. Another event of a known sale says nothing new of the money,
--- but may name more of its objects, or its person. `around` is what is around the objects of its event.
+-- give it one afterwards would be to write all of it again. Another event of a known sale says nothing new of the
+-- money, but may name more of its objects, or its person. `around` is what is around the objects of its event.
 -- Returns the owner by what is known now, and whether the payment is new.
 CREATE FUNCTION store_payment(
     p_company uuid, p_provider text, told jsonb, p_objects text[], around surroundings,
@@ -92,11 +98,11 @@ BEGIN
     END IF;
 END $$;
 
--- Keeps what an event tells of sales: whom it links, the e-mails that it shows, and payments. Then what belongs to one sale is joined, and everything
--- is given to its owner. What the event tells besides is stored before, under the same locks; `p_is_of_sale`: it tells of
--- money, or of what is one sale.
--- Returns the users whose sale it is (`matched`); all who are to be settled, who are these, the owners before and after,
--- and those whom the event names (`concerned`); and whether one of its payments is nobody's yet.
+-- Keeps what an event tells of sales: whom it links, the e-mails that it shows, and payments. Then what belongs to one
+-- sale is joined, and everything is given to its owner. What the event tells besides is stored before, under the same
+-- locks; `p_is_of_sale`: it tells of money, or of what is one sale.
+-- Returns the users whose sale it is (`matched`); all who are to be settled, who are these, the owners before and
+-- after, and those whom the event names (`concerned`); and whether one of its payments is nobody's yet.
 -- Locks: all that the event is about, and then the payments and subscriptions that may change hands.
 CREATE FUNCTION keep_event(
     p_company uuid, p_provider text, p_objects text[], p_names text[], p_hashes bytea[], p_links jsonb,
@@ -113,9 +119,13 @@ DECLARE
 BEGIN
     concerned := '{}';
     has_parked := false;
-    IF p_links <> '[]' OR p_emails <> '[]' THEN
+    IF p_links <> '[]' THEN
         PERFORM store_links(p_company, p_provider, p_links);
+    END IF;
+    IF p_emails <> '[]' THEN
         PERFORM store_emails(p_company, p_provider, p_emails);
+    END IF;
+    IF p_links <> '[]' OR p_emails <> '[]' THEN
         around := look_around(p_company, p_provider, p_objects);
     END IF;
     FOR i IN 0 .. jsonb_array_length(p_payments) - 1 LOOP
@@ -146,4 +156,5 @@ BEGIN
     concerned := array_remove(concerned || matched, NULL);
 END $$;
 
-GRANT EXECUTE ON FUNCTION lock_event, store_links, store_emails, store_payment, keep_event TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION lock_event, store_links, store_emails, store_payment, keep_event
+    TO :"webhook", :"app", :"admin", :"jobs";

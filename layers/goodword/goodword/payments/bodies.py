@@ -36,7 +36,9 @@ def read_object(raw: bytes, *, exact: bool = False) -> dict[str, object]:
         raise EventMalformed("the body is not strict JSON") from error
     if not isinstance(body, dict):
         raise EventMalformed("the body is not a JSON object")
-    _refuse_what_cannot_be_stored(cast("dict[str, object]", body))
+    # nothing but an escape brings what cannot be stored into text that is UTF-8, and nothing but brackets nests
+    if rb"\u" in raw or raw.count(b"{") + raw.count(b"[") >= DEEPEST:
+        _refuse_what_cannot_be_stored(cast("dict[str, object]", body))
     return cast("dict[str, object]", body)
 
 

@@ -68,14 +68,14 @@ class KeptEvent(NamedTuple):
 
 _RECIPIENT = """
     SELECT endpoint.id AS endpoint_id, own.id AS own_company_id,
-        CASE endpoint.scope WHEN 'app' THEN named.id ELSE own.id END AS company_id,
-        own.livemode, endpoint.secrets, event.outcome
+        CASE endpoint.scope WHEN 'app' THEN (SELECT id FROM companies AS named
+            WHERE named.whop_company_id = %(provider_company)s::text AND named.livemode = own.livemode)
+        ELSE own.id END AS company_id,
+        own.livemode, endpoint.secrets,
+        (SELECT outcome FROM inbox_events AS event WHERE event.provider = %(provider)s
+            AND event.endpoint_id = endpoint.id AND event.event_id = %(event_id)s) AS outcome
     FROM provider_endpoints AS endpoint
     JOIN companies AS own ON own.id = endpoint.company_id
-    LEFT JOIN companies AS named ON endpoint.scope = 'app' AND named.livemode = own.livemode
-        AND named.whop_company_id = %(provider_company)s::text
-    LEFT JOIN inbox_events AS event ON event.provider = endpoint.provider AND event.endpoint_id = endpoint.id
-        AND event.event_id = %(event_id)s
     WHERE endpoint.id = %(endpoint_id)s AND endpoint.provider = %(provider)s AND endpoint.disabled_at IS NULL
         AND (endpoint.scope = 'company' OR %(allows_app)s)
 """

@@ -35,9 +35,10 @@ def named(*metadata: Object, reference: object = None) -> Person:
     Our own keys come before `reference`, Checkout's `client_reference_id`, which an app may use for something else.
     A click's id there is a click and nobody's name: a Payment Link can carry nothing else.
     """
+    sources = [source for source in metadata if source]
 
     def first(key: str, read: Callable[[object], str | None]) -> str | None:
-        values = (read(source.get(key)) for source in metadata)
+        values = (read(source.get(key)) for source in sources)
         return next((value for value in values if value), None)
 
     external_id = first("goodword_user", external_id_in)
@@ -54,6 +55,8 @@ def named(*metadata: Object, reference: object = None) -> Person:
 
 def external_id_in(value: object) -> str | None:
     """An id that a user could sign up with, as `word` reads it."""
+    if value is None:
+        return None
     try:
         return _EXTERNAL_ID.validate_python(_written(value))
     except ValidationError:
