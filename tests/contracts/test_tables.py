@@ -29,8 +29,9 @@ MIGRATIONS = {
     "0001_foundation": "core", "0002_users": "accounts", "0003_programs": "program", "0004_codes": "referral",
     "0005_clicks": "referral", "0006_referrals": "awards", "0007_payments": "facts", "0008_ownership": "facts",
     "0009_touches": "facts", "0010_identity_locks": "facts", "0011_ledger": "points", "0012_awards": "awards",
-    "0013_access": "access", "0014_redemptions": "points", "0015_inbox": "payments", "0016_jobs": "core",
-    "0017_ledger_chain": "insight", "0018_signups": "referral", "0019_events": "facts",
+    "0013_plans": "access", "0014_grants": "access", "0015_usage": "access", "0016_redemptions": "points",
+    "0017_inbox": "payments", "0018_jobs": "core", "0019_ledger_chain": "insight", "0020_signups": "referral",
+    "0021_events": "facts",
 }  # fmt: skip
 
 # Functions of another room than their migration's.
