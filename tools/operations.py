@@ -58,6 +58,9 @@ OPERATIONS = {
     "PUT /v1/plans/{plan_id}/limits/{feature}": Operation("set_plan_limit", PLANS, "administer_access__put_limit"),
     "GET /v1/test-clock": Operation("get_test_clock", ACCOUNT),
     "PUT /v1/test-clock": Operation("set_test_clock", ACCOUNT, "administer_account__clock"),
+    "POST /v1/api-keys": Operation("create_api_key", ACCOUNT, "administer_account__issue_key"),
+    "GET /v1/api-keys": Operation("list_api_keys", ACCOUNT),
+    "DELETE /v1/api-keys/{id}": Operation("revoke_api_key", ACCOUNT),
     "POST /v1/provider-endpoints": Operation("create_provider_endpoint", ACCOUNT, "administer_account__endpoint"),
     "GET /v1/provider-endpoints": Operation("list_provider_endpoints", ACCOUNT),
     "PATCH /v1/provider-endpoints/{id}": Operation(

@@ -45,13 +45,13 @@ TABLES = {
     },
     "admin": {
         "S": (
-            "activations allocations api_keys clicks companies entries entry_notes inbox_events lots"
+            "activations allocations clicks companies entries entry_notes inbox_events lots"
             " privacy_keys quota_grants"
             " redemptions signups usage_counters usages wallets job_runs job_setbacks"
             " chain_heads integrity_checks reconciliations sealing seals"
         ),
         "I": "activity outbox_events provider_endpoints",
-        "SI": "object_emails program_versions promotion_codes verified_emails",
+        "SI": "api_keys object_emails program_versions promotion_codes verified_emails",
         "SIU": (
             "awards codes features identity_links object_links payments plan_limits plans rate_windows"
             " redemption_options referrals subscriptions takebacks touch_decisions touches users"
@@ -88,16 +88,20 @@ TABLES = {
 
 # Columns where the role may not have the whole table.
 COLUMNS = {
-    "click": {("users", "SELECT", "company_id external_id id username")},
+    "click": {
+        ("users", "SELECT", "company_id external_id id username"),
+        ("api_keys", "UPDATE", "last_used_at"),
+    },
     "webhook": {
         ("provider_endpoints", "SELECT", "company_id disabled_at id provider scope secrets"),
         ("users", "UPDATE", "avatar_url email username whop_user_id"),
         ("codes", "UPDATE", "updated_at uses"),
     },
-    "app": {("quota_grants", "UPDATE", "used")},
+    "app": {("quota_grants", "UPDATE", "used"), ("api_keys", "UPDATE", "last_used_at")},
     "admin": {
         ("inbox_events", "UPDATE", "attempts error handled_at next_attempt_at note outcome"),
         ("companies", "UPDATE", "test_now test_now_used time_zone"),
+        ("api_keys", "UPDATE", "last_used_at revoked_at"),
         ("provider_endpoints", "SELECT", "company_id created_at disabled_at id provider reconciles scope"),
         ("provider_endpoints", "UPDATE", "api_key disabled_at secrets"),
     },

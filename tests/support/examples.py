@@ -57,8 +57,15 @@ TABLE: dict[str, Row] = {
     "administer_account__change_endpoint": Row(200, {"provider": "stripe", "scope": "company"}),
     "administer_account__clock": Row(200, {"now": "2027-02-01T00:00:00.000000Z"}),
     "administer_account__endpoint": Row(201, stores=together({"provider_endpoints": 1}, DONE_ONCE)),
+    "administer_account__issue_key": Row(
+        201,
+        {"name": "Billing service", "kind": "secret", "scope": "write", "last_used_at": None},
+        together({"api_keys": 1}, DONE_ONCE),
+    ),
     "administer_account__list_endpoints": Row(200, {"has_more": False}),
+    "administer_account__list_keys": Row(200, {"has_more": False}),
     "administer_account__read_clock": Row(200, {"now": None}),
+    "administer_account__revoke_key": Row(204),
     "administer_account__turn_endpoint_off": Row(204),
     "administer_program__change_code": Row(
         200, {"type": "auto", "user_id": "ada", "active": False, "max_uses": 10, "uses": 1}, {"outbox_events": 1}

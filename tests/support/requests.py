@@ -159,6 +159,13 @@ REQUESTS: dict[str, Good] = {
     "GET /v1/integrity": Good("/v1/integrity"),
     "GET /v1/test-clock": Good("/v1/test-clock"),
     "PUT /v1/test-clock": Good("/v1/test-clock", {"now": "2027-01-15T12:00:00Z"}),
+    "POST /v1/api-keys": Good(
+        "/v1/api-keys",
+        {"name": "Reports", "kind": "secret", "scope": "read", "expires_at": "8000-01-15T12:00:00Z"},
+        idempotent=True,
+    ),
+    "GET /v1/api-keys": Good("/v1/api-keys"),
+    "DELETE /v1/api-keys/{id}": Good("/v1/api-keys/{spare_key_id}"),
     "POST /v1/provider-endpoints": Good(
         "/v1/provider-endpoints",
         {"provider": "stripe", "secrets": ["whsec_0123456789"], "api_key": "rk_test_0123456789", "scope": "company"},
@@ -185,7 +192,7 @@ ROUTES: dict[str, Route] = {
 class Asked:
     """A company of which everything may be asked: Ada with a code, points, and something that she can buy and has.
 
-    She brought Cy; Dan came by himself and has a code too. One event has failed, and one endpoint is not needed.
+    She brought Cy; Dan came by himself and has a code too. One event has failed; an endpoint and a key are not needed.
     """
 
     def __init__(self, company: Company) -> None:
@@ -211,6 +218,7 @@ class Asked:
             "redemption_id": bought["id"],
             "inbox_event_id": failed["id"],
             "spare_endpoint_id": company.ok("POST", "/v1/provider-endpoints", spare)["id"],
+            "spare_key_id": company.ok("POST", "/v1/api-keys", {"name": "x", "scope": "read"})["id"],
             "stripe_endpoint_id": company.line["stripe_endpoint"].rpartition("/")[2],
             "whop_endpoint_id": company.line["whop_endpoint"].rpartition("/")[2],
         }

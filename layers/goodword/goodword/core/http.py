@@ -126,6 +126,11 @@ class Request:
         self._caller = auth.authenticate(self.headers.get("authorization"), self.query.get("key"), needed)
 
     @property
+    def api_key(self) -> str:
+        """The key itself, as it was sent; empty where there was none."""
+        return auth.sent_key(self.headers.get("authorization"), self.query.get("key")) or ""
+
+    @property
     def caller(self) -> auth.Caller:
         """Whoever holds the key; only on routes that ask for one."""
         if self._caller is None:
