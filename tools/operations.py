@@ -10,7 +10,13 @@ from typing import NamedTuple
 from local import events
 
 CLICKS, SIGNUPS, USERS, POINTS = "Clicks", "Signups and uses", "Users", "Points"
-ACCESS, PROGRAM, PLANS, ACCOUNT, WEBHOOKS = "Access", "Program and codes", "Plans", "Account", "Webhooks in"
+ACCESS, PROGRAM, PLANS, ACCOUNT, WEBHOOKS = (
+    "Access",
+    "Program and codes",
+    "Features and plans",
+    "Account",
+    "Webhooks in",
+)
 
 
 class Operation(NamedTuple):
@@ -52,10 +58,21 @@ OPERATIONS = {
     "POST /v1/codes": Operation("create_code", PROGRAM, "administer_program__create_code"),
     "GET /v1/codes": Operation("list_codes", PROGRAM),
     "PATCH /v1/codes/{code}": Operation("change_code", PROGRAM, "administer_program__change_code"),
+    "POST /v1/features": Operation("create_feature", PLANS, "administer_access__create_feature"),
+    "GET /v1/features": Operation("list_features", PLANS),
+    "GET /v1/features/{feature}": Operation("get_feature", PLANS),
+    "PATCH /v1/features/{feature}": Operation("change_feature", PLANS, "administer_access__change_feature"),
     "POST /v1/plans": Operation("create_plan", PLANS, "administer_access__create_plan"),
     "GET /v1/plans": Operation("list_plans", PLANS),
+    "GET /v1/plans/{plan_id}": Operation("get_plan", PLANS),
     "PATCH /v1/plans/{plan_id}": Operation("change_plan", PLANS, "administer_access__change_plan"),
     "PUT /v1/plans/{plan_id}/limits/{feature}": Operation("set_plan_limit", PLANS, "administer_access__put_limit"),
+    "DELETE /v1/plans/{plan_id}/limits/{feature}": Operation("remove_plan_limit", PLANS),
+    "GET /v1/users/{user_id}/restrictions": Operation("list_restrictions", PLANS),
+    "PUT /v1/users/{user_id}/restrictions/{feature}": Operation("restrict", PLANS, "administer_access__restrict"),
+    "DELETE /v1/users/{user_id}/restrictions/{feature}": Operation("remove_restriction", PLANS),
+    "GET /v1/settings": Operation("get_settings", ACCOUNT),
+    "PATCH /v1/settings": Operation("change_settings", ACCOUNT, "administer_account__change_settings"),
     "GET /v1/test-clock": Operation("get_test_clock", ACCOUNT),
     "PUT /v1/test-clock": Operation("set_test_clock", ACCOUNT, "administer_account__clock"),
     "POST /v1/api-keys": Operation("create_api_key", ACCOUNT, "administer_account__issue_key"),

@@ -42,19 +42,40 @@ def together(*parts: Mapping[str, int]) -> dict[str, int]:
 
 
 TABLE: dict[str, Row] = {
+    "administer_access__change_feature": Row(
+        200, {"id": "export_zip", "name": "Backup", "limit_type": "boolean", "active": False}, {"outbox_events": 1}
+    ),
     "administer_access__change_plan": Row(
         200,
         {"id": "premium", "stripe_price_id_monthly": "price_1PremiumMonthly", "whop_plan_ids": ["plan_premium"]},
         {"plan_prices": 2, "outbox_events": 1},
+    ),
+    "administer_access__create_feature": Row(
+        201,
+        {"id": "voice_minutes", "limit_type": "count", "reset_period": "monthly", "default_limit": 0, "active": True},
+        together({"features": 1, "outbox_events": 1}, DONE_ONCE),
     ),
     "administer_access__create_plan": Row(
         201,
         {"id": "team", "price_yearly_cents": 29000, "active": True, "former_stripe_price_ids": []},
         together({"plans": 1, "plan_prices": 3, "outbox_events": 1}, DONE_ONCE),
     ),
+    "administer_access__list_features": Row(200, {"has_more": False}),
     "administer_access__list_plans": Row(200, {"has_more": False}),
     "administer_access__put_limit": Row(200, {"id": "basic", "limits": {"photos": 100}}, {"outbox_events": 1}),
+    "administer_access__list_restrictions": Row(200, {"data": [], "has_more": False}),
+    "administer_access__remove_limit": Row(204, stores={"plan_limits": -1, "outbox_events": 1}),
+    "administer_access__restrict": Row(
+        200,
+        {"feature": "photos", "limit": 0, "reason": "reported three times"},
+        {"restrictions": 1, "outbox_events": 1},
+    ),
     "administer_account__change_endpoint": Row(200, {"provider": "stripe", "scope": "company"}),
+    "administer_account__change_settings": Row(
+        200,
+        {"destination_url": "https://acme.example/welcome", "trial_duration_days": 30, "post_trial_plan": "disabled"},
+        {"outbox_events": 1},
+    ),
     "administer_account__clock": Row(200, {"now": "2027-02-01T00:00:00.000000Z"}),
     "administer_account__endpoint": Row(201, stores=together({"provider_endpoints": 1}, DONE_ONCE)),
     "administer_account__issue_key": Row(
@@ -65,6 +86,7 @@ TABLE: dict[str, Row] = {
     "administer_account__list_endpoints": Row(200, {"has_more": False}),
     "administer_account__list_keys": Row(200, {"has_more": False}),
     "administer_account__read_clock": Row(200, {"now": None}),
+    "administer_account__read_settings": Row(200, {"trial_duration_days": 14, "post_trial_plan": "free"}),
     "administer_account__revoke_key": Row(204),
     "administer_account__turn_endpoint_off": Row(204),
     "administer_program__change_code": Row(

@@ -136,6 +136,23 @@ REQUESTS: dict[str, Good] = {
         idempotent=True,
     ),
     "POST /v1/redemptions/{id}/refund": Good("/v1/redemptions/{redemption_id}/refund", idempotent=True),
+    "POST /v1/features": Good(
+        "/v1/features",
+        {
+            "id": "voice_minutes", "name": "Voice minutes", "description": "Minutes of speech", "category": "ai",
+            "limit_type": "quota", "reset_period": "monthly", "default_limit": 10, "active": True,
+        },
+        idempotent=True,
+    ),
+    "GET /v1/features": Good("/v1/features"),
+    "GET /v1/features/{feature}": Good("/v1/features/photos"),
+    "PATCH /v1/features/{feature}": Good(
+        "/v1/features/export_zip",
+        {
+            "name": "Backup", "description": "A whole backup", "category": "export", "limit_type": "boolean",
+            "reset_period": "never", "default_limit": 0, "active": True,
+        },
+    ),
     "POST /v1/plans": Good(
         "/v1/plans",
         {
@@ -147,6 +164,7 @@ REQUESTS: dict[str, Good] = {
         idempotent=True,
     ),
     "GET /v1/plans": Good("/v1/plans"),
+    "GET /v1/plans/{plan_id}": Good("/v1/plans/{plan_id}"),
     "PATCH /v1/plans/{plan_id}": Good(
         "/v1/plans/{plan_id}",
         {
@@ -156,6 +174,21 @@ REQUESTS: dict[str, Good] = {
         },
     ),
     "PUT /v1/plans/{plan_id}/limits/{feature}": Good("/v1/plans/{plan_id}/limits/photos", {"limit": 20}),
+    "DELETE /v1/plans/{plan_id}/limits/{feature}": Good("/v1/plans/{plan_id}/limits/ai_calls"),
+    "GET /v1/users/{user_id}/restrictions": Good("/v1/users/{user_id}/restrictions"),
+    "PUT /v1/users/{user_id}/restrictions/{feature}": Good(
+        "/v1/users/{user_id}/restrictions/photos", {"limit": 100, "reason": "a good customer"}
+    ),
+    "DELETE /v1/users/{user_id}/restrictions/{feature}": Good("/v1/users/{user_id}/restrictions/photos"),
+    "GET /v1/settings": Good("/v1/settings"),
+    "PATCH /v1/settings": Good(
+        "/v1/settings",
+        {
+            "trial_duration_days": 7, "trial_plan": "basic", "post_trial_plan": "free",
+            "require_email_verification": False, "self_registration_enabled": True, "require_invite": False,
+            "invite_email_must_match": True, "destination_url": "https://shop.example/", "whop_company_id": None,
+        },
+    ),
     "GET /v1/integrity": Good("/v1/integrity"),
     "GET /v1/test-clock": Good("/v1/test-clock"),
     "PUT /v1/test-clock": Good("/v1/test-clock", {"now": "2027-01-15T12:00:00Z"}),
