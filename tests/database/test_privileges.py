@@ -162,15 +162,15 @@ FUNCTIONS = {
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt fill_in_user",
     "app": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
-        " redeem take_hit"
+        " begin_trial redeem take_hit"
     ),
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_GRANTING} adjust_points refund_redemption"
         " next_inbox_attempt take_hit entry_digest fill_in_user"
     ),
     "jobs": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} {_BOOKING_GRANTS} expire_due_lots forget_expired_keys"
-        " is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
+        " forget_expired_keys is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user"
     ),
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} {_GRANTING} redeem refund_redemption adjust_points"

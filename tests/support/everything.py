@@ -3,7 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from goodword.access import plans, restrictions
+from goodword.access import coupon_redemptions, coupons, plans, restrictions
+from goodword.access.coupon_redemptions import EnteredCoupon
+from goodword.access.coupons import NewCoupon
 from goodword.access.plans import PlanChange
 from goodword.access.restrictions import NewRestriction
 from goodword.core import ids
@@ -64,6 +66,7 @@ def fill(tenant: Tenant) -> None:
     _restrict(tenant)
     _pay(tenant)
     _carry_a_promotion_code(tenant)
+    _redeem_a_coupon(tenant, code)
     option = tenant.add_option(cost=10, quantity=5)
     assert tenant.adjust(REFEREE, 100).status == 201
     assert tenant.redeem(REFEREE, option).status == 201
@@ -75,6 +78,15 @@ def _restrict(tenant: Tenant) -> None:
     few = NewRestriction(limit=3)
     with tenant.transaction("admin") as connection:
         restrictions.put(connection, tenant.id, REFERRER, "photos", key["id"], ids.new_id(), few)
+
+
+def _redeem_a_coupon(tenant: Tenant, referral_code: str) -> None:
+    body = {"type": "period", "plan": "premium", "duration_days": 30, "code": "HERS", "referral_code": referral_code}
+    (key,) = tenant.rows("SELECT id FROM api_keys WHERE company_id = %(company_id)s AND scope = 'admin'")
+    with tenant.transaction("admin") as connection:
+        coupons.create(connection, tenant.id, [ids.new_id()], key["id"], NewCoupon.model_validate(body))
+    with tenant.transaction("app") as connection:
+        coupon_redemptions.redeem(connection, tenant.id, REFEREE, ids.new_id(), EnteredCoupon(code="HERS"))
 
 
 def _carry_a_promotion_code(tenant: Tenant) -> None:
