@@ -64,7 +64,6 @@ def _public_id(prefix: str) -> tuple[PlainValidator, PlainSerializer, WithJsonSc
     return PlainValidator(validate), PlainSerializer(serialize), WithJsonSchema(schema)
 
 
-KeyId = Annotated[UUID, *_public_id("key")]
 UserId = Annotated[UUID, *_public_id("usr")]
 ClickId = Annotated[UUID, *_public_id("clk")]
 CodeId = Annotated[UUID, *_public_id("cod")]
