@@ -35,6 +35,7 @@ OPERATIONS = {
     "POST /v1/signups": Operation("sign_up", SIGNUPS, "attribute_signup__with_click"),
     "POST /v1/activations": Operation("activate", SIGNUPS, "attribute_signup__activate"),
     "GET /v1/users/{user_id}": Operation("get_user", USERS),
+    "PATCH /v1/users/{user_id}": Operation("change_user", USERS, "serve_users__change"),
     "GET /v1/users/{user_id}/referrals": Operation("list_referrals_of_user", USERS),
     "GET /v1/users/{user_id}/awards": Operation("list_awards_of_user", USERS),
     "PUT /v1/users/{user_id}/referrer": Operation("set_referrer", USERS, "serve_users__late_attribution"),

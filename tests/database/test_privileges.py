@@ -42,7 +42,7 @@ TABLES = {
         "SI": "coupon_redemptions identity_marks signups usages verified_emails",
         "SIU": (
             "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
-            " takebacks usage_counters users access_grants grant_schedules"
+            " takebacks touch_decisions usage_counters users access_grants grant_schedules"
         ),
         "SIUD": "grant_intervals",
     },

@@ -280,6 +280,11 @@ TABLE: dict[str, Row] = {
     "serve_users__all_referrals": Row(200, {"has_more": False}),
     "serve_users__awards": Row(200, {"has_more": False}),
     "report_insight__integrity": Row(200, {"ok": True, "head": None}),
+    "serve_users__change": Row(
+        200,
+        {"external_id": "gil", "username": "Gil", "email_verified": True, "stripe_customer_id": "cus_gil"},
+        {"verified_emails": 1, "outbox_events": 1},
+    ),
     "serve_users__circle": Row(200, {"has_more": False}),
     "serve_users__explain_award": Row(
         200,

@@ -69,6 +69,13 @@ REQUESTS: dict[str, Good] = {
         "/v1/users/{user_id}/usage", {"feature": "photos", "quantity": 1}, idempotent=True
     ),
     "GET /v1/users/{user_id}": Good("/v1/users/{user_id}"),
+    "PATCH /v1/users/{user_id}": Good(
+        "/v1/users/{user_id}",
+        {
+            "email": "ada@example.com", "email_verified": False, "username": "Ada",
+            "avatar_url": "https://img.example/ada.png", "whop_user_id": "user_ada", "stripe_customer_id": "cus_ada",
+        },
+    ),
     "GET /v1/users/{user_id}/referrals": Good("/v1/users/{user_id}/referrals"),
     "GET /v1/users/{user_id}/awards": Good("/v1/users/{user_id}/awards"),
     "PUT /v1/users/{user_id}/referrer": Good(
