@@ -68,8 +68,9 @@ def test_a_person_gets_a_code_and_a_profile(company: Company) -> None:
     assert profile.pop("id").startswith("usr_")
     assert time_of(profile.pop("created_at")) == NOON
     assert profile == {
-        **user, "plan": "premium", "trial_ends_at": trial["ends_at"], "referral_code": code, "referral_url": f"{company.url}/r/{code}",
-        "referral_tier": "bronze", "qualified_count": 0, "balance": 0, "invited_by": None,
+        **user, "plan": "premium", "trial_ends_at": trial["ends_at"], "referral_code": code,
+        "referral_url": f"{company.url}/r/{code}", "referral_tier": "bronze",
+        "qualified_count": 0, "balance": 0, "invited_by": None,
     }  # fmt: skip
 
 
