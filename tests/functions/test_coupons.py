@@ -199,3 +199,33 @@ def test_what_a_coupon_gives_is_fixed(shop: Company, field: str) -> None:
         shop.api.send("PATCH", f"/v1/coupons/{coupon['id']}", {field: coupon[field]}), 422, "invalid_request"
     )
     assert [each["field"] for each in refused["errors"]] == [field]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_who_signs_up_with_a_coupon_has_come_by_the_code_it_names(shop: Company, is_known: bool) -> None:  # noqa: FBT001
+    code = shop.ok("GET", "/v1/users/ada")["referral_code"]
+    coupon = offer(shop, referral_code=code, max_redemptions=1, valid_until=(T0 + DAY).isoformat())
+    redeem(shop, "ben")
+
+    def sign_up(name: str, **fields: object) -> dict[str, Any]:
+        user = {"external_id": name} | ({"email": f"{name}@x.example", "email_verified": True} if is_known else {})
+        signed_up: dict[str, Any] = shop.ok("POST", "/v1/signups", {"user": user, **fields}, status=201)
+        return signed_up
+
+    brought = sign_up("dan", coupon_code=" spring-26")
+    assert brought["attribution"] == {
+        "outcome": "attributed", "reason": None, "source": "coupon", "click_id": None,
+    }  # fmt: skip
+    assert (brought["referral"]["referrer"], brought["referral"]["source"]) == ("ada", "coupon")
+    assert shop.ok("GET", f"/v1/coupons/{coupon['id']}")["redemption_count"] == 1
+
+    named = sign_up("eve", coupon_code="SPRING-26", referral_code=shop.ok("GET", "/v1/users/ben")["referral_code"])
+    assert (named["referral"]["referrer"], named["attribution"]["source"]) == ("ben", "code")
+
+    offer(shop, code="NOBODYS")
+    assert sign_up("fay", coupon_code="nobodys")["attribution"]["outcome"] == "none"
+    assert sign_up("gil", coupon_code="unknown")["attribution"]["reason"] == "unknown_code"
+    shop.set_clock(T0 + DAY)
+    assert sign_up("hal", coupon_code="SPRING-26")["attribution"]["reason"] == "expired_code"
+    shop.ok("PATCH", f"/v1/coupons/{coupon['id']}", {"active": False})
+    assert sign_up("ida", coupon_code="SPRING-26")["attribution"]["reason"] == "inactive_code"

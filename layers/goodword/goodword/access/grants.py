@@ -94,6 +94,10 @@ _ONE: LiteralString = f"""
     SELECT {_COLUMNS} FROM grants_at(%(company_id)s, %(user_id)s, company_now(%(company_id)s)) WHERE id = %(grant_id)s
 """  # noqa: S608 - of constants
 
+_TRIAL: LiteralString = f"""
+    SELECT {_COLUMNS} FROM grants_at(%(company_id)s, %(user_id)s, company_now(%(company_id)s)) WHERE source = 'trial'
+"""  # noqa: S608 - of constants
+
 _PAGE: LiteralString = f"""
     SELECT {_COLUMNS} FROM grants_at(%(company_id)s, %(user_id)s, company_now(%(company_id)s))
     WHERE %(after)s::uuid IS NULL OR position < (
@@ -136,6 +140,11 @@ def make(
 def ask(connection: Connection, company_id: UUID, user_id: UUID, grant_id: UUID) -> Later[Grant]:
     """Ask for a grant as it stands."""
     return query.the_one_later(connection, Grant, _ONE, company_id=company_id, user_id=user_id, grant_id=grant_id)
+
+
+def ask_trial(connection: Connection, company_id: UUID, user_id: UUID) -> Later[Grant | None]:
+    """Ask for the trial of a user."""
+    return query.one_later(connection, Grant, _TRIAL, company_id=company_id, user_id=user_id)
 
 
 def end(connection: Connection, company_id: UUID, external_id: str, grant_id: UUID | None, end: GrantEnd) -> Grant:
