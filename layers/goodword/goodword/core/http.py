@@ -275,7 +275,11 @@ class App:
         query: type[BaseModel] | None = None,
         body: type[Any] | None = None,
     ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
-        """Declare `METHOD /path/{as}/in/the/template`. A body model is parsed before the handler is called."""
+        """Declare `METHOD /path/{as}/in/the/template`. A body model is parsed before the handler is called.
+
+        A read with a key that declares no query takes none: a parameter that is misspelt would say nothing.
+        """
+        takes_no_query = key.startswith("GET ") and scope is not None and query is None
         for model in filter(None, (body, query, *answers.values())):
             model.model_rebuild()  # now, where no request waits for it
 
@@ -283,6 +287,8 @@ class App:
             def run(request: Request) -> Response:
                 if scope is not None:
                     request.authenticate(scope)
+                if takes_no_query:
+                    request.parse_query(NoFields)
                 return handler(request, request.parse(body)) if body else handler(request)
 
             self.routes[key] = Route(key, scope, body, query, answers, (handler.__doc__ or "").strip(), run)
