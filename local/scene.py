@@ -45,6 +45,7 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
         "click_id": make("/v1/clicks", {"code": code})["id"],
         "option_id": make("/v1/redemption-options", option)["id"],
         "redemption_id": make("/v1/users/ada/redemptions", bought, {"idempotency-key": "photos-2"})["id"],
+        "key_id": make("/v1/api-keys", {"name": "Reports", "scope": "read"})["id"],
         "endpoint_id": line["stripe_endpoint"].rpartition("/")[2],
         "whop_endpoint_id": line["whop_endpoint"].rpartition("/")[2],
     }

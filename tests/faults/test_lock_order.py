@@ -178,6 +178,17 @@ def test_a_signup_that_claims_what_was_paid_before_it(watched: Company, code: st
     )
 
 
+def test_a_user_who_is_changed_to_whom_their_payments_are_found_by(watched: Company, code: str, locks: Locks) -> None:
+    watched.sign_up("uma")
+    event = invoice_paid("evt_uma", "in_uma", customer="cus_uma", named={"goodword_code": code})
+    watched.deliver(event)
+    body = {"stripe_customer_id": "cus_uma", "email": "u@x.example", "email_verified": True}
+    kinds = locks(lambda: watched.ok("PATCH", "/v1/users/uma", body))
+    assert_ordered(
+        kinds, "objects", "e-mails", "people", "payments", "bindings", "caps", "code", "referrals", "wallets"
+    )
+
+
 def test_an_activation(watched: Company, code: str, locks: Locks) -> None:
     watched.sign_up("ann", referral_code=code)
     body = {"user_id": "ann", "app_id": "chat"}
