@@ -46,6 +46,8 @@ OPERATIONS = {
     "GET /v1/users/{user_id}/entitlements": Operation("list_entitlements", ACCESS),
     "GET /v1/users/{user_id}/entitlements/{feature}": Operation("get_entitlement", ACCESS),
     "POST /v1/users/{user_id}/usage": Operation("use_feature", ACCESS, "check_access__consume"),
+    "POST /v1/users/{user_id}/usage/{usage_id}/return": Operation("return_usage", ACCESS, "check_access__return"),
+    "GET /v1/users/{user_id}/usage": Operation("list_usages", ACCESS),
     "GET /v1/program": Operation("get_program", PROGRAM),
     "PUT /v1/program": Operation("replace_program", PROGRAM, "administer_program__replace"),
     "GET /v1/program/versions": Operation("list_program_versions", PROGRAM),
@@ -83,6 +85,7 @@ PARAMETERS = {
     "code": "A referral code, without regard to case.",
     "plan_id": "The id of the plan.",
     "feature": "The key of the feature.",
+    "usage_id": "The id of the use.",
     "endpoint_id": "The id of the endpoint, as its URL has it.",
     "id": "The id of the thing.",
     "limit": "How many items a page holds.",
@@ -109,8 +112,8 @@ _VALUES: dict[str, object] = {
     "whop_signature": "", "whop_signature_v5": "", **{
         f"{name}_id": f"{prefix}_{_HEX}"
         for name, prefix in {
-            "click": "clk", "option": "opt", "redemption": "red", "referral": "ref", "award": "awd", "endpoint": "whe",
-            "whop_endpoint": "whe",
+            "click": "clk", "option": "opt", "redemption": "red", "usage": "use", "referral": "ref", "award": "awd",
+            "endpoint": "whe", "whop_endpoint": "whe",
         }.items()
     },
 }  # fmt: skip

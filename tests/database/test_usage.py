@@ -65,7 +65,10 @@ def test_the_allowance_comes_first_then_the_oldest_quota(tenant: Tenant, ada: UU
     refused = tenant.consume("ada", FEATURE)
     assert (refused.status, refused.json["code"]) == (422, "limit_reached")
     usages = tenant.rows(
-        "SELECT from_allowance, from_quota FROM usages WHERE company_id = %(company_id)s ORDER BY created_at"
+        """
+        SELECT from_allowance, quantity - from_allowance AS from_quota FROM usages
+        WHERE company_id = %(company_id)s ORDER BY created_at
+        """
     )
     assert [tuple(each.values()) for each in usages] == [(2, 0), (1, 1), (0, 1), (0, 4), (0, 1)]
     assert tenant.rows("SELECT used, used_ever FROM usage_counters WHERE user_id = %(ada)s", ada=ada) == [

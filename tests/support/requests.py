@@ -68,6 +68,10 @@ REQUESTS: dict[str, Good] = {
     "POST /v1/users/{user_id}/usage": Good(
         "/v1/users/{user_id}/usage", {"feature": "photos", "quantity": 1}, idempotent=True
     ),
+    "POST /v1/users/{user_id}/usage/{usage_id}/return": Good(
+        "/v1/users/{user_id}/usage/{usage_id}/return", {"quantity": 1}, idempotent=True
+    ),
+    "GET /v1/users/{user_id}/usage": Good("/v1/users/{user_id}/usage", query={"feature": "photos"}),
     "GET /v1/users/{user_id}": Good("/v1/users/{user_id}"),
     "GET /v1/users/{user_id}/referrals": Good("/v1/users/{user_id}/referrals"),
     "GET /v1/users/{user_id}/awards": Good("/v1/users/{user_id}/awards"),
@@ -183,7 +187,7 @@ ROUTES: dict[str, Route] = {
 
 
 class Asked:
-    """A company of which everything may be asked: Ada with a code, points, and something that she can buy and has.
+    """A company of which everything may be asked: Ada with a code, points, and what she can buy, has and has used.
 
     She brought Cy; Dan came by himself and has a code too. One event has failed, and one endpoint is not needed.
     """
@@ -196,6 +200,7 @@ class Asked:
         option_id = company.ok("POST", "/v1/redemption-options", option)["id"]
         referral = company.sign_up("cy", referral_code=code)
         bought = company.ok("POST", f"/v1/users/{ADA}/redemptions", {"option_id": option_id}, key="asked-2")
+        used = company.ok("POST", f"/v1/users/{ADA}/usage", {"feature": "photos", "quantity": 2})
         spare = {"provider": "whop", "secrets": ["ws_0123456789"]}
         company.deliver({"object": "v2.core.event", "id": "evt_thin", "type": "v1.invoice.paid"})
         (failed,) = company.ok("GET", "/v1/inbox")["data"]
@@ -209,6 +214,7 @@ class Asked:
             "plan_id": "premium",
             "option_id": option_id,
             "redemption_id": bought["id"],
+            "usage_id": used["usage_id"],
             "inbox_event_id": failed["id"],
             "spare_endpoint_id": company.ok("POST", "/v1/provider-endpoints", spare)["id"],
             "stripe_endpoint_id": company.line["stripe_endpoint"].rpartition("/")[2],
