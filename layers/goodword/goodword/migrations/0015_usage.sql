@@ -375,8 +375,11 @@ BEGIN
         UPDATE usages AS u SET returned = u.returned + p_quantity
         WHERE u.company_id = p_use.company_id AND u.id = p_use.id
     )
-    UPDATE usage_counters AS u SET used_ever = u.used_ever - p_quantity, used = u.used - coalesce((
-        SELECT due.quantity FROM due WHERE due.redemption_id IS NULL AND NOT due.is_void), 0)
+    UPDATE usage_counters AS u SET used_ever = u.used_ever - p_quantity, used = CASE
+        WHEN u.period_ends_at > p_at THEN u.used - coalesce((
+            SELECT due.quantity FROM due WHERE due.redemption_id IS NULL AND NOT due.is_void), 0)
+        ELSE 0
+    END
     WHERE u.company_id = p_use.company_id AND u.user_id = p_use.user_id AND u.feature = p_use.feature;
 END $$;
 
