@@ -11,7 +11,7 @@ class SceneError(Exception):
 
 
 def prepare(line: Mapping[str, str]) -> dict[str, object]:
-    """Ada, Ben whom she brought, Gil whom nobody did; points, an option, a redemption, a coupon, a use and a click of hers.
+    """Ada, Ben whom she brought, Gil whom nobody did; points of hers, and what they bought, a coupon, a use, a click.
 
     Answers the values of the placeholders.
     `line` is that of a company nobody has used yet, on a running server. Raises SceneError.

@@ -50,7 +50,7 @@ def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_i
 
 
 def fill(tenant: Tenant) -> None:
-    """Play the first story: a click, a subscription, a promotion code, a purchase, a use and its return, a restriction."""
+    """Play the first story: a click, a subscription, a promotion code, a purchase, a use given back, a restriction."""
     code = sign_up(tenant, REFERRER).user.referral_code
     assert code is not None
     click_id = click(tenant, code)
