@@ -55,6 +55,8 @@ OPERATIONS = {
     "POST /v1/users/{user_id}/usage": Operation("use_feature", ACCESS, "check_access__consume"),
     "GET /v1/users/{user_id}/grants": Operation("list_grants", ACCESS),
     "POST /v1/users/{user_id}/coupons": Operation("redeem_coupon", ACCESS, "serve_users__redeem_coupon"),
+    "POST /v1/users/{user_id}/usage/{usage_id}/return": Operation("return_usage", ACCESS, "check_access__return"),
+    "GET /v1/users/{user_id}/usage": Operation("list_usages", ACCESS),
     "GET /v1/program": Operation("get_program", PROGRAM),
     "PUT /v1/program": Operation("replace_program", PROGRAM, "administer_program__replace"),
     "GET /v1/program/versions": Operation("list_program_versions", PROGRAM),
@@ -113,6 +115,7 @@ PARAMETERS = {
     "code": "A referral code, without regard to case.",
     "plan_id": "The id of the plan.",
     "feature": "The key of the feature.",
+    "usage_id": "The id of the use.",
     "endpoint_id": "The id of the endpoint, as its URL has it.",
     "id": "The id of the thing.",
     "limit": "How many items a page holds.",
@@ -139,9 +142,8 @@ _VALUES: dict[str, object] = {
     "whop_signature": "", "whop_signature_v5": "", **{
         f"{name}_id": f"{prefix}_{_HEX}"
         for name, prefix in {
-            "click": "clk", "option": "opt", "redemption": "red", "referral": "ref", "award": "awd", "endpoint": "whe",
-            "coupon": "cpn", "grant": "grt",
-            "whop_endpoint": "whe",
+            "click": "clk", "option": "opt", "redemption": "red", "usage": "use", "referral": "ref", "award": "awd",
+            "endpoint": "whe", "whop_endpoint": "whe", "coupon": "cpn", "grant": "grt", "key": "key",
         }.items()
     },
 }  # fmt: skip

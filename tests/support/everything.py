@@ -50,7 +50,7 @@ def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_i
 
 
 def fill(tenant: Tenant) -> None:
-    """Play the first story: a click, a subscription, an inquiry, a promotion code, a purchase, a use, a restriction."""
+    """Play the first story: a click, a subscription, a promotion code, a purchase, a use given back, a restriction."""
     code = sign_up(tenant, REFERRER).user.referral_code
     assert code is not None
     click_id = click(tenant, code)
@@ -70,7 +70,8 @@ def fill(tenant: Tenant) -> None:
     option = tenant.add_option(cost=10, quantity=5)
     assert tenant.adjust(REFEREE, 100).status == 201
     assert tenant.redeem(REFEREE, option).status == 201
-    assert tenant.consume(REFEREE, "ai_calls").status == 200
+    used = tenant.consume(REFEREE, "ai_calls", 2)
+    assert tenant.give_back(REFEREE, used.json["usage_id"], 1).status == 200
 
 
 def _restrict(tenant: Tenant) -> None:

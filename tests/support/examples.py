@@ -190,12 +190,18 @@ TABLE: dict[str, Row] = {
     "check_access__consume": Row(
         200,
         {"feature": "weight_entries", "allowed": True, "used": 2, "limit": 30, "remaining": 28},
-        together({"usage_counters": 1, "usages": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
+        together({"usage_counters": 1, "usages": 1, "outbox_events": 1}, DONE_ONCE),
     ),
     # a counter at 0 is the lock of this user and feature, and says nothing
     "check_access__consume_what_is_off": Row(422, {"code": "feature_disabled"}, {"usage_counters": 1}),
     "check_access__entitlement": Row(200, {"feature": "ai_calls", "allowed": False, "reason": "disabled", "limit": 0}),
     "check_access__entitlements": Row(200, {"has_more": False}),
+    "check_access__return": Row(
+        200,
+        {"feature": "photos", "used": 1, "returnable": 1},
+        together({"usage_returns": 1, "outbox_events": 1}, DONE_ONCE),
+    ),
+    "check_access__uses": Row(200, {"has_more": False}),
     "advance_referrals__quarterly": Row(None, {"job": "advance_referrals", "complete": True, "skipped": None}),
     "replay_webhooks__often": Row(None, {"job": "replay_webhooks", "set_aside": [], "complete": True, "skipped": None}),
     "reconcile_payments__quarter_daily": Row(

@@ -72,6 +72,10 @@ REQUESTS: dict[str, Good] = {
     "POST /v1/users/{user_id}/usage": Good(
         "/v1/users/{user_id}/usage", {"feature": "photos", "quantity": 1}, idempotent=True
     ),
+    "POST /v1/users/{user_id}/usage/{usage_id}/return": Good(
+        "/v1/users/{user_id}/usage/{usage_id}/return", {"quantity": 1}, idempotent=True
+    ),
+    "GET /v1/users/{user_id}/usage": Good("/v1/users/{user_id}/usage", query={"feature": "photos"}),
     "GET /v1/users/{user_id}": Good("/v1/users/{user_id}"),
     "PATCH /v1/users/{user_id}": Good(
         "/v1/users/{user_id}",
@@ -261,7 +265,7 @@ ROUTES: dict[str, Route] = {
 
 
 class Asked:
-    """A company of which everything may be asked: Ada with a code, points, and something that she can buy and has.
+    """A company of which everything may be asked: Ada with a code, points, and what she can buy, has and has used.
 
     She brought Cy; Dan came by himself and has a code too. One event has failed; an endpoint and a key are not needed.
     """
@@ -277,6 +281,7 @@ class Asked:
         coupon = {"type": "period", "plan": "basic", "duration_days": 30}
         given = {"plan": "basic", "days": 30, "reason": "by hand"}
         company.ok("POST", "/v1/coupons", coupon | {"code": "HERS"})
+        used = company.ok("POST", f"/v1/users/{ADA}/usage", {"feature": "photos", "quantity": 2})
         spare = {"provider": "whop", "secrets": ["ws_0123456789"]}
         company.deliver({"object": "v2.core.event", "id": "evt_thin", "type": "v1.invoice.paid"})
         (failed,) = company.ok("GET", "/v1/inbox")["data"]
@@ -292,6 +297,7 @@ class Asked:
             "plan_id": "premium",
             "option_id": option_id,
             "redemption_id": bought["id"],
+            "usage_id": used["usage_id"],
             "inbox_event_id": failed["id"],
             "spare_endpoint_id": company.ok("POST", "/v1/provider-endpoints", spare)["id"],
             "spare_key_id": company.ok("POST", "/v1/api-keys", {"name": "x", "scope": "read"})["id"],
