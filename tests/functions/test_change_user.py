@@ -220,6 +220,18 @@ def test_an_unreferred_user_is_bound_by_the_code_that_their_payment_carried(comp
     assert company.balance("ada") == PAID
 
 
+def test_what_a_former_customer_carries_names_the_referrer_of_whoever_has_it(company: Company) -> None:
+    code = company.sign_up("ada")["user"]["referral_code"]
+    for person in ("gil", "hal"):
+        company.sign_up(person)
+    changed(company, "gil", stripe_customer_id="cus_1")
+    changed(company, "gil", stripe_customer_id="cus_2")
+    changed(company, "hal", stripe_customer_id="cus_1")
+    pay(company, "cus_1", named={"goodword_code": code}, subscription="sub_1")
+    pay(company, "cus_2", subscription="sub_2")
+    assert [each["referee"] for each in company.ok("GET", "/v1/users/ada/referrals")["data"]] == ["hal"]
+
+
 def test_a_subscription_that_waited_gives_its_plan(company: Company) -> None:
     company.ok("PATCH", "/v1/plans/basic", {"stripe_price_id_monthly": "price_basic"})
     company.sign_up("gil")
