@@ -24,6 +24,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from goodword.accounts.users import NewUser
+from goodword.core import query
 
 _IDENTITIES = "SELECT lock_identities(%(company_id)s, %(identities)s)"
 
@@ -59,29 +60,29 @@ def hold_event(
     objects, the people whom it names, and everybody whose payments or subscriptions it may change.
     """
     values = {"provider": provider, "objects": list(objects), "names": list(names), "hashes": list(hashes)}
-    connection.execute(_EVENT, {"company_id": company_id, **values})
+    query.do(connection, _EVENT, company_id=company_id, **values)
 
 
 def hold_emails(connection: Connection, company_id: UUID, hashes: Collection[bytes]) -> None:
     """Hold e-mails by their hashes."""
-    connection.execute(_EMAILS, {"company_id": company_id, "hashes": list(hashes)})
+    query.do(connection, _EMAILS, company_id=company_id, hashes=list(hashes))
 
 
 def hold_people(connection: Connection, company_id: UUID, external_ids: Iterable[str]) -> None:
     """Hold people whom a request names, whether or not they have signed up."""
     people = [f"user:{external_id}" for external_id in external_ids]
-    connection.execute(_IDENTITIES, {"company_id": company_id, "identities": people})
+    query.do(connection, _IDENTITIES, company_id=company_id, identities=people)
 
 
 def hold_newcomer(connection: Connection, company_id: UUID, user: NewUser, hashes: Collection[bytes]) -> None:
     """Hold a person who signs up, their own objects and verified e-mail, and the people beside what they will own."""
     own = (("stripe", user.stripe_customer_id), ("whop", user.whop_user_id))
     if identities := [f"{provider}:{object_id}" for provider, object_id in own if object_id]:
-        connection.execute(_IDENTITIES, {"company_id": company_id, "identities": identities})
+        query.do(connection, _IDENTITIES, company_id=company_id, identities=identities)
     if hashes:
         hold_emails(connection, company_id, hashes)
     values = user.model_dump(include={"external_id", "stripe_customer_id", "whop_user_id"})
-    connection.execute(_NEWCOMER, {"company_id": company_id, "hashes": list(hashes), **values})
+    query.do(connection, _NEWCOMER, company_id=company_id, hashes=list(hashes), **values)
 
 
 def hold_promotion(
@@ -89,7 +90,7 @@ def hold_promotion(
 ) -> None:
     """Hold a promotion code alone, after the people who wait for its text `code`: at most `most` of them."""
     values = {"provider": provider, "promotion": promotion, "code": code, "most": most}
-    connection.execute(_PROMOTION, {"company_id": company_id, **values})
+    query.do(connection, _PROMOTION, company_id=company_id, **values)
 
 
 def share_promotions(connection: Connection, company_id: UUID, promotions: Collection[str]) -> None:
@@ -97,17 +98,17 @@ def share_promotions(connection: Connection, company_id: UUID, promotions: Colle
 
     A promotion code is named as `touches_of` names it: by its provider and its id.
     """
-    connection.execute(_SHARED, {"company_id": company_id, "identities": list(promotions)})
+    query.do(connection, _SHARED, company_id=company_id, identities=list(promotions))
 
 
 def hold_bindings(connection: Connection, company_id: UUID) -> None:
     """Hold the company's bindings: of two at once, each could close a circle that the other does not see."""
-    connection.execute(_BINDINGS, {"company_id": company_id})
+    query.do(connection, _BINDINGS, company_id=company_id)
 
 
 def hold_program(connection: Connection, company_id: UUID) -> None:
     """Hold the program: its versions are numbered one after the other."""
-    connection.execute(_PROGRAM, {"company_id": company_id})
+    query.do(connection, _PROGRAM, company_id=company_id)
 
 
 def hold_payments_of(connection: Connection, company_id: UUID, user_id: UUID) -> None:
@@ -115,4 +116,4 @@ def hold_payments_of(connection: Connection, company_id: UUID, user_id: UUID) ->
 
     A binding and such an event wait for each other here, so the later one settles what the earlier one wrote.
     """
-    connection.execute(_PAYMENTS, {"company_id": company_id, "user_id": user_id})
+    query.do(connection, _PAYMENTS, company_id=company_id, user_id=user_id)
