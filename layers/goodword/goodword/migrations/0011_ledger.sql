@@ -187,10 +187,22 @@ BEGIN
 END $$;
 
 -- Takes `p_amount` from the open lots and records what came from where: from `p_own` first, then in burn order
--- (priority, expiry, age).
+-- (priority, expiry, age). Mostly the first lot has that much, and nobody need look at the others.
 CREATE FUNCTION burn_lots(w wallets, p_entry bigint, p_amount bigint, p_own bigint[] DEFAULT '{}') RETURNS void
     LANGUAGE plpgsql AS $$
+DECLARE
+    first_lot record;
 BEGIN
+    IF p_own = '{}' AND p_amount > 0 THEN
+        SELECT id, remaining INTO first_lot FROM lots
+        WHERE company_id = w.company_id AND user_id = w.user_id AND open ORDER BY priority, expires_at, id LIMIT 1;
+        IF first_lot.remaining >= p_amount THEN
+            UPDATE lots SET remaining = remaining - p_amount WHERE company_id = w.company_id AND id = first_lot.id;
+            INSERT INTO allocations (company_id, entry_id, lot_id, amount)
+            VALUES (w.company_id, p_entry, first_lot.id, p_amount);
+            RETURN;
+        END IF;
+    END IF;
     WITH queue AS (
         SELECT id, remaining, sum(remaining) OVER (
             ORDER BY id = ANY (p_own) DESC, priority, expires_at, id) - remaining AS before
@@ -403,8 +415,7 @@ BEGIN
     FOR person IN SELECT DISTINCT (each ->> 'user_id')::uuid FROM jsonb_array_elements(p_postings) AS each ORDER BY 1 LOOP
         PERFORM lock_wallet(p_company, person);
     END LOOP;
-    at := company_now(p_company);
-    SELECT time_zone INTO STRICT zone FROM companies WHERE id = p_company;
+    SELECT company_now(id), time_zone INTO STRICT at, zone FROM companies WHERE id = p_company;
     FOR p IN
         SELECT * FROM ROWS FROM (jsonb_to_recordset(p_postings) AS (
             user_id uuid, type text, points bigint, reference text, occasion text, note text,
