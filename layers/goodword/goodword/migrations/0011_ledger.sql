@@ -402,10 +402,11 @@ END $$;
 
 -- The same for any number of people in one call, which locks their wallets in the order of their ids. Each element:
 --   {user_id, type, points, reference, occasion, note, program_version, expiry_months, priority}
--- One row per posting: its position in the array from 1, and its entry.
-CREATE FUNCTION post_entries(p_company uuid, p_postings jsonb) RETURNS TABLE (posting bigint, entry_id bigint)
+-- The entry of each, in their order.
+CREATE FUNCTION post_entries(p_company uuid, p_postings jsonb) RETURNS bigint[]
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
 DECLARE
+    entries bigint[] := '{}';
     person uuid;
     at timestamptz;
     zone text;
@@ -415,7 +416,7 @@ BEGIN
     FOR person IN SELECT DISTINCT (each ->> 'user_id')::uuid FROM jsonb_array_elements(p_postings) AS each ORDER BY 1 LOOP
         PERFORM lock_wallet(p_company, person);
     END LOOP;
-    SELECT company_now(id), time_zone INTO STRICT at, zone FROM companies WHERE id = p_company;
+    SELECT coalesce(test_now, clock_timestamp()), time_zone INTO STRICT at, zone FROM companies WHERE id = p_company;
     FOR p IN
         SELECT * FROM ROWS FROM (jsonb_to_recordset(p_postings) AS (
             user_id uuid, type text, points bigint, reference text, occasion text, note text,
@@ -427,11 +428,10 @@ BEGIN
         IF w.next_expiry_at <= at THEN
             w := wallet_at(w, at);
         END IF;
-        posting := p.position;
-        entry_id := book_posting(w, p.type, p.points, p.reference, coalesce(p.occasion, ''), p.note, p.program_version,
-            coalesce(p.priority, 100::smallint), months_later(at, p.expiry_months, zone), at);
-        RETURN NEXT;
+        entries := array_append(entries, book_posting(w, p.type, p.points, p.reference, coalesce(p.occasion, ''), p.note,
+            p.program_version, coalesce(p.priority, 100::smallint), months_later(at, p.expiry_months, zone), at));
     END LOOP;
+    RETURN entries;
 END $$;
 
 -- An entry as docs/api.md, Points, shows it.

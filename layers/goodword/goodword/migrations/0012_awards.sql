@@ -56,7 +56,6 @@ DECLARE
     ids uuid[];
     is_all boolean;
     each uuid;
-    held referrals[] := '{}';
     r referrals;
     up referrals;
     paid payments[];
@@ -71,16 +70,16 @@ BEGIN
     IF p_all AND NOT is_all THEN
         RETURN;
     END IF;
-    FOREACH each IN ARRAY ids LOOP
-        IF p_holds THEN
+    IF p_holds THEN
+        FOREACH each IN ARRAY ids LOOP
             SELECT * INTO STRICT r FROM referrals WHERE company_id = p_company AND id = each FOR NO KEY UPDATE;
-        ELSE
+        END LOOP;
+    END IF;
+    at := company_now(p_company);
+    FOREACH each IN ARRAY ids LOOP
+        IF NOT p_holds OR cardinality(ids) > 1 THEN
             SELECT * INTO STRICT r FROM referrals WHERE company_id = p_company AND id = each;
         END IF;
-        held := held || r;
-    END LOOP;
-    at := company_now(p_company);
-    FOREACH r IN ARRAY held LOOP
         SELECT * INTO up FROM referrals WHERE company_id = p_company AND referee_id = r.referrer_id;
         paid := ARRAY(SELECT p FROM payments AS p WHERE company_id = p_company AND user_id = r.referee_id);
         RETURN QUERY SELECT
@@ -176,7 +175,7 @@ BEGIN
         WHERE company_id = p_company AND id = reached.id;
     END LOOP;
     IF p_postings <> '[]' THEN
-        entries := ARRAY(SELECT entry_id FROM post_entries(p_company, p_postings) ORDER BY posting);
+        entries := post_entries(p_company, p_postings);
     END IF;
     IF p_awards <> '[]' THEN
         PERFORM write_awards(p_company, p_awards, entries, p_at);
