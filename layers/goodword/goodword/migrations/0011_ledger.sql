@@ -392,7 +392,8 @@ DECLARE
     expires_at timestamptz;
 BEGIN
     SELECT clock.now, months_later(clock.now, p_expiry_months, time_zone) INTO at, expires_at
-    FROM companies CROSS JOIN LATERAL (SELECT company_now(id) AS now OFFSET 0) AS clock WHERE id = p_company;
+    FROM companies CROSS JOIN LATERAL (SELECT coalesce(test_now, clock_timestamp()) AS now OFFSET 0) AS clock
+    WHERE id = p_company;
     IF w.next_expiry_at <= at THEN
         w := wallet_at(w, at);
     END IF;
@@ -400,19 +401,27 @@ BEGIN
         at);
 END $$;
 
--- The same for any number of people in one call, which locks their wallets in the order of their ids. Each element:
+-- The same for any number of people in one call, which locks their wallets in the order of their ids. Mostly it is one
+-- posting. Each element:
 --   {user_id, type, points, reference, occasion, note, program_version, expiry_months, priority}
 -- The entry of each, in their order.
 CREATE FUNCTION post_entries(p_company uuid, p_postings jsonb) RETURNS bigint[]
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
 DECLARE
     entries bigint[] := '{}';
+    sole jsonb := p_postings -> 0;
     person uuid;
     at timestamptz;
     zone text;
     w wallets;
     p record;
 BEGIN
+    IF jsonb_array_length(p_postings) = 1 THEN
+        RETURN ARRAY[post_entry(p_company, (sole ->> 'user_id')::uuid, sole ->> 'type', (sole ->> 'points')::bigint,
+            sole ->> 'reference', coalesce(sole ->> 'occasion', ''), sole ->> 'note',
+            (sole ->> 'program_version')::integer, (sole ->> 'expiry_months')::integer,
+            coalesce((sole ->> 'priority')::smallint, 100::smallint))];
+    END IF;
     FOR person IN SELECT DISTINCT (each ->> 'user_id')::uuid FROM jsonb_array_elements(p_postings) AS each ORDER BY 1 LOOP
         PERFORM lock_wallet(p_company, person);
     END LOOP;
