@@ -2,7 +2,7 @@
 
 A cursor of psycopg looks up for each call how parameters are written, how columns are read and what they are called,
 and it can be interrupted while it waits. A function asks the same few statements for as long as it lives, and what it
-does not need of that is most of what asking costs it (docs/decisions/0030-statements-past-the-cursor.md).
+does not need of that is most of what asking costs it (docs/decisions/0028-statements-past-the-cursor.md).
 
 How values look on the wire, which statements are prepared and in which order a pipeline answers remain psycopg's: so
 cursors may be used beside this, on the same connection and in the same transaction.
