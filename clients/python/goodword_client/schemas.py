@@ -82,6 +82,8 @@ class Entitlement(TypedDict):
     allowed: bool
     reason: Literal["ok", "unlimited", "limit_reached", "disabled", "feature_inactive", "feature_unknown"]
     source: Literal["restriction", "grant", "subscription", "plan", "default"] | None
+    plan: str | None
+    grant_id: str | None
     limit: int | None
     used: int
     remaining: int | None
@@ -94,6 +96,26 @@ class ExpiringPoints(TypedDict):
 
     points: int
     expires_at: str
+
+
+class Grant(TypedDict):
+    """A grant as it stands. `starts_at` and `ends_at` are as they will be if nothing else happens."""
+
+    id: str
+    plan: str
+    source: Literal["coupon", "trial", "admin", "redemption", "milestone"]
+    coupon_id: str | None
+    redemption_id: str | None
+    milestone_id: str | None
+    reason: str | None
+    starts_at: str | None
+    ends_at: str | None
+    status: Literal["scheduled", "active", "paused", "ended"]
+    paused_by: str | None
+    paused_at: str | None
+    remaining_seconds: int | None
+    remaining_days: int | None
+    created_at: str
 
 
 class LedgerEntry(TypedDict):
@@ -196,7 +218,7 @@ class SignupAnswer(TypedDict):
     referral: Referral | None
     awards: list[Award]
     invite: NotRequired[None]
-    trial: NotRequired[None]
+    trial: NotRequired[Grant | None]
 
 
 class UsageAnswer(TypedDict):
@@ -206,6 +228,8 @@ class UsageAnswer(TypedDict):
     allowed: bool
     reason: Literal["ok", "unlimited", "limit_reached", "disabled", "feature_inactive", "feature_unknown"]
     source: Literal["restriction", "grant", "subscription", "plan", "default"] | None
+    plan: str | None
+    grant_id: str | None
     limit: int | None
     used: int
     remaining: int | None
