@@ -5,7 +5,6 @@ from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import dict_row
 
 from goodword.core import query
 from goodword.core.query import Later
@@ -84,9 +83,9 @@ def keep_by(
         "payments": query.as_json(recording.payments(facts)),
         "is_of_sale": _has_any(facts, OF_A_SALE),
     }
-    cursor = connection.cursor(row_factory=dict_row).execute(statement, values, binary=True)
+    rows_later = query.records_later(connection, statement, **values)
     touches.record(connection, company_id, provider, facts)
-    return cursor.fetchall
+    return rows_later
 
 
 def _store(
