@@ -35,8 +35,8 @@ BEGIN = datetime(2030, 1, 31, 12, tzinfo=UTC)
 NEVER = datetime.max.replace(tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 PRICE = 7
-SEQUENCES = {100: 300}.get(settings().max_examples, settings().max_examples)  # 300, but by a profile that says else
-SHARES = 6
+SEQUENCES = settings().max_examples
+SHARES = 4
 """How many tests the sequences are dealt to, so that several processes can run them."""
 
 
