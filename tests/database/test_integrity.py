@@ -10,14 +10,12 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 import pytest
-from psycopg import Connection
 
 from goodword.core import ids
 from goodword.insight import audit, checks, integrity
 from goodword.insight.integrity import CheckResult, Integrity
 from tests.support import books
 from tests.support.chain import seal_all, seals
-from tests.support.connections import Connections
 from tests.support.everything import REFEREE, REFERRER, fill
 from tests.support.tenants import Tenant
 
@@ -56,10 +54,9 @@ def play_story(tenant: Tenant) -> Tenant:
 
 
 @pytest.fixture(scope="module")
-def played(opener: Connection, connections: Connections) -> Iterator[Tenant]:
+def played(kept_tenant: Tenant) -> Tenant:
     """The story, which takes longer to play than to tamper with."""
-    with connections.lending() as lend:
-        yield play_story(Tenant.open(opener, lend, lend("superuser")))
+    return play_story(kept_tenant)
 
 
 @pytest.fixture
