@@ -46,6 +46,8 @@ OPERATIONS = {
     "GET /v1/users/{user_id}/entitlements": Operation("list_entitlements", ACCESS),
     "GET /v1/users/{user_id}/entitlements/{feature}": Operation("get_entitlement", ACCESS),
     "POST /v1/users/{user_id}/usage": Operation("use_feature", ACCESS, "check_access__consume"),
+    "GET /v1/users/{user_id}/grants": Operation("list_grants", ACCESS),
+    "POST /v1/users/{user_id}/coupons": Operation("redeem_coupon", ACCESS, "serve_users__redeem_coupon"),
     "GET /v1/program": Operation("get_program", PROGRAM),
     "PUT /v1/program": Operation("replace_program", PROGRAM, "administer_program__replace"),
     "GET /v1/program/versions": Operation("list_program_versions", PROGRAM),
@@ -56,6 +58,13 @@ OPERATIONS = {
     "GET /v1/plans": Operation("list_plans", PLANS),
     "PATCH /v1/plans/{plan_id}": Operation("change_plan", PLANS, "administer_access__change_plan"),
     "PUT /v1/plans/{plan_id}/limits/{feature}": Operation("set_plan_limit", PLANS, "administer_access__put_limit"),
+    "POST /v1/coupons": Operation("create_coupons", PLANS, "administer_access__create_coupon"),
+    "GET /v1/coupons": Operation("list_coupons", PLANS),
+    "GET /v1/coupons/{id}": Operation("get_coupon", PLANS),
+    "PATCH /v1/coupons/{id}": Operation("change_coupon", PLANS, "administer_access__change_coupon"),
+    "GET /v1/coupons/{id}/redemptions": Operation("list_coupon_redemptions", PLANS),
+    "POST /v1/users/{user_id}/grants": Operation("give_plan", PLANS, "administer_access__give_plan"),
+    "POST /v1/users/{user_id}/grants/{id}/end": Operation("end_grant", PLANS, "administer_access__end_grant"),
     "GET /v1/test-clock": Operation("get_test_clock", ACCOUNT),
     "PUT /v1/test-clock": Operation("set_test_clock", ACCOUNT, "administer_account__clock"),
     "POST /v1/provider-endpoints": Operation("create_provider_endpoint", ACCOUNT, "administer_account__endpoint"),
@@ -110,6 +119,7 @@ _VALUES: dict[str, object] = {
         f"{name}_id": f"{prefix}_{_HEX}"
         for name, prefix in {
             "click": "clk", "option": "opt", "redemption": "red", "referral": "ref", "award": "awd", "endpoint": "whe",
+            "coupon": "cpn", "grant": "grt",
             "whop_endpoint": "whe",
         }.items()
     },

@@ -1,8 +1,11 @@
 """Users: who they are, who brought them, whom they brought, and what came of it."""
 
+from goodword.access import coupon_redemptions, grants
+from goodword.access.coupon_redemptions import EnteredCoupon, RedeemedCoupon
+from goodword.access.grants import GrantList, GrantQuery
 from goodword.awards import listing as awards
 from goodword.awards.listing import AwardList, AwardQuery
-from goodword.core import database
+from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
 from goodword.insight import explanations
@@ -65,6 +68,22 @@ def explain_award(request: Request) -> Response:
     """Show from what an award's points come, what of them is due, and what was booked."""
     public_id = request.path_parameters["id"]
     return answer(200, database.transact(explanations.of_award, request.company_id, public_id))
+
+
+@app.route("GET /v1/users/{user_id}/grants", scope=Scope.READ, query=GrantQuery, answers={200: GrantList})
+def list_grants(request: Request) -> Response:
+    """List the plans that a user was given for a time, newest first."""
+    query = request.parse_query(GrantQuery)
+    return answer(200, database.transact(grants.listed, request.company_id, request.user_id, query))
+
+
+@app.route("POST /v1/users/{user_id}/coupons", scope=Scope.WRITE, body=EnteredCoupon, answers={201: RedeemedCoupon})
+def redeem_coupon(request: Request, entered: EnteredCoupon) -> Response:
+    """Give a user what a coupon gives, once per Idempotency-Key."""
+    request.required_idempotency_key()
+    return idempotency.answer_once(
+        request, entered, 201, coupon_redemptions.redeem, request.company_id, request.user_id, ids.new_id(), entered
+    )
 
 
 lambda_handler = app.handle

@@ -31,7 +31,7 @@ MIGRATIONS = {
     "0009_touches": "facts", "0010_identity_locks": "facts", "0011_ledger": "points", "0012_awards": "awards",
     "0013_plans": "access", "0014_grants": "access", "0015_usage": "access", "0016_redemptions": "points",
     "0017_inbox": "payments", "0018_jobs": "core", "0019_ledger_chain": "insight", "0020_signups": "referral",
-    "0021_events": "facts",
+    "0021_events": "facts", "0022_coupons": "access",
 }  # fmt: skip
 
 # Functions of another room than their migration's.
@@ -47,6 +47,7 @@ FUNCTIONS = {
 EXCEPTIONS = {
     ("core", "reads companies"): "every request begins by them",
     ("core", "reads api_keys"): "every request begins by them",
+    ("access", "reads codes"): "a coupon names the referral code that those who bring it have come by",
     ("lock_promotion", "calls waiting_for_promotion"): "those who wait are held before the code, in one trip",
     ("fulfil", "writes quota_grants"): "a redemption opens its quota in its one trip",
     ("end_redemption", "writes quota_grants"): "a refund ends it in the same way",

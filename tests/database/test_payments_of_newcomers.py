@@ -1,7 +1,7 @@
-"""A payment that waits for its person to sign up is theirs, whichever of the two is done first."""
+"""A payment that waits for its person to sign up is theirs, whichever comes first; and whom events link."""
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from goodword.facts.kinds import IdentityLinked, PaymentSucceeded
 from goodword.payments import inbox
@@ -29,6 +29,14 @@ def test_who_signs_up_while_a_payment_of_their_customer_waits_for_them_has_it(te
     other.join()
     (payment,) = tenant.rows("SELECT user_id FROM payments WHERE company_id = %(company_id)s")
     assert payment["user_id"] is not None
+
+
+def test_an_event_that_says_twice_whom_it_links_says_it_once(tenant: Tenant) -> None:
+    by_reference = IdentityLinked(("cus_1",), None, None, None, AT - timedelta(days=1), "ben")
+    with tenant.transaction("webhook") as connection:
+        inbox.apply(connection, tenant.id, "stripe", [LINK, LINK, by_reference])
+    links = tenant.rows("SELECT by_reference, linked_at FROM identity_links WHERE company_id = %(company_id)s")
+    assert links == [{"by_reference": False, "linked_at": by_reference.at}]
 
 
 def _pay(tenant: Tenant) -> None:

@@ -22,6 +22,7 @@ TABLES = {
             "activations allocations clicks codes companies entries entry_notes features lots plan_limits"
             " plan_prices plans privacy_keys"
             " program_versions quota_grants signups usage_counters usages users wallets"
+            " access_grants grant_intervals grant_schedules restrictions"
         ),
         "I": "activity outbox_events",
         "SI": "object_emails promotion_codes verified_emails",
@@ -34,41 +35,44 @@ TABLES = {
         "S": (
             "allocations api_keys clicks companies entries entry_notes features lots object_emails plan_limits"
             " plan_prices plans privacy_keys"
-            " program_versions promotion_codes quota_grants redemption_options redemptions touches wallets"
+            " program_versions promotion_codes quota_grants redemption_options redemptions restrictions touches wallets"
+            " coupons"
         ),
         "I": "activity outbox_events",
-        "SI": "signups usages verified_emails",
+        "SI": "coupon_redemptions identity_marks signups usages verified_emails",
         "SIU": (
             "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
-            " takebacks usage_counters users"
+            " takebacks usage_counters users access_grants grant_schedules"
         ),
+        "SIUD": "grant_intervals",
     },
     "admin": {
         "S": (
             "activations allocations api_keys clicks companies entries entry_notes inbox_events lots"
-            " privacy_keys quota_grants"
+            " coupon_redemptions privacy_keys quota_grants"
             " redemptions signups usage_counters usages wallets job_runs job_setbacks"
             " chain_heads integrity_checks reconciliations sealing seals"
         ),
         "I": "activity outbox_events provider_endpoints",
         "SI": "object_emails program_versions promotion_codes verified_emails",
         "SIU": (
-            "awards codes features identity_links object_links payments plan_limits plans rate_windows"
-            " redemption_options referrals subscriptions takebacks touch_decisions touches users"
+            "access_grants awards codes coupons features grant_schedules identity_links object_links payments plans"
+            " rate_windows redemption_options referrals subscriptions takebacks touch_decisions touches users"
         ),
-        "SIUD": "plan_prices",
+        "SIUD": "grant_intervals plan_limits plan_prices restrictions",
     },
     "jobs": {
         "S": (
             "activations allocations clicks codes companies entries entry_notes features lots plan_limits"
             " plan_prices plans privacy_keys"
-            " program_versions quota_grants redemption_options redemptions signups usage_counters usages users wallets"
-            " chain_heads sealing seals"
+            " program_versions quota_grants redemption_options redemptions restrictions signups usage_counters usages"
+            " coupons coupon_redemptions users wallets chain_heads sealing seals"
         ),
         "I": "activity outbox_events",
         "SI": "job_runs object_emails promotion_codes verified_emails",
         "SIU": (
-            "audits awards identity_links inbox_events integrity_checks object_links payments reconciliations referrals"
+            "access_grants audits awards grant_intervals grant_schedules"
+            " identity_links inbox_events integrity_checks object_links payments reconciliations referrals"
             " subscriptions takebacks touch_decisions touches"
         ),
         "SIUD": "job_leases job_setbacks",
@@ -76,13 +80,14 @@ TABLES = {
     "ledger": {
         "S": (
             "companies features job_setbacks plan_limits plan_prices plans program_versions redemption_options"
-            " subscriptions usage_counters usages"
+            " restrictions subscriptions usage_counters usages"
         ),
         "I": "activity outbox_events",
         "SI": "allocations entries entry_notes quota_grants redemptions seals",
         "SID": "idempotent_answers",
         "SU": "sealing",
-        "SIU": "chain_heads lots wallets",
+        "SIU": "access_grants chain_heads grant_schedules lots wallets",
+        "SIUD": "grant_intervals",
     },
 }
 
@@ -94,10 +99,18 @@ COLUMNS = {
         ("users", "UPDATE", "avatar_url email username whop_user_id"),
         ("codes", "UPDATE", "updated_at uses"),
     },
-    "app": {("quota_grants", "UPDATE", "used")},
+    "app": {("coupons", "UPDATE", "redemption_count"), ("quota_grants", "UPDATE", "used")},
     "admin": {
         ("inbox_events", "UPDATE", "attempts error handled_at next_attempt_at note outcome"),
-        ("companies", "UPDATE", "test_now test_now_used time_zone"),
+        (
+            "companies",
+            "UPDATE",
+            (
+                "destination_url invite_email_must_match post_trial_plan require_email_verification require_invite"
+                " self_registration_enabled test_now test_now_used time_zone trial_duration_days trial_plan updated_at"
+                " whop_company_id"
+            ),
+        ),
         ("provider_endpoints", "SELECT", "company_id created_at disabled_at id provider reconciles scope"),
         ("provider_endpoints", "UPDATE", "api_key disabled_at secrets"),
     },
@@ -115,8 +128,13 @@ COLUMNS = {
     },
 }
 
-_EVERYBODY = "company_now months_later public_id rfc3339"
-_READING = "entitlement_json entitlements entry_json entry_total first_instant spendable subscribed_plans usage_period"
+_EVERYBODY = "company_now months_later public_id rfc3339 time_ordered_id"
+_READING = (
+    "entitlement_json entitlements entry_json entry_total first_instant spendable subscribed_plans usage_period"
+    " plans_held plan_of_user keeps_plan grants_at grant_json"
+)
+_BOOKING_GRANTS = "hold_grants book_grants"
+_GRANTING = f"{_BOOKING_GRANTS} intervals_to_come place_grants record_plan_change make_grant stop_grant"
 _REFERRING = (
     "code_refusal received_at_of lock_identities stage_at takeback_rank takeback_state subscription_rank"
     " match_takebacks owned_beside takebacks_beside sale_objects share_identities taken_part touches_of hold_caps"
@@ -134,15 +152,20 @@ _USING = "consume_usage hold_usage from_allowance refusal_of_usage count_usage"
 FUNCTIONS = {
     "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit",
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt fill_in_user",
-    "app": f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} redeem take_hit",
+    "app": (
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
+        " begin_trial redeem take_hit"
+    ),
     "admin": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} adjust_points refund_redemption"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_GRANTING} adjust_points refund_redemption"
         " next_inbox_attempt take_hit entry_digest fill_in_user"
     ),
-    "jobs": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} expire_due_lots forget_expired_keys is_set_aside"
-    " next_inbox_attempt entry_digest seal_entries fill_in_user",
+    "jobs": (
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
+        " forget_expired_keys is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user"
+    ),
     "ledger": (
-        f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} redeem refund_redemption adjust_points"
+        f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} {_GRANTING} redeem refund_redemption adjust_points"
         " append_entry"
         " book_due_expiry book_posting book_reversal burn_lots lock_wallet repay_debt reversible save_wallet wallet_at"
         " usual_expiry refusal_of_adjustment book_adjustment"

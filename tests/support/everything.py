@@ -3,7 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from goodword.access import plans
+from goodword.access import coupon_redemptions, coupons, plans
+from goodword.access.coupon_redemptions import EnteredCoupon
+from goodword.access.coupons import NewCoupon
 from goodword.access.plans import PlanChange
 from goodword.core import ids
 from goodword.facts.kinds import (
@@ -62,10 +64,20 @@ def fill(tenant: Tenant) -> None:
         plans.change(connection, tenant.id, "basic", ids.new_id(), sold_as)
     _pay(tenant)
     _carry_a_promotion_code(tenant)
+    _redeem_a_coupon(tenant, code)
     option = tenant.add_option(cost=10, quantity=5)
     assert tenant.adjust(REFEREE, 100).status == 201
     assert tenant.redeem(REFEREE, option).status == 201
     assert tenant.consume(REFEREE, "ai_calls").status == 200
+
+
+def _redeem_a_coupon(tenant: Tenant, referral_code: str) -> None:
+    body = {"type": "period", "plan": "premium", "duration_days": 30, "code": "HERS", "referral_code": referral_code}
+    (key,) = tenant.rows("SELECT id FROM api_keys WHERE company_id = %(company_id)s AND scope = 'admin'")
+    with tenant.transaction("admin") as connection:
+        coupons.create(connection, tenant.id, [ids.new_id()], key["id"], NewCoupon.model_validate(body))
+    with tenant.transaction("app") as connection:
+        coupon_redemptions.redeem(connection, tenant.id, REFEREE, ids.new_id(), EnteredCoupon(code="HERS"))
 
 
 def _carry_a_promotion_code(tenant: Tenant) -> None:

@@ -13,12 +13,16 @@ ADA = "ada"
 
 @dataclass(frozen=True)
 class Good:
-    """A request that is answered with success; `{…}` in it are filled in by `Asked`. `idempotent`: takes a key."""
+    """A request that is answered with success; `{…}` in it are filled in by `Asked`. `idempotent`: takes a key.
+
+    `instead` are the fields that cannot stand beside those of the body.
+    """
 
     path: str
     body: dict[str, Any] | None = None
     idempotent: bool = False
     query: Mapping[str, str] = field(default_factory=dict[str, str])
+    instead: tuple[str, ...] = ()
 
 
 REQUESTS: dict[str, Good] = {
@@ -156,6 +160,33 @@ REQUESTS: dict[str, Good] = {
         },
     ),
     "PUT /v1/plans/{plan_id}/limits/{feature}": Good("/v1/plans/{plan_id}/limits/photos", {"limit": 20}),
+    "POST /v1/coupons": Good(
+        "/v1/coupons",
+        {
+            "type": "period", "plan": "premium", "duration_days": 30, "code": "SPRING-26", "max_redemptions": 500,
+            "valid_from": "2026-01-01T00:00:00Z", "valid_until": "2030-01-01T00:00:00Z", "active": True,
+            "description": "for the spring", "referral_code": "{code}",
+        },
+        instead=("count",),
+    ),
+    "GET /v1/coupons": Good("/v1/coupons"),
+    "GET /v1/coupons/{id}": Good("/v1/coupons/{coupon_id}"),
+    "PATCH /v1/coupons/{id}": Good(
+        "/v1/coupons/{coupon_id}",
+        {
+            "active": True, "description": "for the spring", "max_redemptions": 500,
+            "valid_from": "2026-01-01T00:00:00Z", "valid_until": "2030-01-01T00:00:00Z", "referral_code": "{code}",
+        },
+    ),
+    "GET /v1/coupons/{id}/redemptions": Good("/v1/coupons/{coupon_id}/redemptions"),
+    "POST /v1/users/{user_id}/grants": Good(
+        "/v1/users/{user_id}/grants", {"plan": "premium", "days": 30, "reason": "by hand"}
+    ),
+    "POST /v1/users/{user_id}/grants/{id}/end": Good(
+        "/v1/users/{user_id}/grants/{grant_id}/end", {"reason": "by hand"}
+    ),
+    "GET /v1/users/{user_id}/grants": Good("/v1/users/{user_id}/grants"),
+    "POST /v1/users/{user_id}/coupons": Good("/v1/users/{user_id}/coupons", {"code": "HERS"}, idempotent=True),
     "GET /v1/integrity": Good("/v1/integrity"),
     "GET /v1/test-clock": Good("/v1/test-clock"),
     "PUT /v1/test-clock": Good("/v1/test-clock", {"now": "2027-01-15T12:00:00Z"}),
@@ -196,10 +227,15 @@ class Asked:
         option_id = company.ok("POST", "/v1/redemption-options", option)["id"]
         referral = company.sign_up("cy", referral_code=code)
         bought = company.ok("POST", f"/v1/users/{ADA}/redemptions", {"option_id": option_id}, key="asked-2")
+        coupon = {"type": "period", "plan": "basic", "duration_days": 30}
+        given = {"plan": "basic", "days": 30, "reason": "by hand"}
+        company.ok("POST", "/v1/coupons", coupon | {"code": "HERS"})
         spare = {"provider": "whop", "secrets": ["ws_0123456789"]}
         company.deliver({"object": "v2.core.event", "id": "evt_thin", "type": "v1.invoice.paid"})
         (failed,) = company.ok("GET", "/v1/inbox")["data"]
         self._values = {
+            "coupon_id": company.ok("POST", "/v1/coupons", coupon)["id"],
+            "grant_id": company.ok("POST", f"/v1/users/{ADA}/grants", given)["id"],
             "code": code,
             "new_code": f"NEW-{code}",
             "other_code": company.sign_up("dan")["user"]["referral_code"],

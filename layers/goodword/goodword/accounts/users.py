@@ -57,17 +57,25 @@ def normal_email(email: str | None) -> str | None:
     return email.strip().casefold() if email else None
 
 
+def untagged(email: str | None) -> str | None:
+    """The normal form of an e-mail without its `+tag`."""
+    normal = normal_email(email)
+    if normal is None:
+        return None
+    name, _, domain = normal.rpartition("@")
+    return f"{name.partition('+')[0] or name}@{domain}"
+
+
 def mailbox(email: str | None) -> str | None:
     """The mailbox behind an e-mail, of which one person may write any number.
 
     Without a `+tag` and, at Gmail under both its names, without dots. Only a suspicion may rest on it (self-referral):
     elsewhere two such addresses may be two people's.
     """
-    normal = normal_email(email)
-    if normal is None:
+    plain = untagged(email)
+    if plain is None:
         return None
-    name, _, domain = normal.rpartition("@")
-    name = name.partition("+")[0] or name
+    name, _, domain = plain.rpartition("@")
     if domain in _GMAIL:
         name, domain = name.replace(".", "") or name, _GMAIL[0]
     return f"{name}@{domain}"

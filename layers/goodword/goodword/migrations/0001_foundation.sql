@@ -14,20 +14,37 @@ BEGIN
     RETURN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
 END $$;
 
+-- An id of a row that a function makes by itself, one after another also within a millisecond (RFC 9562, version 7).
+CREATE FUNCTION time_ordered_id() RETURNS uuid LANGUAGE plpgsql VOLATILE PARALLEL SAFE AS $$
+DECLARE
+    microseconds bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+    first_half bigint := (microseconds / 1000) << 16 | 7 << 12 | (microseconds % 1000) * 4096 / 1000;
+BEGIN
+    RETURN encode(int8send(first_half) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid;
+END $$;
+
 CREATE TABLE companies (
     id               uuid NOT NULL,
     name             text NOT NULL,
     livemode         boolean NOT NULL,
     time_zone        text NOT NULL DEFAULT 'UTC',
     destination_url  text NOT NULL,
-    post_trial_plan  text NOT NULL DEFAULT 'free',
     whop_company_id  text,
     test_now         timestamptz,
     test_now_used    boolean NOT NULL DEFAULT false,
     created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    trial_duration_days        integer NOT NULL DEFAULT 14,
+    trial_plan                 text NOT NULL DEFAULT 'premium',
+    post_trial_plan            text NOT NULL DEFAULT 'free',
+    require_email_verification boolean NOT NULL DEFAULT true,
+    self_registration_enabled  boolean NOT NULL DEFAULT true,
+    require_invite             boolean NOT NULL DEFAULT false,
+    invite_email_must_match    boolean NOT NULL DEFAULT false,
     CONSTRAINT companies_pk PRIMARY KEY (id),
     CONSTRAINT companies_name_ck CHECK (length(name) BETWEEN 1 AND 200),
     CONSTRAINT companies_whop_company_uq UNIQUE (whop_company_id, livemode),
+    CONSTRAINT companies_trial_ck CHECK (trial_duration_days >= 0),
     CONSTRAINT companies_test_clock_ck CHECK (test_now IS NULL OR NOT livemode)
 );
 
@@ -295,7 +312,7 @@ GRANT CREATE ON SCHEMA goodword TO :"ledger";
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA goodword FROM PUBLIC;
 -- Without IN SCHEMA: what is granted by default everywhere cannot be revoked for one schema.
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION public_id, rfc3339, company_now, months_later
+GRANT EXECUTE ON FUNCTION public_id, rfc3339, company_now, months_later, time_ordered_id
     TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION first_instant TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION claim_idempotency_key, keep_idempotent_answer TO :"click", :"app", :"admin", :"ledger";
@@ -303,7 +320,9 @@ GRANT EXECUTE ON FUNCTION is_decision TO :"ledger";
 GRANT EXECUTE ON FUNCTION forget_expired_keys TO :"jobs";
 GRANT EXECUTE ON FUNCTION problem, answer_of_key, finish_one_trip, record_deed TO :"app", :"admin", :"ledger";
 GRANT SELECT ON companies TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
-GRANT UPDATE (test_now, test_now_used, time_zone) ON companies TO :"admin";
+GRANT UPDATE (test_now, test_now_used, time_zone, destination_url, whop_company_id, trial_duration_days, trial_plan,
+    post_trial_plan, require_email_verification, self_registration_enabled, require_invite, invite_email_must_match,
+    updated_at) ON companies TO :"admin";
 GRANT SELECT ON api_keys TO :"click", :"app", :"admin";
 GRANT SELECT ON privacy_keys TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, DELETE ON idempotent_answers TO :"ledger";

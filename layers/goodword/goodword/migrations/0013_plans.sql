@@ -79,8 +79,26 @@ CREATE TABLE plan_limits (
     CONSTRAINT plan_limits_value_ck CHECK (limit_value >= 0)
 );
 
-GRANT SELECT ON features, plans, plan_prices, plan_limits, subscriptions
+-- What one user's limit of a feature is, whatever their plans say; `created_by` is the API key that put it.
+CREATE TABLE restrictions (
+    company_id   uuid NOT NULL,
+    user_id      uuid NOT NULL,
+    feature      text NOT NULL,
+    limit_value  bigint,
+    reason       text,
+    created_by   uuid NOT NULL,
+    created_at   timestamptz NOT NULL,
+    updated_at   timestamptz NOT NULL,
+    CONSTRAINT restrictions_pk PRIMARY KEY (company_id, user_id, feature),
+    CONSTRAINT restrictions_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT restrictions_feature_fk FOREIGN KEY (company_id, feature) REFERENCES features (company_id, key),
+    CONSTRAINT restrictions_key_fk FOREIGN KEY (company_id, created_by) REFERENCES api_keys (company_id, id),
+    CONSTRAINT restrictions_value_ck CHECK (limit_value >= 0)
+);
+
+GRANT SELECT ON features, plans, plan_prices, plan_limits, restrictions, subscriptions
     TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT INSERT, UPDATE ON features, plans, plan_prices, plan_limits TO :"admin";
-GRANT DELETE ON plan_prices TO :"admin";
+GRANT INSERT, UPDATE, DELETE ON restrictions TO :"admin";
+GRANT DELETE ON plan_prices, plan_limits TO :"admin";
 GRANT EXECUTE ON FUNCTION subscribed_plans TO :"webhook", :"app", :"admin", :"jobs", :"ledger";

@@ -75,15 +75,15 @@ BEGIN
     RETURN QUERY SELECT f.key, f.limit_type, f.active, running.source, running.limit_value, coalesce(u.used, 0),
         coalesce(q.left_over, 0)::bigint, q.left_over IS NOT NULL, running_period.starts, running_period.ends
     FROM companies c
-    CROSS JOIN LATERAL (SELECT ARRAY(SELECT plan_id FROM subscribed_plans(c.id, p_user, p_at)) AS plans) AS subscribed
+    CROSS JOIN LATERAL (SELECT ARRAY(SELECT held FROM plans_held(c.id, p_user, p_at) AS held) AS held) AS has
     JOIN features f ON f.company_id = c.id AND (p_feature IS NULL OR f.key = p_feature)
     CROSS JOIN LATERAL (
         SELECT CASE WHEN l.feature IS NULL THEN 'default' ELSE plan.source END AS source,
             CASE WHEN l.feature IS NULL THEN f.default_limit ELSE l.limit_value END AS limit_value
         FROM (
-            SELECT 'subscription' AS source, unnest(subscribed.plans) AS plan_id
+            SELECT own.source, own.plan_id FROM unnest(has.held) AS own
             UNION ALL
-            SELECT 'plan', c.post_trial_plan WHERE subscribed.plans = '{}'
+            SELECT 'plan', c.post_trial_plan WHERE has.held = '{}'
         ) AS plan
         LEFT JOIN plan_limits l ON l.company_id = c.id AND l.plan_id = plan.plan_id AND l.feature = f.key
         ORDER BY 2 DESC NULLS FIRST, l.feature LIMIT 1

@@ -52,6 +52,8 @@ CREATE INDEX redemptions_user_ix ON redemptions (company_id, user_id, option_id)
 
 ALTER TABLE quota_grants ADD CONSTRAINT quota_grants_redemption_fk FOREIGN KEY (company_id, redemption_id)
     REFERENCES redemptions (company_id, id);
+ALTER TABLE access_grants ADD CONSTRAINT access_grants_redemption_fk FOREIGN KEY (company_id, redemption_id)
+    REFERENCES redemptions (company_id, id);
 
 -- A redemption as docs/api.md, Points, shows it, with what is left of the wallet.
 CREATE FUNCTION redemption_json(r redemptions, p_external_id text, p_balance bigint) RETURNS jsonb

@@ -22,13 +22,14 @@ BEGIN
 END $$;
 
 -- These objects belong to the person whom the link names, since the earliest instant that is told of; a reference is a
--- weaker name than the app's own word, and becomes that word once it is told as such.
+-- weaker name than the app's own word, and becomes that word once it is told as such. One event may say it twice.
 CREATE FUNCTION store_links(p_company uuid, p_provider text, p_links jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO identity_links AS known (company_id, provider, object_id, external_id, by_reference, linked_at)
-    SELECT p_company, p_provider, object_id, coalesce(external_id, reference), external_id IS NULL, at
+    SELECT p_company, p_provider, object_id, coalesce(external_id, reference), bool_and(external_id IS NULL), min(at)
     FROM jsonb_to_recordset(p_links) AS link (objects text[], external_id text, reference text, at timestamptz),
         unnest(objects) AS object_id
+    GROUP BY object_id, coalesce(external_id, reference)
     ON CONFLICT ON CONSTRAINT identity_links_pk DO UPDATE
         SET by_reference = known.by_reference AND excluded.by_reference,
             linked_at = least(known.linked_at, excluded.linked_at)

@@ -38,12 +38,9 @@ class User(AnswerModel):
 _PROFILE: LiteralString = """
     SELECT users.id, users.external_id, username, email, email_verified, avatar_url, users.whop_user_id,
         users.stripe_customer_id, NULL AS invited_by,
-        coalesce((
-            SELECT plans.id FROM plans
-            JOIN subscribed_plans(users.company_id, users.id, company_now(users.company_id)) AS own ON own.plan_id = id
-            WHERE plans.company_id = users.company_id ORDER BY sort_order DESC, id LIMIT 1
-        ), companies.post_trial_plan) AS plan,
-        NULL::timestamptz AS trial_ends_at,
+        plan_of_user(users.company_id, users.id, company_now(users.company_id)) AS plan,
+        (SELECT ends_at FROM grants_at(users.company_id, users.id, company_now(users.company_id)) AS trial
+            WHERE source = 'trial') AS trial_ends_at,
         (SELECT code FROM codes WHERE codes.company_id = users.company_id AND codes.user_id = users.id
             AND type = 'auto') AS referral_code,
         (SELECT count(*) FROM referrals WHERE referrals.company_id = users.company_id AND referrer_id = users.id
@@ -52,7 +49,7 @@ _PROFILE: LiteralString = """
         (SELECT program::text FROM program_versions WHERE program_versions.company_id = users.company_id
             ORDER BY version DESC LIMIT 1) AS program,
         users.created_at
-    FROM users JOIN companies ON companies.id = users.company_id
+    FROM users
     WHERE users.company_id = %(company_id)s
 """
 
