@@ -422,11 +422,11 @@ def test_right_books_pass_every_check(tenant: Tenant) -> None:
     types = {row["type"] for row in story.rows("SELECT type FROM entries WHERE company_id = %(company_id)s")}
     assert types >= {"REVERSAL", "REDEMPTION_REFUND", "EXPIRY", "DEBT_REPAYMENT", "REFERRAL_WELCOME"}
     for _ in ("not sealed", "sealed"):
-        told = report(story)
-        assert [(each.name, each.ok, each.detail) for each in told.checks] == [
+        answer = report(story)
+        assert [(each.name, each.ok, each.detail) for each in answer.checks] == [
             (name, True, None) for name in checks.NAMES
         ]
-        assert told.ok is True
+        assert answer.ok is True
         seal_all(story)
     head = report(story).head
     assert head is not None
@@ -443,10 +443,10 @@ def test_a_check_names_the_row(story: Tenant, monkeypatch: pytest.MonkeyPatch, c
     users = {external_id: user_id(story, external_id) for external_id in (ADA, BEN, CLEO)}
     rows = tamper(story, case.statement, **users)
     assert rows
-    told = report(story)
+    answer = report(story)
     monkeypatch.setattr(audit, "KEYS_PER_WINDOW", dict.fromkeys(audit.KEYS_PER_WINDOW, 1))
-    expect(case, rows, told.checks)
-    assert told.ok is False
+    expect(case, rows, answer.checks)
+    assert answer.ok is False
     expect(case, rows, audited(story))
 
 
