@@ -26,7 +26,7 @@ Who referred whom, what each of them earned, what they may still spend and what 
 
 A server asks with a secret key of scope read, write or admin; a browser with a publishable key, and only where that is
 taken. A list gives `has_more` and is read on with `after`. A POST under an Idempotency-Key is done once, however often
-it is sent. What is refused is told in one form, RFC 9457, with a stable `code`."""
+it is sent. A refusal has one form, RFC 9457, with a stable `code`."""
 SERVERS = [
     {
         "url": "https://{host}",
