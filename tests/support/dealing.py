@@ -14,7 +14,7 @@ from xdist.workermanage import WorkerController
 SECONDS: Mapping[str, int] = {
     "tests/bundle": 113,
     "tests/local/test_commands.py": 45,
-    "tests/faults/test_customer_lives.py": 40,
+    "tests/faults/test_customer_lives.py": 27,
     "tests/faults/test_database_breaks.py": 39,
     "tests/faults/test_postings_at_once.py": 29,
     "tests/faults/test_killed_anywhere.py": 27,
