@@ -11,7 +11,7 @@ class SceneError(Exception):
 
 
 def prepare(line: Mapping[str, str]) -> dict[str, object]:
-    """Ada, Ben whom she brought, Gil whom nobody did; points, an option, a redemption, a coupon and a click of hers.
+    """Ada, Ben whom she brought, Gil whom nobody did; points of hers, and what they bought, a coupon, a use, a click.
 
     Answers the values of the placeholders.
     `line` is that of a company nobody has used yet, on a running server. Raises SceneError.
@@ -45,6 +45,8 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
         "click_id": make("/v1/clicks", {"code": code})["id"],
         "option_id": make("/v1/redemption-options", option)["id"],
         "redemption_id": make("/v1/users/ada/redemptions", bought, {"idempotency-key": "photos-2"})["id"],
+        "key_id": make("/v1/api-keys", {"name": "Reports", "scope": "read"})["id"],
+        "usage_id": make("/v1/users/ada/usage", {"feature": "photos", "quantity": 2})["usage_id"],
         "endpoint_id": line["stripe_endpoint"].rpartition("/")[2],
         "whop_endpoint_id": line["whop_endpoint"].rpartition("/")[2],
     }

@@ -3,6 +3,7 @@
 from goodword.access import coupon_redemptions, grants
 from goodword.access.coupon_redemptions import EnteredCoupon, RedeemedCoupon
 from goodword.access.grants import GrantList, GrantQuery
+from goodword.accounts.users import UserChange
 from goodword.awards import listing as awards
 from goodword.awards.listing import AwardList, AwardQuery
 from goodword.core import database, idempotency, ids
@@ -10,7 +11,7 @@ from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
 from goodword.insight import explanations
 from goodword.insight.explanation_models import AwardExplanation, ReferralExplanation
-from goodword.referral import named_referrers, profiles, referrals
+from goodword.referral import named_referrers, profiles, referrals, user_edits
 from goodword.referral.named_referrers import LateAttribution, LateIds
 from goodword.referral.profiles import User
 from goodword.referral.referrals import CircleQuery, ReferralList, ReferralQuery
@@ -23,6 +24,15 @@ app = App()
 def read(request: Request) -> Response:
     """Show a user."""
     return answer(200, database.once(profiles.find, request.company_id, request.user_id, request.base_url))
+
+
+@app.route("PATCH /v1/users/{user_id}", scope=Scope.WRITE, body=UserChange, answers={200: User})
+def change(request: Request, wanted: UserChange) -> Response:
+    """Change a user, who then has what waits for who they have become."""
+    user = database.transact(
+        user_edits.change, request.company_id, request.user_id, ids.new_id(), wanted, request.base_url
+    )
+    return answer(200, user)
 
 
 @app.route("GET /v1/users/{user_id}/referrals", scope=Scope.READ, query=CircleQuery, answers={200: ReferralList})

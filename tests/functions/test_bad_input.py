@@ -179,6 +179,11 @@ def test_a_query_that_cannot_be_is_refused_by_its_name(asked: Asked, key: str) -
             assert fields(answer) == {name}, value
 
 
+@pytest.mark.parametrize("key", [key for key in GUARDED if key.startswith("GET") and key not in WITH_QUERY])
+def test_a_read_that_takes_no_parameters_refuses_one(asked: Asked, key: str) -> None:
+    assert fields(send(asked, key, path=asked.path(key, {"surprise": "1"}))) == {"surprise"}
+
+
 MALFORMED = (
     b"", b" ", b"{", b"nope", b"[]", b"null", b"1", b"true", b'"text"', b"{'a': 1}", b"{}{}", b'{"a": 1,}',
     b'{"a": 01}', b"\x00", b'{"a": "\x00"}', b'{"a": "\n"}', b'{"a": "\\x00"}',

@@ -16,7 +16,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from goodword.access import usage
-from goodword.access.usage import Usage
+from goodword.access.usage import Usage, UsageReturn
 from goodword.accounts.companies import NewCompany
 from goodword.awards import balances
 from goodword.core import ids
@@ -172,6 +172,15 @@ class Tenant:
         wanted = Usage.model_construct(feature=feature, quantity=quantity)
         trip = self.trip(key, external_id, wanted)
         return Answer(*usage.consume(self.connection("app"), trip, external_id, ids.new_id(), wanted))
+
+    def give_back(
+        self, external_id: str, usage_id: str, quantity: int | None = None, *, key: str | None = None
+    ) -> Answer:
+        """Return a use."""
+        wanted = UsageReturn.model_construct(quantity=quantity)
+        trip = self.trip(key, external_id, usage_id, wanted)
+        kept = usage.give_back(self.connection("app"), trip, external_id, usage_id, ids.new_id(), wanted)
+        return Answer(*kept)
 
     def trip(self, key: str | None, *request: object) -> OneTrip:
         """A request of a one-trip use case; under one key, equal ones are one request."""

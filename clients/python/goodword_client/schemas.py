@@ -82,6 +82,8 @@ class Entitlement(TypedDict):
     allowed: bool
     reason: Literal["ok", "unlimited", "limit_reached", "disabled", "feature_inactive", "feature_unknown"]
     source: Literal["restriction", "grant", "subscription", "plan", "default"] | None
+    plan: str | None
+    grant_id: str | None
     limit: int | None
     used: int
     remaining: int | None
@@ -226,6 +228,8 @@ class UsageAnswer(TypedDict):
     allowed: bool
     reason: Literal["ok", "unlimited", "limit_reached", "disabled", "feature_inactive", "feature_unknown"]
     source: Literal["restriction", "grant", "subscription", "plan", "default"] | None
+    plan: str | None
+    grant_id: str | None
     limit: int | None
     used: int
     remaining: int | None
