@@ -174,7 +174,7 @@ def test_quota_is_used_by_the_end_of_its_term_and_then_by_purchase(tenant: Tenan
         seen.append((answer.json["extra"], [row["used"] for row in tenant.rows(by_quantity, ada=ada)]))
     assert seen == [(8, [0, 0, 4, 2]), (7, [0, 0, 4, 3]), (1, [1, 3, 4, 3])]
     tenant.set_clock(noon + 2 * HOUR)
-    assert told(tenant.consume("ada", FEATURE, 2)) == (0, 0, 1, 1)
+    assert allowance(tenant.consume("ada", FEATURE, 2)) == (0, 0, 1, 1)
     assert books.faults(tenant.superuser, tenant.id) == []
 
 
