@@ -11,7 +11,7 @@ class SceneError(Exception):
 
 
 def prepare(line: Mapping[str, str]) -> dict[str, object]:
-    """Ada, Ben whom she brought, Gil whom nobody did, points, an option, a redemption, a use and a click of hers.
+    """Ada, Ben whom she brought, Gil whom nobody did; points of hers, and what they bought, a coupon, a use, a click.
 
     Answers the values of the placeholders.
     `line` is that of a company nobody has used yet, on a running server. Raises SceneError.
@@ -32,14 +32,20 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     photos = {"kind": "quota", "name": "5 photos", "feature": "photos", "quantity": 5, "cost_points": 30}
     bought = {"option_id": make("/v1/redemption-options", photos)["id"]}
     option = {"kind": "quota", "name": "20 AI calls", "feature": "ai_calls", "quantity": 20, "cost_points": 30}
+    welcome = {"type": "period", "plan": "basic", "duration_days": 30, "code": "WELCOME-26"}
+    coupon_id = make("/v1/coupons", welcome)["id"]
+    redeemed = make("/v1/users/ada/coupons", {"code": "WELCOME-26"}, {"idempotency-key": "welcome"})
     values = {
         **line,
+        "coupon_id": coupon_id,
+        "grant_id": redeemed["grant"]["id"],
         "code": code,
         "referral_id": brought["referral"]["id"],
         "award_id": brought["awards"][0]["id"],
         "click_id": make("/v1/clicks", {"code": code})["id"],
         "option_id": make("/v1/redemption-options", option)["id"],
         "redemption_id": make("/v1/users/ada/redemptions", bought, {"idempotency-key": "photos-2"})["id"],
+        "key_id": make("/v1/api-keys", {"name": "Reports", "scope": "read"})["id"],
         "usage_id": make("/v1/users/ada/usage", {"feature": "photos", "quantity": 2})["usage_id"],
         "endpoint_id": line["stripe_endpoint"].rpartition("/")[2],
         "whop_endpoint_id": line["whop_endpoint"].rpartition("/")[2],

@@ -42,19 +42,19 @@ TABLES = {
         "SI": "coupon_redemptions identity_marks quota_uses signups usage_returns usages verified_emails",
         "SIU": (
             "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
-            " takebacks usage_counters users access_grants grant_schedules"
+            " takebacks touch_decisions usage_counters users access_grants grant_schedules"
         ),
         "SIUD": "grant_intervals",
     },
     "admin": {
         "S": (
-            "activations allocations api_keys clicks companies entries entry_notes inbox_events lots"
+            "activations allocations clicks companies entries entry_notes inbox_events lots"
             " coupon_redemptions privacy_keys quota_grants quota_uses"
             " redemptions signups usage_counters usage_returns usages wallets job_runs job_setbacks"
             " chain_heads integrity_checks reconciliations sealing seals"
         ),
         "I": "activity outbox_events provider_endpoints",
-        "SI": "object_emails program_versions promotion_codes verified_emails",
+        "SI": "api_keys object_emails program_versions promotion_codes verified_emails",
         "SIU": (
             "access_grants awards codes coupons features grant_schedules identity_links object_links payments plans"
             " rate_windows redemption_options referrals subscriptions takebacks touch_decisions touches users"
@@ -93,19 +93,24 @@ TABLES = {
 
 # Columns where the role may not have the whole table.
 COLUMNS = {
-    "click": {("users", "SELECT", "company_id external_id id username")},
+    "click": {
+        ("users", "SELECT", "company_id external_id id username"),
+        ("api_keys", "UPDATE", "last_used_at"),
+    },
     "webhook": {
         ("provider_endpoints", "SELECT", "company_id disabled_at id provider scope secrets"),
         ("users", "UPDATE", "avatar_url email username whop_user_id"),
         ("codes", "UPDATE", "updated_at uses"),
     },
     "app": {
+        ("api_keys", "UPDATE", "last_used_at"),
         ("coupons", "UPDATE", "redemption_count"),
         ("quota_grants", "UPDATE", "used"),
         ("quota_uses", "UPDATE", "returned"),
         ("usages", "UPDATE", "returned"),
     },
     "admin": {
+        ("api_keys", "UPDATE", "last_used_at revoked_at"),
         ("inbox_events", "UPDATE", "attempts error handled_at next_attempt_at note outcome"),
         (
             "companies",
@@ -162,15 +167,15 @@ FUNCTIONS = {
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt fill_in_user",
     "app": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
-        " redeem take_hit"
+        " begin_trial redeem take_hit"
     ),
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_GRANTING} adjust_points refund_redemption"
         " next_inbox_attempt take_hit entry_digest fill_in_user"
     ),
     "jobs": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} {_BOOKING_GRANTS} expire_due_lots forget_expired_keys"
-        " is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
+        " forget_expired_keys is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user"
     ),
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} {_GRANTING} redeem refund_redemption adjust_points"

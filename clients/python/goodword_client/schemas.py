@@ -98,6 +98,26 @@ class ExpiringPoints(TypedDict):
     expires_at: str
 
 
+class Grant(TypedDict):
+    """A grant as it stands. `starts_at` and `ends_at` are as they will be if nothing else happens."""
+
+    id: str
+    plan: str
+    source: Literal["coupon", "trial", "admin", "redemption", "milestone"]
+    coupon_id: str | None
+    redemption_id: str | None
+    milestone_id: str | None
+    reason: str | None
+    starts_at: str | None
+    ends_at: str | None
+    status: Literal["scheduled", "active", "paused", "ended"]
+    paused_by: str | None
+    paused_at: str | None
+    remaining_seconds: int | None
+    remaining_days: int | None
+    created_at: str
+
+
 class LedgerEntry(TypedDict):
     """One change of one balance."""
 
@@ -198,7 +218,7 @@ class SignupAnswer(TypedDict):
     referral: Referral | None
     awards: list[Award]
     invite: NotRequired[None]
-    trial: NotRequired[None]
+    trial: NotRequired[Grant | None]
 
 
 class UsageAnswer(TypedDict):
