@@ -41,7 +41,16 @@ OPERATIONS = {
     "POST /v1/users/{user_id}/points": Operation("adjust_points", POINTS, "administer_program__give_points"),
     "GET /v1/redemption-options": Operation("list_redemption_options", POINTS),
     "POST /v1/redemption-options": Operation("create_redemption_option", POINTS, "administer_program__offer"),
+    "GET /v1/redemption-options/{id}": Operation("get_redemption_option", POINTS),
+    "PATCH /v1/redemption-options/{id}": Operation(
+        "change_redemption_option", POINTS, "administer_program__change_option"
+    ),
     "POST /v1/users/{user_id}/redemptions": Operation("redeem", POINTS, "redeem_points__quota"),
+    "GET /v1/users/{user_id}/redemptions": Operation("list_redemptions_of_user", POINTS),
+    "GET /v1/redemptions": Operation("list_redemptions", POINTS),
+    "GET /v1/redemptions/{id}": Operation("get_redemption", POINTS),
+    "POST /v1/redemptions/{id}/fulfil": Operation("fulfil_redemption", POINTS, "administer_program__fulfil"),
+    "POST /v1/redemptions/{id}/fail": Operation("fail_redemption", POINTS, "administer_program__fail"),
     "POST /v1/redemptions/{id}/refund": Operation("refund_redemption", POINTS),
     "GET /v1/users/{user_id}/entitlements": Operation("list_entitlements", ACCESS),
     "GET /v1/users/{user_id}/entitlements/{feature}": Operation("get_entitlement", ACCESS),
@@ -109,8 +118,8 @@ _VALUES: dict[str, object] = {
     "whop_signature": "", "whop_signature_v5": "", **{
         f"{name}_id": f"{prefix}_{_HEX}"
         for name, prefix in {
-            "click": "clk", "option": "opt", "redemption": "red", "referral": "ref", "award": "awd", "endpoint": "whe",
-            "whop_endpoint": "whe",
+            "click": "clk", "option": "opt", "unlock": "opt", "redemption": "red", "reward": "red", "referral": "ref",
+            "award": "awd", "endpoint": "whe", "whop_endpoint": "whe",
         }.items()
     },
 }  # fmt: skip

@@ -48,8 +48,8 @@ EXCEPTIONS = {
     ("core", "reads companies"): "every request begins by them",
     ("core", "reads api_keys"): "every request begins by them",
     ("lock_promotion", "calls waiting_for_promotion"): "those who wait are held before the code, in one trip",
-    ("fulfil", "writes quota_grants"): "a redemption opens its quota in its one trip",
-    ("end_redemption", "writes quota_grants"): "a refund ends it in the same way",
+    ("deliver", "writes quota_grants"): "a redemption opens its quota in its one trip",
+    ("undo_redemption", "writes quota_grants"): "a refund ends it in the same way",
 }
 
 

@@ -23,10 +23,12 @@ def test_a_redemption_is_an_entry_a_purchase_and_an_answer(tenant: Tenant, ada: 
     assert answer.status == 201
     (entry,) = tenant.entries(ada)[1:]
     made = answer.json
-    assert made.pop("created_at").endswith("Z")
+    times = {made.pop(name) for name in ("created_at", "updated_at", "fulfilled_at")}
+    assert [at[-1] for at in times] == ["Z"]
     assert made == {
         "id": entry["reference"], "user_id": "ada", "option_id": f"opt_{option.hex}", "kind": "quota", "quantity": 2,
-        "cost_points": 60, "status": "fulfilled", "balance_after": 40, "grant": None, "refunded_at": None,
+        "cost_points": 60, "status": "fulfilled", "balance_after": 40, "grant": None, "note": None, "failed_at": None,
+        "refunded_at": None,
     }  # fmt: skip
     assert (entry["type"], entry["delta"], entry["balance_after"]) == ("REDEMPTION_QUOTA", -60, 40)
     (quota,) = tenant.rows("SELECT quantity, used, feature FROM quota_grants WHERE company_id = %(company_id)s")

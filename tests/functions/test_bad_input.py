@@ -72,7 +72,8 @@ def send(
 def test_every_route_has_its_good_request() -> None:
     assert REQUESTS.keys() == ROUTES.keys()
     for key in WITH_BODY:
-        assert (REQUESTS[key].body or {}).keys() == getattr(ROUTES[key].body, "model_fields", {}).keys()
+        good = REQUESTS[key]
+        assert (good.body or {}).keys() | good.leaves_out == getattr(ROUTES[key].body, "model_fields", {}).keys()
 
 
 def test_the_good_requests_are_good(company: Company) -> None:

@@ -13,12 +13,16 @@ ADA = "ada"
 
 @dataclass(frozen=True)
 class Good:
-    """A request that is answered with success; `{…}` in it are filled in by `Asked`. `idempotent`: takes a key."""
+    """A request that is answered with success; `{…}` in it are filled in by `Asked`. `idempotent`: takes a key.
+
+    `leaves_out` are the fields that do not go with the others.
+    """
 
     path: str
     body: dict[str, Any] | None = None
     idempotent: bool = False
     query: Mapping[str, str] = field(default_factory=dict[str, str])
+    leaves_out: frozenset[str] = frozenset()
 
 
 REQUESTS: dict[str, Good] = {
@@ -58,6 +62,7 @@ REQUESTS: dict[str, Good] = {
     "POST /v1/users/{user_id}/redemptions": Good(
         "/v1/users/{user_id}/redemptions", {"option_id": "{option_id}", "quantity": 1}, idempotent=True
     ),
+    "GET /v1/users/{user_id}/redemptions": Good("/v1/users/{user_id}/redemptions"),
     "GET /v1/users/{user_id}/balance": Good("/v1/users/{user_id}/balance"),
     "GET /v1/users/{user_id}/transactions": Good("/v1/users/{user_id}/transactions"),
     "GET /v1/users/{user_id}/statement": Good(
@@ -125,10 +130,27 @@ REQUESTS: dict[str, Good] = {
     "POST /v1/redemption-options": Good(
         "/v1/redemption-options",
         {
-            "kind": "quota", "name": "20 AI calls", "feature": "ai_calls", "quantity": 20, "cost_points": 1,
-            "stock": 10, "per_user_limit": 5, "active": True,
+            "kind": "quota", "name": "20 AI calls", "feature": "ai_calls", "quantity": 20, "days": 30,
+            "cost_points": 1, "stock": 10, "per_user_limit": 5, "active": True,
         },
         idempotent=True,
+        leaves_out=frozenset({"plan"}),
+    ),
+    "GET /v1/redemption-options/{id}": Good("/v1/redemption-options/{option_id}"),
+    "PATCH /v1/redemption-options/{id}": Good(
+        "/v1/redemption-options/{option_id}",
+        {
+            "name": "1 AI call", "quantity": 1, "days": 30, "cost_points": 1, "stock": 10, "per_user_limit": 5,
+            "active": True,
+        },
+    ),
+    "GET /v1/redemptions": Good("/v1/redemptions", query={"status": "pending"}),
+    "GET /v1/redemptions/{id}": Good("/v1/redemptions/{redemption_id}"),
+    "POST /v1/redemptions/{id}/fulfil": Good(
+        "/v1/redemptions/{reward_id}/fulfil", {"note": "sent by mail"}, idempotent=True
+    ),
+    "POST /v1/redemptions/{id}/fail": Good(
+        "/v1/redemptions/{other_reward_id}/fail", {"note": "sold out"}, idempotent=True
     ),
     "POST /v1/users/{user_id}/points": Good(
         "/v1/users/{user_id}/points",
@@ -196,6 +218,9 @@ class Asked:
         option_id = company.ok("POST", "/v1/redemption-options", option)["id"]
         referral = company.sign_up("cy", referral_code=code)
         bought = company.ok("POST", f"/v1/users/{ADA}/redemptions", {"option_id": option_id}, key="asked-2")
+        reward = {"kind": "reward", "name": "A mug", "cost_points": 1}
+        mug = {"option_id": company.ok("POST", "/v1/redemption-options", reward)["id"]}
+        rewards = [company.ok("POST", f"/v1/users/{ADA}/redemptions", mug, key=f"mug-{each}") for each in range(2)]
         spare = {"provider": "whop", "secrets": ["ws_0123456789"]}
         company.deliver({"object": "v2.core.event", "id": "evt_thin", "type": "v1.invoice.paid"})
         (failed,) = company.ok("GET", "/v1/inbox")["data"]
@@ -209,6 +234,8 @@ class Asked:
             "plan_id": "premium",
             "option_id": option_id,
             "redemption_id": bought["id"],
+            "reward_id": rewards[0]["id"],
+            "other_reward_id": rewards[1]["id"],
             "inbox_event_id": failed["id"],
             "spare_endpoint_id": company.ok("POST", "/v1/provider-endpoints", spare)["id"],
             "stripe_endpoint_id": company.line["stripe_endpoint"].rpartition("/")[2],

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, LiteralString, NamedTuple, Self
+from typing import Any, Literal, LiteralString, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from psycopg import Connection
@@ -23,7 +23,7 @@ from goodword.core import ids
 from goodword.core.one_trip import OneTrip
 from goodword.points import ledger, redemptions
 from goodword.points.ledger import Balance, PointsAdjustment
-from goodword.points.redemptions import NewRedemption
+from goodword.points.redemptions import NewRedemption, RewardDecision
 from local import setup
 from tests.support.connections import AsRole
 
@@ -33,10 +33,10 @@ _ADD_USER = """
 """
 
 _ADD_OPTION = """
-    INSERT INTO redemption_options (company_id, id, kind, name, feature, quantity, cost_points, stock, per_user_limit,
-        created_at)
-    VALUES (%(company_id)s, %(id)s, 'quota', 'More', %(feature)s, %(quantity)s, %(cost)s, %(stock)s,
-        %(per_user_limit)s, clock_timestamp())
+    INSERT INTO redemption_options (company_id, id, kind, name, feature, quantity, days, plan, cost_points, stock,
+        per_user_limit, created_at, updated_at)
+    VALUES (%(company_id)s, %(id)s, %(kind)s, 'More', %(feature)s, %(quantity)s, %(days)s, %(plan)s, %(cost)s,
+        %(stock)s, %(per_user_limit)s, clock_timestamp(), clock_timestamp())
 """
 
 _POST = "SELECT entry_id FROM post_entries(%(company_id)s, %(postings)s) ORDER BY posting"
@@ -116,18 +116,32 @@ class Tenant:
         return user_id
 
     def add_option(
-        self, *, cost: int, feature: str = "ai_calls", quantity: int = 1, stock: int | None = None,
-        per_user_limit: int | None = None,
+        self, *, cost: int, feature: str = "ai_calls", quantity: int = 1, days: int | None = None,
+        stock: int | None = None, per_user_limit: int | None = None,
     ) -> UUID:  # fmt: skip
-        """Something points can buy."""
-        option_id = ids.new_id()
-        self.superuser.execute(
-            _ADD_OPTION,
-            {
-                "company_id": self.id, "id": option_id, "feature": feature, "quantity": quantity, "cost": cost,
-                "stock": stock, "per_user_limit": per_user_limit,
-            },
+        """Quota that points can buy."""
+        return self._offer(
+            kind="quota", feature=feature, quantity=quantity, days=days, plan=None, cost=cost, stock=stock,
+            per_user_limit=per_user_limit,
         )  # fmt: skip
+
+    def add_unlock(self, *, cost: int, plan: str = "premium", days: int = 30, stock: int | None = None) -> UUID:
+        """A plan that points can buy."""
+        return self._offer(
+            kind="unlock", feature=None, quantity=None, days=days, plan=plan, cost=cost, stock=stock,
+            per_user_limit=None,
+        )  # fmt: skip
+
+    def add_reward(self, *, cost: int, stock: int | None = None, per_user_limit: int | None = None) -> UUID:
+        """A reward that points can buy."""
+        return self._offer(
+            kind="reward", feature=None, quantity=None, days=None, plan=None, cost=cost, stock=stock,
+            per_user_limit=per_user_limit,
+        )  # fmt: skip
+
+    def _offer(self, **option: object) -> UUID:
+        option_id = ids.new_id()
+        self.superuser.execute(_ADD_OPTION, {"company_id": self.id, "id": option_id, **option})
         return option_id
 
     def post(self, *postings: dict[str, object], role: str = "app") -> list[dict[str, Any] | None]:
@@ -166,6 +180,15 @@ class Tenant:
         """Give the points of a redemption back."""
         trip = self.trip(key or _key(), redemption_id)
         return Answer(*redemptions.refund(self.connection("admin"), trip, redemption_id))
+
+    def decide(
+        self, redemption_id: UUID, decided: Literal["fulfilled", "failed"], note: str | None = None, *,
+        key: str | None = None,
+    ) -> Answer:  # fmt: skip
+        """Say what became of a reward."""
+        decision = RewardDecision(note=note)
+        trip = self.trip(key, redemption_id, decided, decision)
+        return Answer(*redemptions.decide(self.connection("admin"), trip, redemption_id, decided, decision))
 
     def consume(self, external_id: str, feature: str, quantity: int = 1, *, key: str | None = None) -> Answer:
         """Use a feature."""

@@ -62,5 +62,10 @@ BY_CONSTRAINT: Mapping[str, DomainError] = {
     "users_whop_user_uq": Conflict("identity_taken", "Another user has this whop_user_id."),
     "users_stripe_customer_uq": Conflict("identity_taken", "Another user has this stripe_customer_id."),
     "codes_code_uq": Conflict("code_taken", "This code is taken."),
-    "redemption_options_feature_fk": Refused("feature_unknown", "There is no such feature."),
+    "redemption_options_feature_fk": Refused(
+        "feature_unknown",
+        "There is no such feature.",
+        errors=[{"field": "feature", "message": "is no feature of this company"}],
+    ),
+    "redemption_options_plan_fk": invalid_fields(("plan", "is no plan of this company")),
 }
