@@ -38,11 +38,11 @@ TABLES = {
             " program_versions promotion_codes quota_grants redemption_options redemptions restrictions touches wallets"
             " coupons"
         ),
-        "I": "activity outbox_events",
-        "SI": "coupon_redemptions identity_marks signups usages verified_emails",
+        "I": "outbox_events",
+        "SI": "activity coupon_redemptions identity_marks signups usages verified_emails",
         "SIU": (
             "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
-            " takebacks usage_counters users access_grants grant_schedules"
+            " takebacks usage_counters users access_grants grant_schedules logins"
         ),
         "SIUD": "grant_intervals",
     },

@@ -282,6 +282,18 @@ TABLE: dict[str, Row] = {
         },
         together(REFERRED, {"activity": 1}),
     ),
+    "serve_users__activity": Row(200, {"has_more": False}),
+    "serve_users__login": Row(201, {"action": "login", "app_id": "web"}, {"activity": 1, "logins": 1}),
+    "serve_users__stats": Row(
+        200,
+        {
+            "last_login": None,
+            "login_count": 0,
+            "counts": {},
+            "total_data_points": 0,
+            "total_earned_from_referrals": 5,
+        },
+    ),
     "serve_users__read": Row(200, {"external_id": "ada", "username": "Ada", "balance": 105}),
     "serve_users__unknown": Row(404, {"code": "user_not_found"}),
     "track_click__check_code": Row(200, {"valid": True, "referrer": {"display_name": "Ada"}}, {"rate_windows": 1}),

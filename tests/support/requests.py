@@ -76,6 +76,16 @@ REQUESTS: dict[str, Good] = {
     "GET /v1/users/{user_id}": Good("/v1/users/{user_id}"),
     "GET /v1/users/{user_id}/referrals": Good("/v1/users/{user_id}/referrals"),
     "GET /v1/users/{user_id}/awards": Good("/v1/users/{user_id}/awards"),
+    "POST /v1/users/{user_id}/activity": Good(
+        "/v1/users/{user_id}/activity",
+        {
+            "action": "login", "details": {"screen": "home"}, "app_id": "web", "ip": "203.0.113.7", "ip_type": "vpn",
+            "ip_country": "DE", "ip_asn": 3320, "user_agent": "Firefox/140", "device_fingerprint": "fp",
+        },
+        idempotent=True,
+    ),
+    "GET /v1/users/{user_id}/activity": Good("/v1/users/{user_id}/activity"),
+    "GET /v1/users/{user_id}/stats": Good("/v1/users/{user_id}/stats"),
     "PUT /v1/users/{user_id}/referrer": Good(
         "/v1/users/{user_id}/referrer",
         {"referral_code": "{other_code}", "referrer_id": None, "reason": "told us on the phone"},

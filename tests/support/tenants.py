@@ -144,6 +144,13 @@ class Tenant:
         self.superuser.execute(_ADD_OPTION, {"company_id": self.id, "id": option_id, **option})
         return option_id
 
+    def grant_for_ever(self, user_id: UUID, plan: str) -> None:
+        """Give a user a plan by hand, without an end."""
+        grant = Jsonb({"id": str(ids.new_id()), "plan_id": plan, "source": "admin", "reason": "x"})
+        with self.transaction("admin") as connection:
+            connection.execute("SELECT hold_grants(%s, %s)", (self.id, user_id))
+            connection.execute("SELECT make_grant(%s, %s, %s, company_now(%s))", (self.id, user_id, grant, self.id))
+
     def post(self, *postings: dict[str, object], role: str = "app") -> list[dict[str, Any] | None]:
         """Book in one call. A posting gives user_id and points; the rest has defaults.
 

@@ -23,7 +23,7 @@ CREATE TABLE quota_grants (
     quantity       bigint NOT NULL,
     used           bigint NOT NULL DEFAULT 0,
     created_at     timestamptz NOT NULL,
-    ends_at        timestamptz,
+    ends_at        timestamptz NOT NULL DEFAULT 'infinity',
     ended_at       timestamptz,
     CONSTRAINT quota_grants_pk PRIMARY KEY (company_id, redemption_id),
     CONSTRAINT quota_grants_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),

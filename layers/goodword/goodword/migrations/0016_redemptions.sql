@@ -146,7 +146,7 @@ BEGIN
     IF r.kind = 'quota' THEN
         INSERT INTO quota_grants (company_id, redemption_id, user_id, feature, quantity, created_at, ends_at)
         VALUES (r.company_id, r.id, r.user_id, option.feature, option.quantity * r.quantity, r.created_at,
-            r.created_at + option.days * interval '24 hours');
+            coalesce(r.created_at + option.days * interval '24 hours', 'infinity'));
     ELSIF r.kind = 'unlock' THEN
         RETURN make_grant(r.company_id, r.user_id, jsonb_build_object('id', time_ordered_id(), 'plan_id', option.plan,
             'source', 'redemption', 'redemption_id', r.id, 'granted_seconds', option.days * r.quantity * 86400),
