@@ -11,7 +11,7 @@ class SceneError(Exception):
 
 
 def prepare(line: Mapping[str, str]) -> dict[str, object]:
-    """Ada, Ben whom she brought, Gil whom nobody did, points, options, a redemption and a click of hers.
+    """Ada, Ben whom she brought, Gil whom nobody did; points of hers, and what they bought, a coupon, a use, a click.
 
     Hal waits for a reward. Answers the values of the placeholders.
     `line` is that of a company nobody has used yet, on a running server. Raises SceneError.
@@ -32,19 +32,26 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     photos = {"kind": "quota", "name": "5 photos", "feature": "photos", "quantity": 5, "cost_points": 30}
     bought = {"option_id": make("/v1/redemption-options", photos)["id"]}
     option = {"kind": "quota", "name": "20 AI calls", "feature": "ai_calls", "quantity": 20, "cost_points": 30}
-    unlock = {"kind": "unlock", "name": "Basic for a month", "plan": "basic", "days": 30, "cost_points": 40}
+    welcome = {"type": "period", "plan": "basic", "duration_days": 30, "code": "WELCOME-26"}
+    coupon_id = make("/v1/coupons", welcome)["id"]
+    redeemed = make("/v1/users/ada/coupons", {"code": "WELCOME-26"}, {"idempotency-key": "welcome"})
+    unlock = {"kind": "unlock", "name": "Premium for a month", "plan": "premium", "days": 30, "cost_points": 40}
     mug = {"kind": "reward", "name": "A mug", "cost_points": 20, "stock": 50}
     make("/v1/signups", {"user": {"external_id": "hal"}})
     make("/v1/users/hal/points", {"points": 20, "note": "for a bug he found"}, {"idempotency-key": "hal"})
     waits = {"option_id": make("/v1/redemption-options", mug)["id"]}
     values = {
         **line,
+        "coupon_id": coupon_id,
+        "grant_id": redeemed["grant"]["id"],
         "code": code,
         "referral_id": brought["referral"]["id"],
         "award_id": brought["awards"][0]["id"],
         "click_id": make("/v1/clicks", {"code": code})["id"],
         "option_id": make("/v1/redemption-options", option)["id"],
         "redemption_id": make("/v1/users/ada/redemptions", bought, {"idempotency-key": "photos-2"})["id"],
+        "key_id": make("/v1/api-keys", {"name": "Reports", "scope": "read"})["id"],
+        "usage_id": make("/v1/users/ada/usage", {"feature": "photos", "quantity": 2})["usage_id"],
         "unlock_id": make("/v1/redemption-options", unlock)["id"],
         "reward_id": make("/v1/users/hal/redemptions", waits, {"idempotency-key": "mug"})["id"],
         "endpoint_id": line["stripe_endpoint"].rpartition("/")[2],

@@ -10,7 +10,13 @@ from typing import NamedTuple
 from local import events
 
 CLICKS, SIGNUPS, USERS, POINTS = "Clicks", "Signups and uses", "Users", "Points"
-ACCESS, PROGRAM, PLANS, ACCOUNT, WEBHOOKS = "Access", "Program and codes", "Plans", "Account", "Webhooks in"
+ACCESS, PROGRAM, PLANS, ACCOUNT, WEBHOOKS = (
+    "Access",
+    "Program and codes",
+    "Features and plans",
+    "Account",
+    "Webhooks in",
+)
 
 
 class Operation(NamedTuple):
@@ -29,6 +35,7 @@ OPERATIONS = {
     "POST /v1/signups": Operation("sign_up", SIGNUPS, "attribute_signup__with_click"),
     "POST /v1/activations": Operation("activate", SIGNUPS, "attribute_signup__activate"),
     "GET /v1/users/{user_id}": Operation("get_user", USERS),
+    "PATCH /v1/users/{user_id}": Operation("change_user", USERS, "serve_users__change"),
     "GET /v1/users/{user_id}/referrals": Operation("list_referrals_of_user", USERS),
     "GET /v1/users/{user_id}/awards": Operation("list_awards_of_user", USERS),
     "GET /v1/users/{user_id}/activity": Operation("list_activity_of_user", USERS),
@@ -58,18 +65,43 @@ OPERATIONS = {
     "GET /v1/users/{user_id}/entitlements": Operation("list_entitlements", ACCESS),
     "GET /v1/users/{user_id}/entitlements/{feature}": Operation("get_entitlement", ACCESS),
     "POST /v1/users/{user_id}/usage": Operation("use_feature", ACCESS, "check_access__consume"),
+    "GET /v1/users/{user_id}/grants": Operation("list_grants", ACCESS),
+    "POST /v1/users/{user_id}/coupons": Operation("redeem_coupon", ACCESS, "serve_users__redeem_coupon"),
+    "POST /v1/users/{user_id}/usage/{usage_id}/return": Operation("return_usage", ACCESS, "check_access__return"),
+    "GET /v1/users/{user_id}/usage": Operation("list_usages", ACCESS),
     "GET /v1/program": Operation("get_program", PROGRAM),
     "PUT /v1/program": Operation("replace_program", PROGRAM, "administer_program__replace"),
     "GET /v1/program/versions": Operation("list_program_versions", PROGRAM),
     "POST /v1/codes": Operation("create_code", PROGRAM, "administer_program__create_code"),
     "GET /v1/codes": Operation("list_codes", PROGRAM),
     "PATCH /v1/codes/{code}": Operation("change_code", PROGRAM, "administer_program__change_code"),
+    "POST /v1/features": Operation("create_feature", PLANS, "administer_access__create_feature"),
+    "GET /v1/features": Operation("list_features", PLANS),
+    "GET /v1/features/{feature}": Operation("get_feature", PLANS),
+    "PATCH /v1/features/{feature}": Operation("change_feature", PLANS, "administer_access__change_feature"),
     "POST /v1/plans": Operation("create_plan", PLANS, "administer_access__create_plan"),
     "GET /v1/plans": Operation("list_plans", PLANS),
+    "GET /v1/plans/{plan_id}": Operation("get_plan", PLANS),
     "PATCH /v1/plans/{plan_id}": Operation("change_plan", PLANS, "administer_access__change_plan"),
     "PUT /v1/plans/{plan_id}/limits/{feature}": Operation("set_plan_limit", PLANS, "administer_access__put_limit"),
+    "DELETE /v1/plans/{plan_id}/limits/{feature}": Operation("remove_plan_limit", PLANS),
+    "GET /v1/users/{user_id}/restrictions": Operation("list_restrictions", PLANS),
+    "PUT /v1/users/{user_id}/restrictions/{feature}": Operation("restrict", PLANS, "administer_access__restrict"),
+    "DELETE /v1/users/{user_id}/restrictions/{feature}": Operation("remove_restriction", PLANS),
+    "POST /v1/coupons": Operation("create_coupons", PLANS, "administer_access__create_coupon"),
+    "GET /v1/coupons": Operation("list_coupons", PLANS),
+    "GET /v1/coupons/{id}": Operation("get_coupon", PLANS),
+    "PATCH /v1/coupons/{id}": Operation("change_coupon", PLANS, "administer_access__change_coupon"),
+    "GET /v1/coupons/{id}/redemptions": Operation("list_coupon_redemptions", PLANS),
+    "POST /v1/users/{user_id}/grants": Operation("give_plan", PLANS, "administer_access__give_plan"),
+    "POST /v1/users/{user_id}/grants/{id}/end": Operation("end_grant", PLANS, "administer_access__end_grant"),
+    "GET /v1/settings": Operation("get_settings", ACCOUNT),
+    "PATCH /v1/settings": Operation("change_settings", ACCOUNT, "administer_account__change_settings"),
     "GET /v1/test-clock": Operation("get_test_clock", ACCOUNT),
     "PUT /v1/test-clock": Operation("set_test_clock", ACCOUNT, "administer_account__clock"),
+    "POST /v1/api-keys": Operation("create_api_key", ACCOUNT, "administer_account__issue_key"),
+    "GET /v1/api-keys": Operation("list_api_keys", ACCOUNT),
+    "DELETE /v1/api-keys/{id}": Operation("revoke_api_key", ACCOUNT),
     "POST /v1/provider-endpoints": Operation("create_provider_endpoint", ACCOUNT, "administer_account__endpoint"),
     "GET /v1/provider-endpoints": Operation("list_provider_endpoints", ACCOUNT),
     "PATCH /v1/provider-endpoints/{id}": Operation(
@@ -95,6 +127,7 @@ PARAMETERS = {
     "code": "A referral code, without regard to case.",
     "plan_id": "The id of the plan.",
     "feature": "The key of the feature.",
+    "usage_id": "The id of the use.",
     "endpoint_id": "The id of the endpoint, as its URL has it.",
     "id": "The id of the thing.",
     "limit": "How many items a page holds.",
@@ -121,8 +154,9 @@ _VALUES: dict[str, object] = {
     "whop_signature": "", "whop_signature_v5": "", **{
         f"{name}_id": f"{prefix}_{_HEX}"
         for name, prefix in {
-            "click": "clk", "option": "opt", "unlock": "opt", "redemption": "red", "reward": "red", "referral": "ref",
-            "award": "awd", "endpoint": "whe", "whop_endpoint": "whe",
+            "click": "clk", "option": "opt", "unlock": "opt", "redemption": "red", "reward": "red", "usage": "use",
+            "referral": "ref", "award": "awd", "endpoint": "whe", "whop_endpoint": "whe", "coupon": "cpn",
+            "grant": "grt", "key": "key",
         }.items()
     },
 }  # fmt: skip

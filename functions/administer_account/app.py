@@ -1,6 +1,9 @@
-"""The account: a test company's clock, the addresses to give to providers, and what came in there."""
+"""The account: settings, API keys, a test company's clock, addresses for providers, and what came in there."""
 
-from goodword.accounts import companies
+from goodword.access import settings
+from goodword.access.settings import Settings, SettingsChange
+from goodword.accounts import api_keys, companies
+from goodword.accounts.api_keys import ApiKeyList, ApiKeyQuery, CreatedApiKey, NewApiKey
 from goodword.accounts.companies import TestClock, TestClockState
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
@@ -31,6 +34,40 @@ def set_clock(request: Request, clock: TestClock) -> Response:
     """Set a test company's clock, or return it to real time."""
     caller = request.caller
     return answer(200, database.once(companies.set_test_clock, caller.company_id, caller.livemode, clock))
+
+
+@app.route("GET /v1/settings", scope=Scope.ADMIN, answers={200: Settings})
+def read_settings(request: Request) -> Response:
+    """Show the settings."""
+    return answer(200, database.once(settings.read, request.company_id))
+
+
+@app.route("PATCH /v1/settings", scope=Scope.ADMIN, body=SettingsChange, answers={200: Settings})
+def change_settings(request: Request, wanted: SettingsChange) -> Response:
+    """Change settings, for what happens from now on."""
+    return answer(200, database.transact(settings.change, request.company_id, ids.new_id(), wanted))
+
+
+@app.route("POST /v1/api-keys", scope=Scope.ADMIN, body=NewApiKey, answers={201: CreatedApiKey})
+def issue_key(request: Request, new: NewApiKey) -> Response:
+    """Make an API key, whose secret is shown this once."""
+    drawn = api_keys.draw(new, request.caller.livemode)
+    kept = idempotency.answer_once(request, new, 201, api_keys.issue, request.company_id, drawn, new, request.api_key)
+    return idempotency.shown(kept, CreatedApiKey, lambda key: api_keys.shown(key, request.api_key))
+
+
+@app.route("GET /v1/api-keys", scope=Scope.ADMIN, query=ApiKeyQuery, answers={200: ApiKeyList})
+def list_keys(request: Request) -> Response:
+    """List the API keys that are not revoked, newest first."""
+    query = request.parse_query(ApiKeyQuery)
+    return answer(200, database.transact(api_keys.listed, request.company_id, query))
+
+
+@app.route("DELETE /v1/api-keys/{id}", scope=Scope.ADMIN, answers={204: None})
+def revoke_key(request: Request) -> Response:
+    """Let an API key work no more, at the latest 30 seconds from now."""
+    database.transact(api_keys.revoke, request.company_id, ids.parse("key", request.path_parameters["id"]))
+    return Response(204)
 
 
 @app.route("POST /v1/provider-endpoints", scope=Scope.ADMIN, body=NewEndpoint, answers={201: Endpoint})

@@ -1,8 +1,5 @@
 """The program: its rules, its codes, what points can buy, what was redeemed, and points given or taken by hand."""
 
-from typing import Literal
-from uuid import UUID
-
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
@@ -91,36 +88,32 @@ def list_redemptions(request: Request) -> Response:
 @app.route("GET /v1/redemptions/{id}", scope=Scope.ADMIN, answers={200: Redemption})
 def read_redemption(request: Request) -> Response:
     """Show a redemption."""
-    return answer(200, database.once(redemptions.find, request.company_id, _redemption_id(request)))
+    redemption_id = ids.parse("red", request.path_parameters["id"])
+    return answer(200, database.once(redemptions.find, request.company_id, redemption_id))
 
 
 @app.route("POST /v1/redemptions/{id}/fulfil", scope=Scope.ADMIN, body=RewardDecision, answers={200: Redemption})
 def fulfil(request: Request, decision: RewardDecision) -> Response:
     """Say that a pending reward was given, in one trip."""
-    return _decide(request, "fulfilled", decision)
+    trip = idempotency.one_trip(request, decision, required=False)
+    redemption_id = ids.parse("red", request.path_parameters["id"])
+    return idempotency.response_of(database.once(redemptions.fulfil, trip, redemption_id, decision))
 
 
 @app.route("POST /v1/redemptions/{id}/fail", scope=Scope.ADMIN, body=RewardDecision, answers={200: Redemption})
 def fail(request: Request, decision: RewardDecision) -> Response:
     """Say that a pending reward cannot be given, in one trip; its points go back."""
-    return _decide(request, "failed", decision)
+    trip = idempotency.one_trip(request, decision, required=False)
+    redemption_id = ids.parse("red", request.path_parameters["id"])
+    return idempotency.response_of(database.once(redemptions.fail, trip, redemption_id, decision))
 
 
 @app.route("POST /v1/redemptions/{id}/refund", scope=Scope.ADMIN, answers={200: Redemption})
 def refund(request: Request) -> Response:
     """Give the points of a redemption back, in one trip; what they bought ends now."""
     trip = idempotency.one_trip(request, request.parse_nothing())
-    return idempotency.response_of(database.once(redemptions.refund, trip, _redemption_id(request)))
-
-
-def _decide(request: Request, decided: Literal["fulfilled", "failed"], decision: RewardDecision) -> Response:
-    trip = idempotency.one_trip(request, decision, required=False)
-    kept = database.once(redemptions.decide, trip, _redemption_id(request), decided, decision)
-    return idempotency.response_of(kept)
-
-
-def _redemption_id(request: Request) -> UUID | None:
-    return ids.parse("red", request.path_parameters["id"])
+    redemption_id = ids.parse("red", request.path_parameters["id"])
+    return idempotency.response_of(database.once(redemptions.refund, trip, redemption_id))
 
 
 lambda_handler = app.handle

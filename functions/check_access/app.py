@@ -4,7 +4,7 @@ from goodword import cold_start
 from goodword.access import entitlements
 from goodword.access import usage as usages
 from goodword.access.entitlements import Entitlement, EntitlementList
-from goodword.access.usage import Usage, UsageAnswer
+from goodword.access.usage import Usage, UsageAnswer, UsageReturn, UsageReturnAnswer, UseList, UseQuery
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.fields import NoFields
@@ -33,6 +33,26 @@ def consume(request: Request, usage: Usage) -> Response:
     trip = idempotency.one_trip(request, usage, required=False)
     kept = database.once(usages.consume, trip, request.user_id, ids.new_id(), usage)
     return idempotency.response_of(kept)
+
+
+@app.route(
+    "POST /v1/users/{user_id}/usage/{usage_id}/return",
+    scope=Scope.WRITE,
+    body=UsageReturn,
+    answers={200: UsageReturnAnswer},
+)
+def give_back(request: Request, wanted: UsageReturn) -> Response:
+    """Return a use, or a part of it, in one trip."""
+    trip, usage_id = idempotency.one_trip(request, wanted, required=False), request.path_parameters["usage_id"]
+    kept = database.once(usages.give_back, trip, request.user_id, usage_id, ids.new_id(), wanted)
+    return idempotency.response_of(kept)
+
+
+@app.route("GET /v1/users/{user_id}/usage", scope=Scope.READ, query=UseQuery, answers={200: UseList})
+def list_uses(request: Request) -> Response:
+    """List what a user used."""
+    query = request.parse_query(UseQuery)
+    return answer(200, database.transact(usages.listed, request.company_id, request.user_id, query))
 
 
 lambda_handler = cold_start.over(app.handle)

@@ -1,7 +1,11 @@
 """Users: who they are, who brought them, whom they brought, what came of it, and what they do."""
 
+from goodword.access import coupon_redemptions, grants
+from goodword.access.coupon_redemptions import EnteredCoupon, RedeemedCoupon
+from goodword.access.grants import GrantList, GrantQuery
 from goodword.accounts import activity
 from goodword.accounts.activity import Activity, ActivityList, ActivityQuery, NewActivity
+from goodword.accounts.users import UserChange
 from goodword.awards import listing as awards
 from goodword.awards.listing import AwardList, AwardQuery
 from goodword.core import database, idempotency, ids
@@ -10,7 +14,7 @@ from goodword.core.http import App, Request, Response, answer
 from goodword.insight import explanations, user_stats
 from goodword.insight.explanation_models import AwardExplanation, ReferralExplanation
 from goodword.insight.user_stats import UserStats
-from goodword.referral import named_referrers, profiles, referrals
+from goodword.referral import named_referrers, profiles, referrals, user_edits
 from goodword.referral.named_referrers import LateAttribution, LateIds
 from goodword.referral.profiles import User
 from goodword.referral.referrals import CircleQuery, ReferralList, ReferralQuery
@@ -23,6 +27,15 @@ app = App()
 def read(request: Request) -> Response:
     """Show a user."""
     return answer(200, database.once(profiles.find, request.company_id, request.user_id, request.base_url))
+
+
+@app.route("PATCH /v1/users/{user_id}", scope=Scope.WRITE, body=UserChange, answers={200: User})
+def change(request: Request, wanted: UserChange) -> Response:
+    """Change a user, who then has what waits for who they have become."""
+    user = database.transact(
+        user_edits.change, request.company_id, request.user_id, ids.new_id(), wanted, request.base_url
+    )
+    return answer(200, user)
 
 
 @app.route("GET /v1/users/{user_id}/referrals", scope=Scope.READ, query=CircleQuery, answers={200: ReferralList})
@@ -68,6 +81,22 @@ def explain_award(request: Request) -> Response:
     """Show from what an award's points come, what of them is due, and what was booked."""
     public_id = request.path_parameters["id"]
     return answer(200, database.transact(explanations.of_award, request.company_id, public_id))
+
+
+@app.route("GET /v1/users/{user_id}/grants", scope=Scope.READ, query=GrantQuery, answers={200: GrantList})
+def list_grants(request: Request) -> Response:
+    """List the plans that a user was given for a time, newest first."""
+    query = request.parse_query(GrantQuery)
+    return answer(200, database.transact(grants.listed, request.company_id, request.user_id, query))
+
+
+@app.route("POST /v1/users/{user_id}/coupons", scope=Scope.WRITE, body=EnteredCoupon, answers={201: RedeemedCoupon})
+def redeem_coupon(request: Request, entered: EnteredCoupon) -> Response:
+    """Give a user what a coupon gives, once per Idempotency-Key."""
+    request.required_idempotency_key()
+    return idempotency.answer_once(
+        request, entered, 201, coupon_redemptions.redeem, request.company_id, request.user_id, ids.new_id(), entered
+    )
 
 
 @app.route("POST /v1/users/{user_id}/activity", scope=Scope.WRITE, body=NewActivity, answers={201: Activity})

@@ -65,6 +65,7 @@ PERMISSIONS = {
     "ReportInsightFunction": ADMIN,
     "AnswerUnknownRouteFunction": LOGGED,
     "MigrateDatabaseFunction": LOGGED | NETWORKED | connects_as("migrator"),
+    "ExpireAccessFunction": JOB,
     "ExpirePointsFunction": JOB,
     "AuditLedgerFunction": JOB - LOGGED | granted(LOGS, arn_of("AuditLedgerLogs")),
     "AdvanceReferralsFunction": JOB,

@@ -46,7 +46,8 @@ FUNCTIONS = {
 # What a room, or one function, reads or writes of a higher room, and why it may.
 EXCEPTIONS = {
     ("core", "reads companies"): "every request begins by them",
-    ("core", "reads api_keys"): "every request begins by them",
+    ("core", "writes api_keys"): "and keeps, where it asks for one, that it was used",
+    ("access", "reads codes"): "a coupon names the referral code that those who bring it have come by",
     ("lock_promotion", "calls waiting_for_promotion"): "those who wait are held before the code, in one trip",
     ("deliver", "writes quota_grants"): "a redemption opens its quota in its one trip",
     ("undo_redemption", "writes quota_grants"): "a refund ends it in the same way",

@@ -26,6 +26,7 @@ ROLES = {
     "ReportInsightFunction": "admin",
     "AnswerUnknownRouteFunction": None,
     "MigrateDatabaseFunction": "migrator",
+    "ExpireAccessFunction": "jobs",
     "ExpirePointsFunction": "jobs",
     "AuditLedgerFunction": "jobs",
     "AdvanceReferralsFunction": "jobs",

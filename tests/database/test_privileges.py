@@ -21,7 +21,7 @@ TABLES = {
         "S": (
             "activations allocations clicks codes companies entries entry_notes features lots plan_limits"
             " plan_prices plans privacy_keys"
-            " program_versions quota_grants signups usage_counters usages users wallets"
+            " program_versions quota_grants quota_uses signups usage_counters usage_returns usages users wallets"
             " access_grants grant_intervals grant_schedules restrictions"
         ),
         "I": "activity outbox_events",
@@ -39,22 +39,22 @@ TABLES = {
             " coupons"
         ),
         "I": "outbox_events",
-        "SI": "activity coupon_redemptions identity_marks signups usages verified_emails",
+        "SI": "activity coupon_redemptions identity_marks quota_uses signups usage_returns usages verified_emails",
         "SIU": (
             "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
-            " takebacks usage_counters users access_grants grant_schedules logins"
+            " takebacks touch_decisions usage_counters users access_grants grant_schedules logins"
         ),
         "SIUD": "grant_intervals",
     },
     "admin": {
         "S": (
-            "activations allocations api_keys clicks companies entries entry_notes inbox_events lots"
-            " coupon_redemptions privacy_keys quota_grants"
-            " redemptions signups usage_counters usages wallets job_runs job_setbacks"
+            "activations allocations clicks companies entries entry_notes inbox_events lots"
+            " coupon_redemptions privacy_keys quota_grants quota_uses"
+            " redemptions signups usage_counters usage_returns usages wallets job_runs job_setbacks"
             " chain_heads integrity_checks reconciliations sealing seals"
         ),
         "I": "activity outbox_events provider_endpoints",
-        "SI": "object_emails program_versions promotion_codes verified_emails",
+        "SI": "api_keys object_emails program_versions promotion_codes verified_emails",
         "SIU": (
             "access_grants awards codes coupons features grant_schedules identity_links object_links payments plans"
             " rate_windows redemption_options referrals subscriptions takebacks touch_decisions touches users"
@@ -65,8 +65,8 @@ TABLES = {
         "S": (
             "activations allocations clicks codes companies entries entry_notes features lots plan_limits"
             " plan_prices plans privacy_keys"
-            " program_versions quota_grants redemption_options redemptions restrictions signups usage_counters usages"
-            " coupons coupon_redemptions users wallets chain_heads sealing seals"
+            " program_versions quota_grants quota_uses redemption_options redemptions restrictions signups"
+            " usage_counters usage_returns usages coupons coupon_redemptions users wallets chain_heads sealing seals"
         ),
         "I": "activity outbox_events",
         "SI": "job_runs object_emails promotion_codes verified_emails",
@@ -80,7 +80,7 @@ TABLES = {
     "ledger": {
         "S": (
             "companies features job_setbacks plan_limits plan_prices plans program_versions redemption_options"
-            " restrictions subscriptions usage_counters usages"
+            " restrictions subscriptions quota_uses usage_counters usage_returns usages"
         ),
         "I": "activity outbox_events",
         "SI": "allocations entries entry_notes quota_grants redemptions seals",
@@ -93,14 +93,24 @@ TABLES = {
 
 # Columns where the role may not have the whole table.
 COLUMNS = {
-    "click": {("users", "SELECT", "company_id external_id id username")},
+    "click": {
+        ("users", "SELECT", "company_id external_id id username"),
+        ("api_keys", "UPDATE", "last_used_at"),
+    },
     "webhook": {
         ("provider_endpoints", "SELECT", "company_id disabled_at id provider scope secrets"),
         ("users", "UPDATE", "avatar_url email username whop_user_id"),
         ("codes", "UPDATE", "updated_at uses"),
     },
-    "app": {("coupons", "UPDATE", "redemption_count"), ("quota_grants", "UPDATE", "used")},
+    "app": {
+        ("api_keys", "UPDATE", "last_used_at"),
+        ("coupons", "UPDATE", "redemption_count"),
+        ("quota_grants", "UPDATE", "used"),
+        ("quota_uses", "UPDATE", "returned"),
+        ("usages", "UPDATE", "returned"),
+    },
     "admin": {
+        ("api_keys", "UPDATE", "last_used_at revoked_at"),
         ("inbox_events", "UPDATE", "attempts error handled_at next_attempt_at note outcome"),
         (
             "companies",
@@ -130,7 +140,7 @@ COLUMNS = {
 
 _EVERYBODY = "company_now months_later public_id rfc3339 time_ordered_id"
 _READING = (
-    "entitlement_json entitlements entry_json entry_total first_instant spendable subscribed_plans usage_period"
+    "entitlement_json entitlements entry_json entry_total first_instant is_closed period_end spendable subscribed_plans"
     " plans_held plan_of_user keeps_plan grants_at grant_json"
 )
 _BOOKING_GRANTS = "hold_grants book_grants"
@@ -148,21 +158,24 @@ _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
 _ANSWERING = f"{_KEEPING} answer_of_key finish_one_trip problem record_deed"
 _SIGNING_UP = "insert_user is_known_object is_known_person lock_newcomer_alone look_for_signup write_signup"
-_USING = "consume_usage hold_usage from_allowance refusal_of_usage count_usage"
+_USING = (
+    "consume_usage hold_usage hold_quota from_allowance refusal_of_usage count_usage take_quota"
+    " return_usage parts_of_usage hold_parts undo_usage"
+)
 FUNCTIONS = {
     "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit",
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt fill_in_user",
     "app": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
-        " grant_of_redemption redeem take_hit"
+        " begin_trial grant_of_redemption redeem take_hit"
     ),
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_GRANTING} adjust_points refund_redemption"
         " decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest fill_in_user"
     ),
     "jobs": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} {_BOOKING_GRANTS} expire_due_lots forget_expired_keys"
-        " is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
+        " forget_expired_keys is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user"
     ),
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} {_GRANTING} redeem refund_redemption adjust_points"

@@ -105,16 +105,13 @@ def test_bought_quota_lasts_for_ever_or_for_its_days(tenant: Tenant, ada: UUID) 
 
 def test_a_decision_that_is_repeated_after_a_lost_answer_is_the_same(tenant: Tenant, ada: UUID) -> None:
     """Without a key too: the id of its event was made before the first attempt."""
-    option = tenant.add_reward(cost=10)
-    for decided in ("fulfilled", "failed"):
+    option, admin = tenant.add_reward(cost=10), tenant.connection("admin")
+    for decide in (redemptions.fulfil, redemptions.fail):
         redemption = ids.parse("red", tenant.redeem("ada", option).json["id"])
         decision, trip = RewardDecision(note="x"), tenant.trip(None)
-        first, again = (
-            redemptions.decide(tenant.connection("admin"), trip, redemption, decided, decision) for _ in range(2)
-        )
+        first, again = (decide(admin, trip, redemption, decision) for _ in range(2))
         assert (first.status, again.status, again.body) == (200, 200, first.body)
-        another = redemptions.decide(tenant.connection("admin"), tenant.trip(None), redemption, decided, decision)
-        assert another.status == 409
+        assert decide(admin, tenant.trip(None), redemption, decision).status == 409
     assert tenant.wallet(ada)["balance"] == 90
     assert books.faults(tenant.superuser, tenant.id) == []
 

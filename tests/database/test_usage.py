@@ -1,7 +1,7 @@
 """Consuming a feature: the period's own allowance first, then bought quota, the oldest first; exact, or nothing."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -11,6 +11,13 @@ from tests.support import books
 from tests.support.tenants import Answer, Tenant
 
 FEATURE = "ai_calls"
+HOUR, TICK = timedelta(hours=1), timedelta(microseconds=1)
+
+_RESTRICT = """
+    INSERT INTO restrictions (company_id, user_id, feature, limit_value, created_by, created_at, updated_at)
+    SELECT company_id, %(user)s, 'ai_calls', %(limit)s, id, now(), now() FROM api_keys
+    WHERE company_id = %(company_id)s LIMIT 1
+"""
 
 
 @pytest.fixture
@@ -65,7 +72,10 @@ def test_the_allowance_comes_first_then_the_oldest_quota(tenant: Tenant, ada: UU
     refused = tenant.consume("ada", FEATURE)
     assert (refused.status, refused.json["code"]) == (422, "limit_reached")
     usages = tenant.rows(
-        "SELECT from_allowance, from_quota FROM usages WHERE company_id = %(company_id)s ORDER BY created_at"
+        """
+        SELECT from_allowance, quantity - from_allowance AS from_quota FROM usages
+        WHERE company_id = %(company_id)s ORDER BY created_at
+        """
     )
     assert [tuple(each.values()) for each in usages] == [(2, 0), (1, 1), (0, 1), (0, 4), (0, 1)]
     assert tenant.rows("SELECT used, used_ever FROM usage_counters WHERE user_id = %(ada)s", ada=ada) == [
@@ -141,6 +151,116 @@ def test_a_new_period_begins_at_its_very_microsecond(
         {"used": 1, "used_ever": 5}
     ]
     assert books.faults(tenant.superuser, tenant.id) == []
+
+
+def test_quota_is_used_by_the_end_of_its_term_and_then_by_purchase(tenant: Tenant, ada: UUID) -> None:
+    """A term that is over counts no more at that very microsecond, with nothing booked."""
+    noon = datetime(2030, 3, 1, 12, tzinfo=UTC)
+    tenant.set_clock(noon)
+    buy(tenant, 2, 3, 4, 5)
+    terms = [None, noon + 2 * HOUR, noon + HOUR, noon + HOUR]
+    bought = tenant.rows("SELECT redemption_id FROM quota_grants WHERE user_id = %(ada)s ORDER BY quantity", ada=ada)
+    for row, ends_at in zip(bought, terms, strict=True):
+        tenant.superuser.execute(
+            "UPDATE quota_grants SET ends_at = coalesce(%s::timestamptz, 'infinity') WHERE redemption_id = %s",
+            (ends_at, row["redemption_id"]),
+        )
+    by_quantity = "SELECT used FROM quota_grants WHERE user_id = %(ada)s ORDER BY quantity"
+    seen = []
+    for at, quantity in ((noon, 6), (noon + HOUR - TICK, 1), (noon + HOUR, 4)):
+        tenant.set_clock(at)
+        answer = tenant.consume("ada", FEATURE, quantity)
+        assert answer.status == 200
+        seen.append((answer.json["extra"], [row["used"] for row in tenant.rows(by_quantity, ada=ada)]))
+    assert seen == [(8, [0, 0, 4, 2]), (7, [0, 0, 4, 3]), (1, [1, 3, 4, 3])]
+    tenant.set_clock(noon + 2 * HOUR)
+    assert told(tenant.consume("ada", FEATURE, 2)) == (0, 0, 1, 1)
+    assert books.faults(tenant.superuser, tenant.id) == []
+
+
+def test_a_period_that_has_begun_keeps_its_end_when_the_company_moves(tenant: Tenant) -> None:
+    """The next one is of the new calendar; whoever had used nothing has no period that had begun."""
+    allow(tenant, 3)
+    for user in ("ada", "ben"):
+        tenant.add_user(user)
+    tenant.set_clock(datetime(2030, 3, 20, tzinfo=UTC))
+    tenant.consume("ada", FEATURE, 2)
+    tenant.set_time_zone("Pacific/Auckland")  # where April begins thirteen hours before it does in UTC
+
+    def resets(user: str) -> tuple[int, str]:
+        read = entitlements.of_feature(tenant.connection("app"), tenant.id, user, FEATURE)
+        assert read.resets_at is not None
+        return read.used, f"{read.resets_at:%m-%d %H:%M}"
+
+    assert (resets("ada"), resets("ben")) == ((2, "04-01 00:00"), (0, "03-31 11:00"))
+    tenant.set_clock(datetime(2030, 4, 1, tzinfo=UTC) - TICK)
+    assert tenant.consume("ada", FEATURE, 2).status == 422
+    assert resets("ada") == (2, "04-01 00:00")
+    tenant.set_clock(datetime(2030, 4, 1, tzinfo=UTC))
+    assert resets("ada") == (0, "04-30 12:00")
+    assert tenant.consume("ada", FEATURE, 3).status == 200
+    tenant.set_time_zone("Pacific/Pago_Pago")
+    assert resets("ada") == (3, "04-30 12:00")
+
+
+@pytest.mark.parametrize(
+    ("source", "limit", "bought", "reason", "remaining"),
+    [
+        ("restriction", 2, 3, "ok", 5),
+        ("restriction", 0, 3, "disabled", 0),
+        ("plan", 0, 3, "ok", 3),
+        ("plan", 0, 0, "disabled", 0),
+        ("after a trial", 0, 3, "disabled", 0),
+    ],
+)
+def test_whether_bought_quota_adds_to_a_limit(
+    tenant: Tenant, ada: UUID, source: str, limit: int, bought: int, reason: str, remaining: int
+) -> None:
+    allow(tenant, limit)
+    buy(tenant, *[bought] if bought else [])
+    if source == "restriction":
+        allow(tenant, 1)
+        tenant.superuser.execute(_RESTRICT, {"company_id": tenant.id, "user": ada, "limit": limit})
+    elif source == "after a trial":
+        tenant.superuser.execute("UPDATE companies SET post_trial_plan = 'disabled' WHERE id = %s", (tenant.id,))
+    read = entitlements.of_feature(tenant.connection("app"), tenant.id, "ada", FEATURE)
+    assert (read.reason, read.limit, read.remaining, read.extra) == (reason, limit, remaining, bought)
+    assert tenant.consume("ada", FEATURE, max(remaining, 1)).status == (200 if remaining else 422)
+    if remaining == 0:
+        assert tenant.consume("ada", FEATURE).json["code"] == "feature_disabled"
+
+
+def test_what_was_off_from_the_start_is_disabled_and_what_was_bought_and_used_up_is_at_its_limit(
+    tenant: Tenant, ada: UUID
+) -> None:
+    """Nor does what a higher plan once allowed make a difference; and after a downgrade nothing is negative."""
+    tenant.add_user("ben")
+    allow(tenant, 5)
+    assert tenant.consume("ben", FEATURE, 4).status == 200
+    allow(tenant, 2)
+    read = entitlements.of_feature(tenant.connection("app"), tenant.id, "ben", FEATURE)
+    assert (read.reason, read.used, read.remaining) == ("limit_reached", 4, 0)
+    allow(tenant, 0)
+    read = entitlements.of_feature(tenant.connection("app"), tenant.id, "ben", FEATURE)
+    assert (read.reason, read.used, read.remaining) == ("disabled", 4, 0)
+    buy(tenant, 1)
+    assert tenant.consume("ada", FEATURE).status == 200
+    tenant.superuser.execute("UPDATE quota_grants SET ended_at = now() WHERE user_id = %s", (ada,))
+    refused = tenant.consume("ada", FEATURE)
+    assert (refused.json["code"], refused.json["remaining"], refused.json["extra"]) == ("limit_reached", 0, 0)
+
+
+def test_a_use_writes_no_activity_and_an_event_of_its_own(tenant: Tenant) -> None:
+    tenant.add_user("ben")
+    allow(tenant, 5)
+    used = tenant.consume("ben", FEATURE, 3).json["usage_id"]
+    tenant.give_back("ben", used, 2)
+    events = tenant.rows(
+        "SELECT type, data FROM outbox_events WHERE company_id = %(company_id)s ORDER BY created_at, id"
+    )
+    assert [(row["type"], row["data"]["quantity"]) for row in events] == [("usage.recorded", 3), ("usage.returned", 2)]
+    assert {row["data"]["usage_id"] for row in events} == {used}
+    assert tenant.rows("SELECT * FROM activity WHERE company_id = %(company_id)s") == []
 
 
 @pytest.mark.usefixtures("ada")

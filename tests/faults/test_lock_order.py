@@ -26,18 +26,20 @@ from tests.support.wire_proxy import Statement, WireProxy
 
 ORDER = (
     "answer or event", "objects", "e-mails", "people", "promotion codes", "bindings", "caps", "code", "referrals",
-    "stock", "wallets", "lots",
+    "stock", "grants", "wallets", "lots",
 )  # fmt: skip
 
 TABLES = {
     "inbox_events": "answer or event", "idempotent_answers": "answer or event",
     "payments": "payments", "subscriptions": "payments", "takebacks": "payments",
     "codes": "code", "referrals": "referrals", "redemptions": "stock", "redemption_options": "stock",
-    "usage_counters": "stock", "quota_grants": "stock", "wallets": "wallets", "lots": "lots",
+    "usage_counters": "stock", "quota_grants": "stock",
+    "coupons": "stock", "grant_schedules": "grants", "wallets": "wallets", "lots": "lots",
 }  # fmt: skip
 FUNCTIONS = {
     "lock_objects": ["objects"], "lock_emails": ["e-mails"], "lock_people": ["people"], "lock_newcomer": ["people"],
     "lock_promotion": ["people", "promotion codes"], "share_identities": ["promotion codes"], "hold_caps": ["caps"],
+    "begin_trial": [],  # at a signup: nobody else knows the user yet
     "claim_idempotency_key": ["answer or event"], "answer_of_key": ["answer or event"],
 }  # fmt: skip
 
@@ -176,6 +178,17 @@ def test_a_signup_that_claims_what_was_paid_before_it(watched: Company, code: st
     )
 
 
+def test_a_user_who_is_changed_to_whom_their_payments_are_found_by(watched: Company, code: str, locks: Locks) -> None:
+    watched.sign_up("uma")
+    event = invoice_paid("evt_uma", "in_uma", customer="cus_uma", named={"goodword_code": code})
+    watched.deliver(event)
+    body = {"stripe_customer_id": "cus_uma", "email": "u@x.example", "email_verified": True}
+    kinds = locks(lambda: watched.ok("PATCH", "/v1/users/uma", body))
+    assert_ordered(
+        kinds, "objects", "e-mails", "people", "payments", "bindings", "caps", "code", "referrals", "wallets"
+    )
+
+
 def test_an_activation(watched: Company, code: str, locks: Locks) -> None:
     watched.sign_up("ann", referral_code=code)
     body = {"user_id": "ann", "app_id": "chat"}
@@ -246,6 +259,18 @@ def test_a_redemption_and_its_refund(watched: Company, locks: Locks) -> None:
     assert_ordered(kinds, "answer or event", "stock", "wallets", "lots")
     kinds = locks(lambda: watched.ok("POST", f"/v1/redemptions/{bought[0]}/refund", key="back"))
     assert_ordered(kinds, "answer or event", "stock", "wallets", "lots")
+
+
+@pytest.mark.usefixtures("code")
+def test_a_coupon_and_an_end_of_its_grant(watched: Company, locks: Locks) -> None:
+    coupon = {"type": "wellpass", "plan": "premium", "duration_days": 3, "code": "PASS-1"}
+    watched.ok("POST", "/v1/coupons", coupon)
+    given: list[str] = []
+    path = "/v1/users/ada/coupons"
+    kinds = locks(lambda: given.append(watched.ok("POST", path, {"code": "PASS-1"}, key="pass")["grant"]["id"]))
+    assert_ordered(kinds, "answer or event", "stock", "grants")
+    kinds = locks(lambda: watched.ok("POST", f"/v1/users/ada/grants/{given[0]}/end", {"reason": "enough"}))
+    assert_ordered(kinds, "grants")
 
 
 def test_a_cap_that_changes(watched: Company, code: str, locks: Locks) -> None:

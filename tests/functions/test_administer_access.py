@@ -1,24 +1,54 @@
 """Plans by the admin API: what is sold, as which prices, with which limits."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.support import rows
-from tests.support.answers import problem
+from tests.support.answers import fields, problem
 from tests.support.companies import Company
 
+NOON = datetime(2031, 1, 15, 12, tzinfo=UTC)
 PRO: dict[str, Any] = {"id": "pro", "name": "Pro", "price_monthly_cents": 2900, "sort_order": 5}
 
+# What a company begins with: docs/rules.md, Plans and features. None is unlimited.
+PLANS = {
+    "free": ("Free", None, None), "basic": ("Basic", 499, 4990), "premium": ("Premium", 999, 9990),
+    "selfhosted": ("Self-Hosted", None, None),
+}  # fmt: skip
+FEATURES = (
+    "weight_entries", "circumference_entries", "caliper_entries", "nutrition_entries", "activity_entries", "photos",
+    "ai_calls", "ai_pipeline", "export_csv", "export_json", "export_zip",
+)  # fmt: skip
+LIMITS = {
+    "free": (30, 10, 10, 30, 30, 5, 0, 0, 0, 0, 0),
+    "basic": (None, None, None, None, None, 50, 3, 0, 1, 1, 1),
+    "premium": (None, None, None, None, None, None, None, 1, 1, 1, 1),
+    "selfhosted": (None, None, None, None, None, None, None, 1, 1, 1, 1),
+}
 
-def test_a_company_begins_with_four_plans(company: Company) -> None:
+
+def test_a_company_begins_with_four_plans_and_44_limits(company: Company) -> None:
     page = company.ok("GET", "/v1/plans")
     assert page["has_more"] is False
-    assert [each["id"] for each in page["data"]] == ["free", "basic", "premium", "selfhosted"]
+    shown = {
+        each["id"]: (each["name"], each["price_monthly_cents"], each["price_yearly_cents"]) for each in page["data"]
+    }
+    assert list(shown.items()) == list(PLANS.items())
+    limits = {each["id"]: each["limits"] for each in page["data"]}
+    assert limits == {plan: dict(zip(FEATURES, values, strict=True)) for plan, values in LIMITS.items()}
+    assert sum(len(each) for each in limits.values()) == 44
+    assert [(each["sort_order"], each["active"]) for each in page["data"]] == [
+        (1, True), (2, True), (3, True), (4, False),
+    ]  # fmt: skip
+    assert all(each["description"] for each in page["data"])
     basic = page["data"][1]
+    assert company.ok("GET", "/v1/plans/basic") == basic
     assert basic == {
-        "id": "basic", "name": "Basic", "description": None, "price_monthly_cents": 499, "price_yearly_cents": 4990,
+        "id": "basic", "name": "Basic", "description": "The core features, without AI", "price_monthly_cents": 499,
+        "price_yearly_cents": 4990, "created_at": basic["created_at"], "updated_at": basic["created_at"],
         "currency": "usd", "stripe_price_id_monthly": None, "stripe_price_id_yearly": None,
         "former_stripe_price_ids": [], "whop_plan_ids": [], "active": True, "sort_order": 2, "limits": {
             "weight_entries": None, "circumference_entries": None, "caliper_entries": None, "nutrition_entries": None,
@@ -43,16 +73,32 @@ def test_a_plan_is_made_once(company: Company, superuser: psycopg.Connection) ->
     made = company.ok("POST", "/v1/plans", wanted, status=201)
     assert (made["stripe_price_id_monthly"], made["whop_plan_ids"]) == ("price_pro", ["plan_a", "plan_b"])
     assert (made["active"], made["currency"], made["limits"]) == (True, "usd", {})
-    assert company.ok("POST", "/v1/plans", wanted, status=201) == made
-    problem(company.api.send("POST", "/v1/plans", PRO), 409, "plan_exists")
+    assert (made["price_monthly_cents"], made["price_yearly_cents"]) == (2900, None)
+    for again in (wanted, PRO):
+        problem(company.api.send("POST", "/v1/plans", again), 409, "plan_exists")
+    assert company.ok("GET", "/v1/plans/pro") == made
     assert rows.count(superuser, company.id)["plans"] == 5
 
 
+def test_a_plan_is_not_called_as_no_plan_is(company: Company) -> None:
+    assert fields(company.api.send("POST", "/v1/plans", PRO | {"id": "disabled"})) == {"id"}
+
+
+def test_a_plan_may_be_for_sale_at_no_price(company: Company) -> None:
+    free_of_charge = company.ok("POST", "/v1/plans", PRO | {"price_monthly_cents": 0}, status=201)
+    assert free_of_charge["price_monthly_cents"] == 0
+    assert company.ok("PATCH", "/v1/plans/pro", {"price_monthly_cents": None})["price_monthly_cents"] is None
+
+
 def test_a_plan_is_changed_where_something_is_said(company: Company) -> None:
+    company.set_clock(NOON)
     before = company.ok("POST", "/v1/plans", PRO, status=201)
+    assert before["created_at"] == before["updated_at"] == "2031-01-15T12:00:00.000000Z"
+    company.set_clock(NOON + timedelta(hours=1))
     assert company.ok("PATCH", "/v1/plans/pro", {}) == before
     changed = company.ok("PATCH", "/v1/plans/pro", {"description": "For teams", "active": False})
-    assert changed == before | {"description": "For teams", "active": False}
+    changes = {"description": "For teams", "active": False, "updated_at": "2031-01-15T13:00:00.000000Z"}
+    assert changed == before | changes
     assert company.ok("PATCH", "/v1/plans/pro", {"description": None})["description"] is None
 
 
@@ -97,6 +143,21 @@ def test_a_limit_is_put(company: Company) -> None:
         assert company.ok("PUT", "/v1/plans/pro/limits/ai_calls", {"limit": limit})["limits"] == {"ai_calls": limit}
 
 
+def test_a_limit_that_is_taken_away_leaves_the_feature_its_default(company: Company) -> None:
+    company.sign_up("ada")
+
+    def photos() -> tuple[object, ...]:
+        entitlement = company.ok("GET", "/v1/users/ada/entitlements/photos")
+        return entitlement["source"], entitlement["limit"]
+
+    company.ok("PATCH", "/v1/features/photos", {"default_limit": 1})
+    assert photos() == ("plan", 5)
+    for _ in range(2):
+        company.ok("DELETE", "/v1/plans/free/limits/photos", status=204)
+        assert "photos" not in company.ok("GET", "/v1/plans/free")["limits"]
+        assert photos() == ("default", 1)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "code"),
     [
@@ -110,6 +171,10 @@ def test_a_limit_is_put(company: Company) -> None:
         ("POST", "/v1/plans", {**PRO, "stripe_price_id_monthly": "a\u0000"}, 422, "invalid_request"),
         ("PATCH", "/v1/plans/basic", {"name": None}, 422, "invalid_request"),
         ("PATCH", "/v1/plans/basic", {"id": "other"}, 422, "invalid_request"),
+        ("GET", "/v1/plans/nobodys", None, 404, "plan_not_found"),
+        ("GET", "/v1/plans/%00", None, 404, "plan_not_found"),
+        ("DELETE", "/v1/plans/nobodys/limits/photos", None, 404, "plan_not_found"),
+        ("DELETE", "/v1/plans/basic/limits/flying", None, 404, "feature_unknown"),
         ("PATCH", "/v1/plans/nobodys", {"name": "x"}, 404, "plan_not_found"),
         ("PATCH", "/v1/plans/%00", {"name": "x"}, 404, "plan_not_found"),
         ("PUT", "/v1/plans/nobodys/limits/photos", {"limit": 1}, 404, "plan_not_found"),
@@ -120,6 +185,6 @@ def test_a_limit_is_put(company: Company) -> None:
     ],
 )  # fmt: skip
 def test_nonsense_is_refused(
-    company: Company, method: str, path: str, body: dict[str, Any], status: int, code: str
+    company: Company, method: str, path: str, body: dict[str, Any] | None, status: int, code: str
 ) -> None:
     problem(company.api.send(method, path, body), status, code)

@@ -58,18 +58,19 @@ def test_a_person_gets_a_code_and_a_profile(company: Company) -> None:
         "avatar_url": "https://img.example/ada.png", "whop_user_id": "user_1", "stripe_customer_id": "cus_1",
     }  # fmt: skip
     answer = company.ok("POST", "/v1/signups", {"user": user}, status=201)
-    profile = answer.pop("user")
+    profile, trial = answer.pop("user"), answer.pop("trial")
     assert answer == {
         "attribution": {"outcome": "none", "reason": None, "source": None, "click_id": None},
-        "referral": None, "awards": [], "invite": None, "trial": None,
+        "referral": None, "awards": [], "invite": None,
     }  # fmt: skip
     code = profile["referral_code"]
     assert len(code) == 8
     assert profile.pop("id").startswith("usr_")
     assert time_of(profile.pop("created_at")) == NOON
     assert profile == {
-        **user, "plan": "free", "trial_ends_at": None, "referral_code": code, "referral_url": f"{company.url}/r/{code}",
-        "referral_tier": "bronze", "qualified_count": 0, "balance": 0, "invited_by": None,
+        **user, "plan": "premium", "trial_ends_at": trial["ends_at"], "referral_code": code,
+        "referral_url": f"{company.url}/r/{code}", "referral_tier": "bronze",
+        "qualified_count": 0, "balance": 0, "invited_by": None,
     }  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def test_every_route_has_its_good_request() -> None:
     assert REQUESTS.keys() == ROUTES.keys()
     for key in WITH_BODY:
         good = REQUESTS[key]
-        assert (good.body or {}).keys() | good.leaves_out == getattr(ROUTES[key].body, "model_fields", {}).keys()
+        assert {*(good.body or {}), *good.instead} == getattr(ROUTES[key].body, "model_fields", {}).keys()
 
 
 def test_the_good_requests_are_good(company: Company) -> None:
@@ -177,6 +177,11 @@ def test_a_query_that_cannot_be_is_refused_by_its_name(asked: Asked, key: str) -
         for value in BAD_QUERIES[name]:
             answer = send(asked, key, path=asked.path(key, {name: value}))
             assert fields(answer) == {name}, value
+
+
+@pytest.mark.parametrize("key", [key for key in GUARDED if key.startswith("GET") and key not in WITH_QUERY])
+def test_a_read_that_takes_no_parameters_refuses_one(asked: Asked, key: str) -> None:
+    assert fields(send(asked, key, path=asked.path(key, {"surprise": "1"}))) == {"surprise"}
 
 
 MALFORMED = (

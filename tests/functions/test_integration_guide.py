@@ -130,6 +130,9 @@ def test_the_app_in_flask(company: Company, ada: str, app: flask.Flask) -> None:
     form = {"option": points["options"][0]["id"], "purchase": "form-1"}
     for _ in range(2):  # pressed twice
         assert browser.post("/buy", data=form, headers=ben).json == {"points": 5}
+    confirmed = browser.post("/email-confirmed", data={"email": "ben@example.net"}, headers=ben)
+    assert confirmed.json == {"email": "ben@example.net"}
+    assert company.ok("GET", "/v1/users/ben")["email_verified"] is True
     poor = browser.post("/buy", data={**form, "purchase": "form-2"}, headers=ben)
     assert poor.status_code == 409
     assert poor.json is not None
@@ -170,7 +173,7 @@ def test_the_app_in_next_and_the_page_in_a_browser(company: Company, ada: str, t
 def test_the_commands_print_what_the_page_says(company: Company, ada: str, tmp_path: Path) -> None:
     company.sign_up("gil")
     key = f"Authorization: Bearer {company.line['secret_key']}"
-    assert walks.walk(GUIDE, tmp_path, before=f"URL={company.url}; CODE={ada}; KEY='{key}'") == 5
+    assert walks.walk(GUIDE, tmp_path, before=f"URL={company.url}; CODE={ada}; KEY='{key}'") == 7
 
 
 def test_every_reason_of_an_attribution_has_its_line() -> None:

@@ -162,13 +162,13 @@ def test_of_several_plans_the_highest_is_shown_and_the_most_generous_counts_feat
     assert entitled(seller, "weight_entries") == (None, "subscription")
 
 
-def test_a_plan_without_a_limit_of_its_own_has_the_features_default(seller: Company) -> None:
+def test_a_plan_without_a_limit_of_its_own_leaves_it_to_the_free_one(seller: Company) -> None:
     bare = {"id": "bare", "name": "Bare", "sort_order": 5, "whop_plan_ids": ["plan_bare"]}
     seller.ok("POST", "/v1/plans", bare, status=201)
     tell(seller, whop("active", NOON, plan={"id": "plan_bare"}))
     assert plan(seller) == "bare"
-    assert entitled(seller, "ai_calls") == (0, "default")
-    assert entitled(seller, "photos") == (None, "default")
+    assert entitled(seller, "ai_calls") == (0, "plan")
+    assert entitled(seller, "photos") == (5, "plan")
 
 
 def test_whoever_subscribed_to_a_price_that_was_replaced_keeps_the_plan(seller: Company) -> None:

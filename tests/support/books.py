@@ -212,18 +212,24 @@ _USAGES = """
     SELECT 'user ' || coalesce(c.user_id, u.user_id) || ' has not used what the counter says'
     FROM (SELECT * FROM usage_counters WHERE company_id = %(company_id)s) c
     FULL JOIN (
-        SELECT user_id, feature, sum(quantity) AS used_ever FROM usages WHERE company_id = %(company_id)s GROUP BY 1, 2
+        SELECT user_id, feature, sum(quantity - returned) AS used_ever FROM usages
+        WHERE company_id = %(company_id)s GROUP BY 1, 2
     ) u USING (user_id, feature)
     WHERE coalesce(c.used_ever, 0) <> coalesce(u.used_ever, 0)
     UNION ALL
-    SELECT 'user ' || coalesce(q.user_id, u.user_id) || ' has not used the quota that the usages say'
-    FROM (
-        SELECT user_id, feature, sum(used) AS used FROM quota_grants WHERE company_id = %(company_id)s GROUP BY 1, 2
-    ) q
-    FULL JOIN (
-        SELECT user_id, feature, sum(from_quota) AS used FROM usages WHERE company_id = %(company_id)s GROUP BY 1, 2
-    ) u USING (user_id, feature)
-    WHERE coalesce(q.used, 0) <> coalesce(u.used, 0)
+    SELECT 'quota ' || q.redemption_id || ' is not used as its uses say'
+    FROM quota_grants q
+    WHERE q.company_id = %(company_id)s AND q.used <> (
+        SELECT coalesce(sum(u.quantity - u.returned), 0) FROM quota_uses u
+        WHERE u.company_id = q.company_id AND u.redemption_id = q.redemption_id)
+    UNION ALL
+    SELECT 'use ' || u.id || ' is not what it took and what was returned of it'
+    FROM usages u
+    WHERE u.company_id = %(company_id)s AND (
+        u.quantity - u.from_allowance <> (SELECT coalesce(sum(q.quantity), 0) FROM quota_uses q
+            WHERE q.company_id = u.company_id AND q.usage_id = u.id)
+        OR u.returned <> (SELECT coalesce(sum(r.quantity), 0) FROM usage_returns r
+            WHERE r.company_id = u.company_id AND r.usage_id = u.id))
 """
 
 _CHECKS = (

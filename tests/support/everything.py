@@ -3,8 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from goodword.access import plans
+from goodword.access import coupon_redemptions, coupons, plans, restrictions
+from goodword.access.coupon_redemptions import EnteredCoupon
+from goodword.access.coupons import NewCoupon
 from goodword.access.plans import PlanChange
+from goodword.access.restrictions import NewRestriction
 from goodword.core import ids
 from goodword.facts.kinds import (
     EmailSeen,
@@ -47,7 +50,7 @@ def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_i
 
 
 def fill(tenant: Tenant) -> None:
-    """Play the first story: with a click, a subscription, an inquiry, a promotion code, a purchase and a use."""
+    """Play the first story: a click, a subscription, a promotion code, a purchase, a use given back, a restriction."""
     code = sign_up(tenant, REFERRER).user.referral_code
     assert code is not None
     click_id = click(tenant, code)
@@ -60,12 +63,31 @@ def fill(tenant: Tenant) -> None:
     with tenant.transaction("admin") as connection:
         sold_as = PlanChange.model_validate({"stripe_price_id_monthly": "price_1"})
         plans.change(connection, tenant.id, "basic", ids.new_id(), sold_as)
+    _restrict(tenant)
     _pay(tenant)
     _carry_a_promotion_code(tenant)
+    _redeem_a_coupon(tenant, code)
     option = tenant.add_option(cost=10, quantity=5)
     assert tenant.adjust(REFEREE, 100).status == 201
     assert tenant.redeem(REFEREE, option).status == 201
-    assert tenant.consume(REFEREE, "ai_calls").status == 200
+    used = tenant.consume(REFEREE, "ai_calls", 2)
+    assert tenant.give_back(REFEREE, used.json["usage_id"], 1).status == 200
+
+
+def _restrict(tenant: Tenant) -> None:
+    (key,) = tenant.rows("SELECT id FROM api_keys WHERE company_id = %(company_id)s AND scope = 'admin'")
+    few = NewRestriction(limit=3)
+    with tenant.transaction("admin") as connection:
+        restrictions.put(connection, tenant.id, REFERRER, "photos", key["id"], ids.new_id(), few)
+
+
+def _redeem_a_coupon(tenant: Tenant, referral_code: str) -> None:
+    body = {"type": "period", "plan": "premium", "duration_days": 30, "code": "HERS", "referral_code": referral_code}
+    (key,) = tenant.rows("SELECT id FROM api_keys WHERE company_id = %(company_id)s AND scope = 'admin'")
+    with tenant.transaction("admin") as connection:
+        coupons.create(connection, tenant.id, [ids.new_id()], key["id"], NewCoupon.model_validate(body))
+    with tenant.transaction("app") as connection:
+        coupon_redemptions.redeem(connection, tenant.id, REFEREE, ids.new_id(), EnteredCoupon(code="HERS"))
 
 
 def _carry_a_promotion_code(tenant: Tenant) -> None:

@@ -20,6 +20,7 @@ REFERRED = {"referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1, 
 QUALIFIED = {"payments": 1, "awards": 1, "entries": 1, "lots": 1, "outbox_events": 3}
 DONE_ONCE = {"idempotent_answers": 1}
 KEPT = {"inbox_events": 1}
+GIVEN = {"access_grants": 1, "grant_intervals": 1, "grant_schedules": 1, "outbox_events": 1, "activity": 1}
 
 
 @dataclass(frozen=True)
@@ -42,23 +43,74 @@ def together(*parts: Mapping[str, int]) -> dict[str, int]:
 
 
 TABLE: dict[str, Row] = {
+    "administer_access__change_feature": Row(
+        200, {"id": "export_zip", "name": "Backup", "limit_type": "boolean", "active": False}, {"outbox_events": 1}
+    ),
     "administer_access__change_plan": Row(
         200,
         {"id": "premium", "stripe_price_id_monthly": "price_1PremiumMonthly", "whop_plan_ids": ["plan_premium"]},
         {"plan_prices": 2, "outbox_events": 1},
+    ),
+    "administer_access__create_feature": Row(
+        201,
+        {"id": "voice_minutes", "limit_type": "count", "reset_period": "monthly", "default_limit": 0, "active": True},
+        together({"features": 1, "outbox_events": 1}, DONE_ONCE),
+    ),
+    "administer_access__change_coupon": Row(200, {"code": "WELCOME-26", "active": False}, {"outbox_events": 1}),
+    "administer_access__create_coupon": Row(
+        201,
+        {"code": "SPRING-26", "type": "period", "plan": "premium", "max_redemptions": 500, "redemption_count": 0},
+        together({"coupons": 1, "outbox_events": 1}, DONE_ONCE),
+    ),
+    "administer_access__create_coupons": Row(
+        201, {"has_more": False}, together({"coupons": 3, "outbox_events": 3}, DONE_ONCE)
     ),
     "administer_access__create_plan": Row(
         201,
         {"id": "team", "price_yearly_cents": 29000, "active": True, "former_stripe_price_ids": []},
         together({"plans": 1, "plan_prices": 3, "outbox_events": 1}, DONE_ONCE),
     ),
+    "administer_access__list_features": Row(200, {"has_more": False}),
+    "administer_access__end_grant": Row(
+        200,
+        {"plan": "basic", "source": "coupon", "status": "ended", "remaining_seconds": 0},
+        {"outbox_events": 1, "activity": 1},
+    ),
+    "administer_access__give_plan": Row(
+        201,
+        {"plan": "premium", "source": "admin", "status": "active", "remaining_days": 30, "paused_by": None},
+        together(GIVEN, DONE_ONCE),
+    ),
+    "administer_access__list_coupon_redemptions": Row(200, {"has_more": False}),
+    "administer_access__list_coupons": Row(200, {"has_more": False}),
     "administer_access__list_plans": Row(200, {"has_more": False}),
+    "administer_access__read_coupon": Row(200, {"code": "WELCOME-26", "redemption_count": 1}),
     "administer_access__put_limit": Row(200, {"id": "basic", "limits": {"photos": 100}}, {"outbox_events": 1}),
+    "administer_access__list_restrictions": Row(200, {"data": [], "has_more": False}),
+    "administer_access__remove_limit": Row(204, stores={"plan_limits": -1, "outbox_events": 1}),
+    "administer_access__restrict": Row(
+        200,
+        {"feature": "photos", "limit": 0, "reason": "reported three times"},
+        {"restrictions": 1, "outbox_events": 1},
+    ),
     "administer_account__change_endpoint": Row(200, {"provider": "stripe", "scope": "company"}),
+    "administer_account__change_settings": Row(
+        200,
+        {"destination_url": "https://acme.example/welcome", "trial_duration_days": 30, "post_trial_plan": "disabled"},
+        {"outbox_events": 1},
+    ),
     "administer_account__clock": Row(200, {"now": "2027-02-01T00:00:00.000000Z"}),
     "administer_account__endpoint": Row(201, stores=together({"provider_endpoints": 1}, DONE_ONCE)),
+    "administer_account__issue_key": Row(
+        201,
+        {"name": "Billing service", "kind": "secret", "scope": "write", "last_used_at": None},
+        together({"api_keys": 1}, DONE_ONCE),
+    ),
     "administer_account__list_endpoints": Row(200, {"has_more": False}),
+    "administer_account__list_keys": Row(200, {"has_more": False}),
     "administer_account__read_clock": Row(200, {"now": None}),
+    "administer_account__read_settings": Row(200, {"trial_duration_days": 14, "post_trial_plan": "free"}),
+    "administer_account__revoke_key": Row(204),
     "administer_account__turn_endpoint_off": Row(204),
     "administer_program__fail": Row(
         200,
@@ -152,12 +204,18 @@ TABLE: dict[str, Row] = {
     "check_access__consume": Row(
         200,
         {"feature": "weight_entries", "allowed": True, "used": 2, "limit": 30, "remaining": 28},
-        together({"usage_counters": 1, "usages": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
+        together({"usage_counters": 1, "usages": 1, "outbox_events": 1}, DONE_ONCE),
     ),
     # a counter at 0 is the lock of this user and feature, and says nothing
     "check_access__consume_what_is_off": Row(422, {"code": "feature_disabled"}, {"usage_counters": 1}),
     "check_access__entitlement": Row(200, {"feature": "ai_calls", "allowed": False, "reason": "disabled", "limit": 0}),
     "check_access__entitlements": Row(200, {"has_more": False}),
+    "check_access__return": Row(
+        200,
+        {"feature": "photos", "used": 1, "returnable": 1},
+        together({"usage_returns": 1, "outbox_events": 1}, DONE_ONCE),
+    ),
+    "check_access__uses": Row(200, {"has_more": False}),
     "advance_referrals__quarterly": Row(None, {"job": "advance_referrals", "complete": True, "skipped": None}),
     "replay_webhooks__often": Row(None, {"job": "replay_webhooks", "set_aside": [], "complete": True, "skipped": None}),
     "reconcile_payments__quarter_daily": Row(
@@ -167,6 +225,7 @@ TABLE: dict[str, Row] = {
         None, {"job": "enforce_retention", "set_aside": [], "complete": True, "skipped": None}
     ),
     "release_awards__quarterly": Row(None, {"job": "release_awards", "complete": True, "skipped": None}),
+    "expire_access__quarterly": Row(None, {"job": "expire_access", "set_aside": [], "complete": True, "skipped": None}),
     "expire_points__hourly": Row(None, {"job": "expire_points", "set_aside": [], "complete": True, "skipped": None}),
     "migrate_database__migrate": Row(None, {"applied": []}),
     "migrate_database__open_company": Row(None, {"applied": []}),
@@ -237,7 +296,12 @@ TABLE: dict[str, Row] = {
     "redeem_points__redemptions": Row(200, {"has_more": False}),
     "redeem_points__unlock": Row(
         201,
-        {"kind": "unlock", "status": "fulfilled", "balance_after": 65, "grant": {"plan": "basic", "status": "active"}},
+        {
+            "kind": "unlock",
+            "status": "fulfilled",
+            "balance_after": 65,
+            "grant": {"plan": "premium", "status": "active"},
+        },
         together(
             {
                 "redemptions": 1,
@@ -259,6 +323,11 @@ TABLE: dict[str, Row] = {
     "serve_users__all_referrals": Row(200, {"has_more": False}),
     "serve_users__awards": Row(200, {"has_more": False}),
     "report_insight__integrity": Row(200, {"ok": True, "head": None}),
+    "serve_users__change": Row(
+        200,
+        {"external_id": "gil", "username": "Gil", "email_verified": True, "stripe_customer_id": "cus_gil"},
+        {"verified_emails": 1, "outbox_events": 1},
+    ),
     "serve_users__circle": Row(200, {"has_more": False}),
     "serve_users__explain_award": Row(
         200,
@@ -272,6 +341,12 @@ TABLE: dict[str, Row] = {
     "serve_users__explain_referral": Row(
         200,
         {"referral": {"referrer": "ada", "referee": "ben"}, "attribution": {"by": "signup", "winner": "code"}},
+    ),
+    "serve_users__grants": Row(200, {"has_more": False}),
+    "serve_users__redeem_coupon": Row(
+        201,
+        {"coupon": {"redemption_count": 2}, "grant": {"plan": "basic", "source": "coupon", "status": "active"}},
+        together(GIVEN, {"coupon_redemptions": 1, "identity_marks": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
     ),
     "serve_users__late_attribution": Row(
         200,

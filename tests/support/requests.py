@@ -15,14 +15,14 @@ ADA = "ada"
 class Good:
     """A request that is answered with success; `{…}` in it are filled in by `Asked`. `idempotent`: takes a key.
 
-    `leaves_out` are the fields that do not go with the others.
+    `instead` are the fields that cannot stand beside those of the body.
     """
 
     path: str
     body: dict[str, Any] | None = None
     idempotent: bool = False
     query: Mapping[str, str] = field(default_factory=dict[str, str])
-    leaves_out: frozenset[str] = frozenset()
+    instead: tuple[str, ...] = ()
 
 
 REQUESTS: dict[str, Good] = {
@@ -73,7 +73,18 @@ REQUESTS: dict[str, Good] = {
     "POST /v1/users/{user_id}/usage": Good(
         "/v1/users/{user_id}/usage", {"feature": "photos", "quantity": 1}, idempotent=True
     ),
+    "POST /v1/users/{user_id}/usage/{usage_id}/return": Good(
+        "/v1/users/{user_id}/usage/{usage_id}/return", {"quantity": 1}, idempotent=True
+    ),
+    "GET /v1/users/{user_id}/usage": Good("/v1/users/{user_id}/usage", query={"feature": "photos"}),
     "GET /v1/users/{user_id}": Good("/v1/users/{user_id}"),
+    "PATCH /v1/users/{user_id}": Good(
+        "/v1/users/{user_id}",
+        {
+            "email": "ada@example.com", "email_verified": False, "username": "Ada",
+            "avatar_url": "https://img.example/ada.png", "whop_user_id": "user_ada", "stripe_customer_id": "cus_ada",
+        },
+    ),
     "GET /v1/users/{user_id}/referrals": Good("/v1/users/{user_id}/referrals"),
     "GET /v1/users/{user_id}/awards": Good("/v1/users/{user_id}/awards"),
     "POST /v1/users/{user_id}/activity": Good(
@@ -144,7 +155,7 @@ REQUESTS: dict[str, Good] = {
             "cost_points": 1, "stock": 10, "per_user_limit": 5, "active": True,
         },
         idempotent=True,
-        leaves_out=frozenset({"plan"}),
+        instead=("plan",),
     ),
     "GET /v1/redemption-options/{id}": Good("/v1/redemption-options/{option_id}"),
     "PATCH /v1/redemption-options/{id}": Good(
@@ -168,6 +179,23 @@ REQUESTS: dict[str, Good] = {
         idempotent=True,
     ),
     "POST /v1/redemptions/{id}/refund": Good("/v1/redemptions/{redemption_id}/refund", idempotent=True),
+    "POST /v1/features": Good(
+        "/v1/features",
+        {
+            "id": "voice_minutes", "name": "Voice minutes", "description": "Minutes of speech", "category": "ai",
+            "limit_type": "quota", "reset_period": "monthly", "default_limit": 10, "active": True,
+        },
+        idempotent=True,
+    ),
+    "GET /v1/features": Good("/v1/features"),
+    "GET /v1/features/{feature}": Good("/v1/features/photos"),
+    "PATCH /v1/features/{feature}": Good(
+        "/v1/features/export_zip",
+        {
+            "name": "Backup", "description": "A whole backup", "category": "export", "limit_type": "boolean",
+            "reset_period": "never", "default_limit": 0, "active": True,
+        },
+    ),
     "POST /v1/plans": Good(
         "/v1/plans",
         {
@@ -179,6 +207,7 @@ REQUESTS: dict[str, Good] = {
         idempotent=True,
     ),
     "GET /v1/plans": Good("/v1/plans"),
+    "GET /v1/plans/{plan_id}": Good("/v1/plans/{plan_id}"),
     "PATCH /v1/plans/{plan_id}": Good(
         "/v1/plans/{plan_id}",
         {
@@ -188,9 +217,58 @@ REQUESTS: dict[str, Good] = {
         },
     ),
     "PUT /v1/plans/{plan_id}/limits/{feature}": Good("/v1/plans/{plan_id}/limits/photos", {"limit": 20}),
+    "DELETE /v1/plans/{plan_id}/limits/{feature}": Good("/v1/plans/{plan_id}/limits/ai_calls"),
+    "GET /v1/users/{user_id}/restrictions": Good("/v1/users/{user_id}/restrictions"),
+    "PUT /v1/users/{user_id}/restrictions/{feature}": Good(
+        "/v1/users/{user_id}/restrictions/photos", {"limit": 100, "reason": "a good customer"}
+    ),
+    "DELETE /v1/users/{user_id}/restrictions/{feature}": Good("/v1/users/{user_id}/restrictions/photos"),
+    "GET /v1/settings": Good("/v1/settings"),
+    "PATCH /v1/settings": Good(
+        "/v1/settings",
+        {
+            "trial_duration_days": 7, "trial_plan": "basic", "post_trial_plan": "free",
+            "require_email_verification": False, "self_registration_enabled": True, "require_invite": False,
+            "invite_email_must_match": True, "destination_url": "https://shop.example/", "whop_company_id": None,
+        },
+    ),
+    "POST /v1/coupons": Good(
+        "/v1/coupons",
+        {
+            "type": "period", "plan": "premium", "duration_days": 30, "code": "SPRING-26", "max_redemptions": 500,
+            "valid_from": "2026-01-01T00:00:00Z", "valid_until": "2030-01-01T00:00:00Z", "active": True,
+            "description": "for the spring", "referral_code": "{code}",
+        },
+        instead=("count",),
+    ),
+    "GET /v1/coupons": Good("/v1/coupons"),
+    "GET /v1/coupons/{id}": Good("/v1/coupons/{coupon_id}"),
+    "PATCH /v1/coupons/{id}": Good(
+        "/v1/coupons/{coupon_id}",
+        {
+            "active": True, "description": "for the spring", "max_redemptions": 500,
+            "valid_from": "2026-01-01T00:00:00Z", "valid_until": "2030-01-01T00:00:00Z", "referral_code": "{code}",
+        },
+    ),
+    "GET /v1/coupons/{id}/redemptions": Good("/v1/coupons/{coupon_id}/redemptions"),
+    "POST /v1/users/{user_id}/grants": Good(
+        "/v1/users/{user_id}/grants", {"plan": "premium", "days": 30, "reason": "by hand"}
+    ),
+    "POST /v1/users/{user_id}/grants/{id}/end": Good(
+        "/v1/users/{user_id}/grants/{grant_id}/end", {"reason": "by hand"}
+    ),
+    "GET /v1/users/{user_id}/grants": Good("/v1/users/{user_id}/grants"),
+    "POST /v1/users/{user_id}/coupons": Good("/v1/users/{user_id}/coupons", {"code": "HERS"}, idempotent=True),
     "GET /v1/integrity": Good("/v1/integrity"),
     "GET /v1/test-clock": Good("/v1/test-clock"),
     "PUT /v1/test-clock": Good("/v1/test-clock", {"now": "2027-01-15T12:00:00Z"}),
+    "POST /v1/api-keys": Good(
+        "/v1/api-keys",
+        {"name": "Reports", "kind": "secret", "scope": "read", "expires_at": "8000-01-15T12:00:00Z"},
+        idempotent=True,
+    ),
+    "GET /v1/api-keys": Good("/v1/api-keys"),
+    "DELETE /v1/api-keys/{id}": Good("/v1/api-keys/{spare_key_id}"),
     "POST /v1/provider-endpoints": Good(
         "/v1/provider-endpoints",
         {"provider": "stripe", "secrets": ["whsec_0123456789"], "api_key": "rk_test_0123456789", "scope": "company"},
@@ -215,9 +293,9 @@ ROUTES: dict[str, Route] = {
 
 
 class Asked:
-    """A company of which everything may be asked: Ada with a code, points, and something that she can buy and has.
+    """A company of which everything may be asked: Ada with a code, points, and what she can buy, has and has used.
 
-    She brought Cy; Dan came by himself and has a code too. One event has failed, and one endpoint is not needed.
+    She brought Cy; Dan came by himself and has a code too. One event has failed; an endpoint and a key are not needed.
     """
 
     def __init__(self, company: Company) -> None:
@@ -228,6 +306,10 @@ class Asked:
         option_id = company.ok("POST", "/v1/redemption-options", option)["id"]
         referral = company.sign_up("cy", referral_code=code)
         bought = company.ok("POST", f"/v1/users/{ADA}/redemptions", {"option_id": option_id}, key="asked-2")
+        coupon = {"type": "period", "plan": "basic", "duration_days": 30}
+        given = {"plan": "basic", "days": 30, "reason": "by hand"}
+        company.ok("POST", "/v1/coupons", coupon | {"code": "HERS"})
+        used = company.ok("POST", f"/v1/users/{ADA}/usage", {"feature": "photos", "quantity": 2})
         reward = {"kind": "reward", "name": "A mug", "cost_points": 1}
         mug = {"option_id": company.ok("POST", "/v1/redemption-options", reward)["id"]}
         rewards = [company.ok("POST", f"/v1/users/{ADA}/redemptions", mug, key=f"mug-{each}") for each in range(2)]
@@ -235,6 +317,8 @@ class Asked:
         company.deliver({"object": "v2.core.event", "id": "evt_thin", "type": "v1.invoice.paid"})
         (failed,) = company.ok("GET", "/v1/inbox")["data"]
         self._values = {
+            "coupon_id": company.ok("POST", "/v1/coupons", coupon)["id"],
+            "grant_id": company.ok("POST", f"/v1/users/{ADA}/grants", given)["id"],
             "code": code,
             "new_code": f"NEW-{code}",
             "other_code": company.sign_up("dan")["user"]["referral_code"],
@@ -244,10 +328,12 @@ class Asked:
             "plan_id": "premium",
             "option_id": option_id,
             "redemption_id": bought["id"],
+            "usage_id": used["usage_id"],
             "reward_id": rewards[0]["id"],
             "other_reward_id": rewards[1]["id"],
             "inbox_event_id": failed["id"],
             "spare_endpoint_id": company.ok("POST", "/v1/provider-endpoints", spare)["id"],
+            "spare_key_id": company.ok("POST", "/v1/api-keys", {"name": "x", "scope": "read"})["id"],
             "stripe_endpoint_id": company.line["stripe_endpoint"].rpartition("/")[2],
             "whop_endpoint_id": company.line["whop_endpoint"].rpartition("/")[2],
         }

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Literal, LiteralString, NamedTuple, Self
+from typing import Any, LiteralString, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from psycopg import Connection
@@ -16,14 +16,14 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from goodword.access import usage
-from goodword.access.usage import Usage
+from goodword.access.usage import Usage, UsageReturn
 from goodword.accounts.companies import NewCompany
 from goodword.awards import balances
 from goodword.core import ids
 from goodword.core.one_trip import OneTrip
 from goodword.points import ledger, redemptions
 from goodword.points.ledger import Balance, PointsAdjustment
-from goodword.points.redemptions import NewRedemption, RewardDecision
+from goodword.points.redemptions import NewRedemption
 from local import setup
 from tests.support.connections import AsRole
 
@@ -188,20 +188,20 @@ class Tenant:
         trip = self.trip(key or _key(), redemption_id)
         return Answer(*redemptions.refund(self.connection("admin"), trip, redemption_id))
 
-    def decide(
-        self, redemption_id: UUID, decided: Literal["fulfilled", "failed"], note: str | None = None, *,
-        key: str | None = None,
-    ) -> Answer:  # fmt: skip
-        """Say what became of a reward."""
-        decision = RewardDecision(note=note)
-        trip = self.trip(key, redemption_id, decided, decision)
-        return Answer(*redemptions.decide(self.connection("admin"), trip, redemption_id, decided, decision))
-
     def consume(self, external_id: str, feature: str, quantity: int = 1, *, key: str | None = None) -> Answer:
         """Use a feature."""
         wanted = Usage.model_construct(feature=feature, quantity=quantity)
         trip = self.trip(key, external_id, wanted)
         return Answer(*usage.consume(self.connection("app"), trip, external_id, ids.new_id(), wanted))
+
+    def give_back(
+        self, external_id: str, usage_id: str, quantity: int | None = None, *, key: str | None = None
+    ) -> Answer:
+        """Return a use."""
+        wanted = UsageReturn.model_construct(quantity=quantity)
+        trip = self.trip(key, external_id, usage_id, wanted)
+        kept = usage.give_back(self.connection("app"), trip, external_id, usage_id, ids.new_id(), wanted)
+        return Answer(*kept)
 
     def trip(self, key: str | None, *request: object) -> OneTrip:
         """A request of a one-trip use case; under one key, equal ones are one request."""

@@ -82,6 +82,10 @@ class Goodword:
         """A user, with the link to share."""
         return self.call("GET", _user(user_id))
 
+    def change_user(self, user_id: str, **changed: object) -> User:
+        """Tell what has changed of a user, by the names of the API: `email`, `email_verified`, `stripe_customer_id`."""
+        return self.call("PATCH", _user(user_id), **changed)
+
     def referrals(self, user_id: str, *, level: int = 1) -> Iterator[Referral]:
         """Whom a user brought (1), or whom these brought (2); newest first."""
         return self._each(f"{_user(user_id)}/referrals", level=level)

@@ -82,6 +82,8 @@ class Entitlement(TypedDict):
     allowed: bool
     reason: Literal["ok", "unlimited", "limit_reached", "disabled", "feature_inactive", "feature_unknown"]
     source: Literal["restriction", "grant", "subscription", "plan", "default"] | None
+    plan: str | None
+    grant_id: str | None
     limit: int | None
     used: int
     remaining: int | None
@@ -94,6 +96,26 @@ class ExpiringPoints(TypedDict):
 
     points: int
     expires_at: str
+
+
+class Grant(TypedDict):
+    """A grant as it stands. `starts_at` and `ends_at` are as they will be if nothing else happens."""
+
+    id: str
+    plan: str
+    source: Literal["coupon", "trial", "admin", "redemption", "milestone"]
+    coupon_id: str | None
+    redemption_id: str | None
+    milestone_id: str | None
+    reason: str | None
+    starts_at: str | None
+    ends_at: str | None
+    status: Literal["scheduled", "active", "paused", "ended"]
+    paused_by: str | None
+    paused_at: str | None
+    remaining_seconds: int | None
+    remaining_days: int | None
+    created_at: str
 
 
 class LedgerEntry(TypedDict):
@@ -126,7 +148,7 @@ class NewUser(TypedDict):
 
 
 class Redemption(TypedDict):
-    """Points spent, and what came of it."""
+    """Points spent, and what came of it. `balance_after` is as of when it last moved points."""
 
     id: str
     user_id: str
@@ -136,8 +158,12 @@ class Redemption(TypedDict):
     cost_points: int
     status: Literal["fulfilled", "pending", "failed", "refunded"]
     balance_after: int
-    grant: None
+    grant: Grant | None
+    note: str | None
     created_at: str
+    updated_at: str
+    fulfilled_at: str | None
+    failed_at: str | None
     refunded_at: str | None
 
 
@@ -150,10 +176,13 @@ class RedemptionOption(TypedDict):
     feature: str | None
     quantity: int | None
     days: int | None
+    plan: str | None
     cost_points: int
     stock: int | None
     per_user_limit: int | None
     active: bool
+    created_at: str
+    updated_at: str
 
 
 class Referral(TypedDict):
@@ -196,7 +225,7 @@ class SignupAnswer(TypedDict):
     referral: Referral | None
     awards: list[Award]
     invite: NotRequired[None]
-    trial: NotRequired[None]
+    trial: NotRequired[Grant | None]
 
 
 class UsageAnswer(TypedDict):
@@ -206,6 +235,8 @@ class UsageAnswer(TypedDict):
     allowed: bool
     reason: Literal["ok", "unlimited", "limit_reached", "disabled", "feature_inactive", "feature_unknown"]
     source: Literal["restriction", "grant", "subscription", "plan", "default"] | None
+    plan: str | None
+    grant_id: str | None
     limit: int | None
     used: int
     remaining: int | None

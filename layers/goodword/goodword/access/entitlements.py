@@ -12,17 +12,23 @@ from psycopg import Connection
 
 from goodword.core.errors import NotFound
 from goodword.core.fields import AnswerModel, Instant
+from goodword.core.ids import GrantId
 
 FEATURE_KEY = r"^[a-z0-9_]{1,64}$"
 
 
 class Entitlement(AnswerModel):
-    """One feature for one user. `limit` null is unlimited, 0 is off; `remaining` counts bought quota (`extra`) in."""
+    """One feature for one user. `limit` null is unlimited, 0 is off; `remaining` counts bought quota (`extra`) in.
+
+    `plan` is whose limit it is, and `grant_id` the grant that gives the plan; null where there is none.
+    """
 
     feature: str
     allowed: bool
     reason: Literal["ok", "unlimited", "limit_reached", "disabled", "feature_inactive", "feature_unknown"]
     source: Literal["restriction", "grant", "subscription", "plan", "default"] | None
+    plan: str | None
+    grant_id: GrantId | None
     limit: int | None
     used: int
     remaining: int | None
@@ -57,8 +63,8 @@ def of_feature(connection: Connection, company_id: UUID, external_id: str, featu
     if entitlements:
         return Entitlement.model_validate(entitlements[0])
     return Entitlement(
-        feature=feature, allowed=False, reason="feature_unknown", source=None, limit=0, used=0, remaining=0, extra=0,
-        resets_at=None,
+        feature=feature, allowed=False, reason="feature_unknown", source=None, plan=None, grant_id=None, limit=0,
+        used=0, remaining=0, extra=0, resets_at=None,
     )  # fmt: skip
 
 

@@ -13,13 +13,23 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from goodword.access.entitlements import FEATURE_KEY
-from goodword.core import clock, outbox, query
-from goodword.core.errors import Conflict, NotFound, invalid_fields
-from goodword.core.fields import MOST_AT_ONCE, UNCHANGED, AnswerModel, LongText, RequestModel, Text, given_fields
+from goodword.core import clock, outbox, paging, query
+from goodword.core.errors import Conflict, NotFound
+from goodword.core.fields import (
+    MOST_AT_ONCE,
+    UNCHANGED,
+    AnswerModel,
+    Instant,
+    LongText,
+    RequestModel,
+    Text,
+    given_fields,
+)
 from goodword.core.paging import Page, PageQuery
 
 PLAN_ID = r"^[a-z0-9_-]{1,64}$"
+NO_PLAN = "disabled"
+"""What stands where a plan could, and gives nothing (`access.settings`); no plan has this id."""
 MOST_PRICES = 50
 
 
@@ -27,6 +37,12 @@ def _each_once(refs: list[str]) -> list[str]:
     if len(set(refs)) < len(refs):
         raise ValueError("must not name the same one twice")
     return refs
+
+
+def _not_reserved(plan_id: str) -> str:
+    if plan_id == NO_PLAN:
+        raise ValueError("is reserved")
+    return plan_id
 
 
 PlanId = Annotated[str, StringConstraints(pattern=PLAN_ID)]
@@ -53,13 +69,13 @@ class _Prices(RequestModel):
 
 
 class NewPlan(_Prices):
-    """The body of POST /v1/plans. Its features have their default limits until others are put."""
+    """The body of POST /v1/plans. It says nothing of a feature until a limit is put. No price: not for sale so."""
 
-    id: PlanId
+    id: Annotated[PlanId, AfterValidator(_not_reserved)]
     name: Text
     description: LongText | None = None
-    price_monthly_cents: Cents = 0
-    price_yearly_cents: Cents = 0
+    price_monthly_cents: Cents | None = None
+    price_yearly_cents: Cents | None = None
     currency: Currency = "usd"
     active: bool = True
     sort_order: SortOrder
@@ -74,27 +90,21 @@ class PlanChange(_Prices):
 
     name: Text = UNCHANGED
     description: LongText | None = None
-    price_monthly_cents: Cents = UNCHANGED
-    price_yearly_cents: Cents = UNCHANGED
+    price_monthly_cents: Cents | None = None
+    price_yearly_cents: Cents | None = None
     currency: Currency = UNCHANGED
     active: bool = UNCHANGED
     sort_order: SortOrder = UNCHANGED
 
 
-class Limit(RequestModel):
-    """The body of PUT /v1/plans/{id}/limits/{feature}: null is unlimited, 0 is off, any other a boolean's on."""
-
-    limit: Annotated[int, Field(ge=0, le=MOST_AT_ONCE)] | None
-
-
 class Plan(AnswerModel):
-    """A plan, with its own limits by feature."""
+    """A plan, with its own limits by feature: of a feature that is not among them it says nothing."""
 
     id: str
     name: str
     description: str | None
-    price_monthly_cents: int
-    price_yearly_cents: int
+    price_monthly_cents: int | None
+    price_yearly_cents: int | None
     currency: str
     stripe_price_id_monthly: str | None
     stripe_price_id_yearly: str | None
@@ -103,6 +113,8 @@ class Plan(AnswerModel):
     active: bool
     sort_order: int
     limits: dict[str, int | None]
+    created_at: Instant
+    updated_at: Instant
 
 
 class PlanList(Page[Plan]):
@@ -116,7 +128,8 @@ class PlanQuery(PageQuery):
 
 
 _READ = """
-    SELECT id, name, description, price_monthly_cents, price_yearly_cents, currency, active, sort_order,
+    SELECT id, name, description, price_monthly_cents, price_yearly_cents, currency, active, sort_order, created_at,
+        updated_at,
         (SELECT price_ref FROM plan_prices WHERE plan_prices.company_id = plans.company_id AND plan_id = id
             AND kind = 'monthly') AS stripe_price_id_monthly,
         (SELECT price_ref FROM plan_prices WHERE plan_prices.company_id = plans.company_id AND plan_id = id
@@ -135,15 +148,16 @@ _READ = """
 """
 
 _INSERT = """
-    INSERT INTO plans (company_id, id, name, description, price_monthly_cents, price_yearly_cents, currency, active,
-        sort_order)
+    INSERT INTO plans AS stored (company_id, id, name, description, price_monthly_cents, price_yearly_cents, currency,
+        active, sort_order, creation, created_at, updated_at)
     VALUES (%(company_id)s, %(id)s, %(name)s, %(description)s, %(price_monthly_cents)s, %(price_yearly_cents)s,
-        %(currency)s, %(active)s, %(sort_order)s)
-    ON CONFLICT ON CONSTRAINT plans_pk DO NOTHING
+        %(currency)s, %(active)s, %(sort_order)s, %(creation)s, %(at)s, %(at)s)
+    ON CONFLICT ON CONSTRAINT plans_pk DO UPDATE SET creation = excluded.creation
+        WHERE stored.creation = excluded.creation
     RETURNING id
 """
 
-_LOCK = """
+_HOLD = """
     SELECT name, description, price_monthly_cents, price_yearly_cents, currency, active, sort_order
     FROM plans WHERE company_id = %(company_id)s AND id = %(id)s FOR NO KEY UPDATE
 """
@@ -151,7 +165,7 @@ _LOCK = """
 _CHANGE = """
     UPDATE plans SET name = %(name)s, description = %(description)s, price_monthly_cents = %(price_monthly_cents)s,
         price_yearly_cents = %(price_yearly_cents)s, currency = %(currency)s, active = %(active)s,
-        sort_order = %(sort_order)s
+        sort_order = %(sort_order)s, updated_at = %(at)s
     WHERE company_id = %(company_id)s AND id = %(id)s
 """
 
@@ -175,13 +189,9 @@ _SELL_AS = """
     RETURNING price_ref
 """
 
-_PUT_LIMIT = """
-    INSERT INTO plan_limits (company_id, plan_id, feature, limit_value)
-    VALUES (%(company_id)s, %(id)s, %(feature)s, %(limit)s)
-    ON CONFLICT ON CONSTRAINT plan_limits_pk DO UPDATE SET limit_value = excluded.limit_value
-"""
+_TOUCH = "UPDATE plans SET updated_at = %(at)s WHERE company_id = %(company_id)s AND id = %(id)s"
 
-_IS_FEATURE = "SELECT 1 FROM features WHERE company_id = %(company_id)s AND key = %(feature)s"
+_AFTER_EXISTS = "SELECT 1 FROM plans WHERE company_id = %(company_id)s AND id = %(after)s"
 
 # Which kinds of prices a field of a request states.
 _KINDS: Mapping[str, tuple[str, str]] = {
@@ -194,59 +204,75 @@ _REPLACED = {"monthly", "yearly"}
 
 
 def create(connection: Connection, company_id: UUID, event_id: UUID, new: NewPlan) -> Plan:
-    """Write a new plan; one that is there already and is the same is the answer too. Raises Conflict for another."""
+    """Write a new plan. Raises Conflict for an id that is taken, and for a price that is another plan's."""
     scope = {"company_id": company_id, "id": new.id}
-    is_new = connection.execute(_INSERT, {**new.model_dump(), **scope}).fetchone() is not None
-    if is_new:
-        _sell_as(connection, scope, new, set(_KINDS))
-    plan = _read(connection, company_id, new.id)
-    if not is_new and plan.model_dump(exclude={"limits"}) != _stated(new):
-        raise Conflict("plan_exists", "There is another plan with this id.")
-    _announce(connection, company_id, event_id, "plan.created", plan)
-    return plan
+    at = clock.company_now(connection, company_id)
+    values = {**new.model_dump(), **scope, "creation": event_id, "at": at}
+    if connection.execute(_INSERT, values).fetchone() is None:
+        raise Conflict("plan_exists", "There is a plan with this id.")
+    _sell_as(connection, scope, new, set(_KINDS))
+    return announced(connection, company_id, new.id, event_id, "plan.created")
 
 
 def change(connection: Connection, company_id: UUID, plan_id: str, event_id: UUID, wanted: PlanChange) -> Plan:
     """Change a plan. Raises NotFound, and Conflict for a price that is another plan's."""
-    scope = {"company_id": company_id, "id": plan_id}
-    stored = _lock(connection, company_id, plan_id)
+    stored = hold(connection, company_id, plan_id)
     given = given_fields(wanted)
-    connection.execute(_CHANGE, {**stored, **given, **scope})
+    if not given:
+        return find(connection, company_id, plan_id)
+    scope = {"company_id": company_id, "id": plan_id}
+    connection.execute(_CHANGE, {**stored, **given, **scope, "at": clock.company_now(connection, company_id)})
     _sell_as(connection, scope, wanted, _KINDS.keys() & given)
-    plan = _read(connection, company_id, plan_id)
-    if given:
-        _announce(connection, company_id, event_id, "plan.updated", plan)
-    return plan
+    return announced(connection, company_id, plan_id, event_id, "plan.updated")
 
 
-def put_limit(
-    connection: Connection, company_id: UUID, plan_id: str, feature: str, event_id: UUID, wanted: Limit
-) -> Plan:
-    """Put a plan's own limit in the place of the feature's default. Raises NotFound for either that is not there."""
-    _lock(connection, company_id, plan_id)
-    values = {"company_id": company_id, "id": plan_id, "feature": feature if re.fullmatch(FEATURE_KEY, feature) else ""}
-    if connection.execute(_IS_FEATURE, values).fetchone() is None:
-        raise NotFound("feature_unknown", "There is no such feature.")
-    connection.execute(_PUT_LIMIT, {**values, "limit": wanted.limit})
-    plan = _read(connection, company_id, plan_id)
-    _announce(connection, company_id, event_id, "plan.updated", plan)
+def find(connection: Connection, company_id: UUID, plan_id: str) -> Plan:
+    """One plan. Raises NotFound."""
+    values = {"company_id": company_id, "id": _possible(plan_id), "after": None, "limit": 1}
+    plan = query.one(connection, Plan, _READ, **values)
+    if plan is None:
+        raise _not_found()
     return plan
 
 
 def listed(connection: Connection, company_id: UUID, page: PlanQuery) -> PlanList:
     """A page of the company's plans. Raises Refused for an `after` that is none of them."""
-    plans = query.every(connection, Plan, _READ, company_id=company_id, id=None, after=page.after, limit=page.limit)
-    if page.after and not plans and _find(connection, company_id, page.after) is None:
-        raise invalid_fields(("after", "is no plan of this company"))
+    values = {"company_id": company_id, "after": page.after}
+    plans = query.every(connection, Plan, _READ, id=None, limit=page.limit, **values)
+    if page.after and not plans:
+        paging.refuse_unknown(connection, _AFTER_EXISTS, "is no plan of this company", **values)
     return PlanList.of(plans, page.limit)
 
 
-def _lock(connection: Connection, company_id: UUID, plan_id: str) -> dict[str, Any]:
-    scope = {"company_id": company_id, "id": plan_id if re.fullmatch(PLAN_ID, plan_id) else ""}  # no NUL for Postgres
-    stored = connection.cursor(row_factory=dict_row).execute(_LOCK, scope).fetchone()
+def hold(connection: Connection, company_id: UUID, plan_id: str) -> dict[str, Any]:
+    """Lock a plan; its own columns. Raises NotFound."""
+    scope = {"company_id": company_id, "id": _possible(plan_id)}
+    stored = connection.cursor(row_factory=dict_row).execute(_HOLD, scope).fetchone()
     if stored is None:
-        raise NotFound("plan_not_found", "There is no such plan.")
+        raise _not_found()
     return stored
+
+
+def touch(connection: Connection, company_id: UUID, plan_id: str) -> None:
+    """Keep that something of a plan changes now."""
+    at = clock.company_now(connection, company_id)
+    connection.execute(_TOUCH, {"company_id": company_id, "id": plan_id, "at": at})
+
+
+def announced(connection: Connection, company_id: UUID, plan_id: str, event_id: UUID, kind: str) -> Plan:
+    """A plan as it has become, once the company's systems are told of it."""
+    plan = find(connection, company_id, plan_id)
+    data = plan.model_dump(mode="json", exclude={"name", "description"})  # the feed has no free text
+    outbox.announce(connection, company_id, [outbox.Event(kind, data, event_id)], plan.updated_at)
+    return plan
+
+
+def _possible(plan_id: str) -> str:
+    return plan_id if re.fullmatch(PLAN_ID, plan_id) else ""  # Postgres would refuse a NUL
+
+
+def _not_found() -> NotFound:
+    return NotFound("plan_not_found", "There is no such plan.")
 
 
 def _sell_as(connection: Connection, scope: Mapping[str, object], prices: _Prices, stated: Collection[str]) -> None:
@@ -268,26 +294,3 @@ def _sell_as(connection: Connection, scope: Mapping[str, object], prices: _Price
 
 def _as_list(value: str | list[str] | None) -> list[str]:
     return value if isinstance(value, list) else [value] if value is not None else []
-
-
-def _stated(new: NewPlan) -> dict[str, Any]:
-    stated = new.model_dump()
-    for name in ("former_stripe_price_ids", "whop_plan_ids"):
-        stated[name] = sorted(stated[name])
-    return stated
-
-
-def _announce(connection: Connection, company_id: UUID, event_id: UUID, kind: str, plan: Plan) -> None:
-    at = clock.company_now(connection, company_id)
-    outbox.announce(connection, company_id, [outbox.Event(kind, plan.model_dump(mode="json"), event_id)], at)
-
-
-def _read(connection: Connection, company_id: UUID, plan_id: str) -> Plan:
-    plan = _find(connection, company_id, plan_id)
-    if plan is None:
-        raise LookupError(f"no plan {plan_id}")
-    return plan
-
-
-def _find(connection: Connection, company_id: UUID, plan_id: str) -> Plan | None:
-    return query.one(connection, Plan, _READ, company_id=company_id, id=plan_id, after=None, limit=1)

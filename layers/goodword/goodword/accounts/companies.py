@@ -1,8 +1,11 @@
 """Companies: the tenants. A test company (`livemode` false) has a clock of its own that can be set."""
 
+from collections.abc import Mapping
+from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg import Connection
+from psycopg.rows import dict_row
 
 from goodword.core.errors import Forbidden, Refused
 from goodword.core.fields import AnswerModel, Destination, GivenInstant, Instant, RequestModel, Text
@@ -51,6 +54,26 @@ _SET_TIME_ZONE = """
     UPDATE companies SET time_zone = %(time_zone)s WHERE id = %(company_id)s AND time_zone <> %(time_zone)s
 """
 
+_SETTINGS: LiteralString = """
+    trial_duration_days, trial_plan, post_trial_plan, require_email_verification, self_registration_enabled,
+    require_invite, invite_email_must_match, destination_url, whop_company_id, created_at, updated_at
+"""
+
+_READ_SETTINGS = f"SELECT {_SETTINGS} FROM companies WHERE id = %(company_id)s"  # noqa: S608 - constants
+
+# What is not given keeps the value under which it was read: the row is held.
+_HOLD_SETTINGS = f"{_READ_SETTINGS} FOR NO KEY UPDATE"
+
+_CHANGE_SETTINGS = f"""
+    UPDATE companies SET trial_duration_days = %(trial_duration_days)s, trial_plan = %(trial_plan)s,
+        post_trial_plan = %(post_trial_plan)s, require_email_verification = %(require_email_verification)s,
+        self_registration_enabled = %(self_registration_enabled)s, require_invite = %(require_invite)s,
+        invite_email_must_match = %(invite_email_must_match)s, destination_url = %(destination_url)s,
+        whop_company_id = %(whop_company_id)s, updated_at = company_now(id)
+    WHERE id = %(company_id)s
+    RETURNING {_SETTINGS}
+"""  # noqa: S608 - constants
+
 _CLOCK = "SELECT test_now FROM companies WHERE id = %(company_id)s"
 _DESTINATION = "SELECT destination_url FROM companies WHERE id = %(company_id)s"
 
@@ -66,6 +89,17 @@ def destination(connection: Connection, company_id: UUID) -> str:
     if row is None:
         raise LookupError(f"no company {company_id}")
     return row[0]
+
+
+def settings(connection: Connection, company_id: UUID) -> dict[str, Any]:
+    """The columns that a company may set (`access.settings`)."""
+    return _one(connection, _READ_SETTINGS, company_id=company_id)
+
+
+def change_settings(connection: Connection, company_id: UUID, given: Mapping[str, object]) -> dict[str, Any]:
+    """Set some of these columns; all of them as they are then."""
+    held = _one(connection, _HOLD_SETTINGS, company_id=company_id)
+    return _one(connection, _CHANGE_SETTINGS, **{**held, **given, "company_id": company_id})
 
 
 def set_time_zone(connection: Connection, company_id: UUID, time_zone: str) -> None:
@@ -87,6 +121,13 @@ def test_clock(connection: Connection, company_id: UUID, livemode: bool) -> Test
     _needs_test_company(livemode)
     row = connection.execute(_CLOCK, {"company_id": company_id}).fetchone()
     return TestClockState(now=row[0] if row else None)
+
+
+def _one(connection: Connection, statement: LiteralString, **values: object) -> dict[str, Any]:
+    row = connection.cursor(row_factory=dict_row).execute(statement, values).fetchone()
+    if row is None:
+        raise LookupError(f"no company {values['company_id']}")
+    return row
 
 
 def _needs_test_company(livemode: bool) -> None:  # noqa: FBT001 - as above

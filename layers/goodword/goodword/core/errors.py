@@ -61,6 +61,7 @@ class Unavailable(DomainError):
 BY_CONSTRAINT: Mapping[str, DomainError] = {
     "users_whop_user_uq": Conflict("identity_taken", "Another user has this whop_user_id."),
     "users_stripe_customer_uq": Conflict("identity_taken", "Another user has this stripe_customer_id."),
+    "companies_whop_company_uq": Conflict("whop_company_taken", "Another company has this whop_company_id."),
     "codes_code_uq": Conflict("code_taken", "This code is taken."),
     "redemption_options_feature_fk": Refused(
         "feature_unknown",
@@ -68,4 +69,8 @@ BY_CONSTRAINT: Mapping[str, DomainError] = {
         errors=[{"field": "feature", "message": "is no feature of this company"}],
     ),
     "redemption_options_plan_fk": invalid_fields(("plan", "is no plan of this company")),
+    "access_grants_plan_fk": invalid_fields(("plan", "is no plan of this company")),
+    "coupons_plan_fk": invalid_fields(("plan", "is no plan of this company")),
+    "coupons_code_uq": Conflict("coupon_exists", "There is another coupon with this code."),
+    "coupons_window_ck": invalid_fields(("valid_until", "must be later than valid_from")),
 }

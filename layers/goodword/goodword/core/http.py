@@ -126,6 +126,11 @@ class Request:
         self._caller = auth.authenticate(self.headers.get("authorization"), self.query.get("key"), needed)
 
     @property
+    def api_key(self) -> str:
+        """The key itself, as it was sent; empty where there was none."""
+        return auth.sent_key(self.headers.get("authorization"), self.query.get("key")) or ""
+
+    @property
     def caller(self) -> auth.Caller:
         """Whoever holds the key; only on routes that ask for one."""
         if self._caller is None:
@@ -270,7 +275,11 @@ class App:
         query: type[BaseModel] | None = None,
         body: type[Any] | None = None,
     ) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
-        """Declare `METHOD /path/{as}/in/the/template`. A body model is parsed before the handler is called."""
+        """Declare `METHOD /path/{as}/in/the/template`. A body model is parsed before the handler is called.
+
+        A read with a key that declares no query takes none: a parameter that is misspelt would say nothing.
+        """
+        takes_no_query = key.startswith("GET ") and scope is not None and query is None
         for model in filter(None, (body, query, *answers.values())):
             model.model_rebuild()  # now, where no request waits for it
 
@@ -278,6 +287,8 @@ class App:
             def run(request: Request) -> Response:
                 if scope is not None:
                     request.authenticate(scope)
+                if takes_no_query:
+                    request.parse_query(NoFields)
                 return handler(request, request.parse(body)) if body else handler(request)
 
             self.routes[key] = Route(key, scope, body, query, answers, (handler.__doc__ or "").strip(), run)

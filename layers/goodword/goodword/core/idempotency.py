@@ -23,6 +23,7 @@ from goodword.core.query import Later
 
 P = ParamSpec("P")
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 BROWSERS_KEYS_KEPT = timedelta(days=1)
 """How long a key sent with a publishable API key is known: anybody may send any number of them."""
@@ -52,6 +53,13 @@ def one_trip(request: Request, body: BaseModel, *, required: bool = True) -> One
 def response_of(kept: KeptAnswer) -> Response:
     """The response of an answer as it is kept."""
     return Response(kept.status, kept.body, REPLAY_HEADER if kept.replayed else {})
+
+
+def shown(kept: Response, model: type[M], show: Callable[[M], M]) -> Response:
+    """A kept answer as its caller may see it, where that is not as it is kept; a refusal is seen as it is."""
+    if kept.status not in SUCCESSES:
+        return kept
+    return http.answer(kept.status, show(model.model_validate_json(kept.body)), kept.headers)
 
 
 def answer_once(

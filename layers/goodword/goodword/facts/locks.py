@@ -18,12 +18,12 @@ elsewhere, by a question that needs it: that of a person who signs up and of who
 (`referral/arrivals`, SQL function `lock_newcomer_alone`).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from uuid import UUID
 
 from psycopg import Connection
 
-from goodword.accounts.users import NewUser
+from goodword.accounts.users import Identity, NewUser
 
 _IDENTITIES = "SELECT lock_identities(%(company_id)s, %(identities)s)"
 
@@ -75,13 +75,34 @@ def hold_people(connection: Connection, company_id: UUID, external_ids: Iterable
 
 def hold_newcomer(connection: Connection, company_id: UUID, user: NewUser, hashes: Collection[bytes]) -> None:
     """Hold a person who signs up, their own objects and verified e-mail, and the people beside what they will own."""
-    own = (("stripe", user.stripe_customer_id), ("whop", user.whop_user_id))
-    if identities := [f"{provider}:{object_id}" for provider, object_id in own if object_id]:
-        connection.execute(_IDENTITIES, {"company_id": company_id, "identities": identities})
+    own = {"stripe_customer_id": user.stripe_customer_id, "whop_user_id": user.whop_user_id}
+    _hold_person(connection, company_id, user.external_id, own, _objects(**own), hashes)
+
+
+def hold_changed(
+    connection: Connection, company_id: UUID, before: Identity, after: Identity, hashes: Collection[bytes]
+) -> None:
+    """Hold a user who becomes another one to the providers, as `hold_newcomer` does, and what was their own before."""
+    own = {"stripe_customer_id": after.stripe_customer_id, "whop_user_id": after.whop_user_id}
+    objects = _objects(**own) | _objects(before.stripe_customer_id, before.whop_user_id)
+    _hold_person(connection, company_id, after.external_id, own, objects, hashes)
+
+
+def _hold_person(
+    connection: Connection, company_id: UUID, external_id: str, own: Mapping[str, str | None],
+    objects: Collection[str], hashes: Collection[bytes],
+) -> None:  # fmt: skip
+    if objects:
+        connection.execute(_IDENTITIES, {"company_id": company_id, "identities": list(objects)})
     if hashes:
         hold_emails(connection, company_id, hashes)
-    values = user.model_dump(include={"external_id", "stripe_customer_id", "whop_user_id"})
-    connection.execute(_NEWCOMER, {"company_id": company_id, "hashes": list(hashes), **values})
+    values = {"company_id": company_id, "external_id": external_id, "hashes": list(hashes), **own}
+    connection.execute(_NEWCOMER, values)
+
+
+def _objects(stripe_customer_id: str | None, whop_user_id: str | None) -> set[str]:
+    own = (("stripe", stripe_customer_id), ("whop", whop_user_id))
+    return {f"{provider}:{object_id}" for provider, object_id in own if object_id}
 
 
 def hold_promotion(

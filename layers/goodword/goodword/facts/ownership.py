@@ -9,8 +9,16 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from goodword.accounts.users import Identity
 from goodword.core.query import Later
 from goodword.facts.kinds import ProfileSeen
+
+# That an event links them says more, and stays.
+_REMEMBER = """
+    INSERT INTO identity_links (company_id, provider, object_id, external_id, by_reference, linked_at)
+    VALUES (%(company_id)s, %(provider)s, %(object_id)s, %(external_id)s, true, 'infinity')
+    ON CONFLICT ON CONSTRAINT identity_links_pk DO NOTHING
+"""
 
 _CLAIM_OF = "SELECT claim_of(%(company_id)s, %(external_id)s, %(hashes)s::bytea[])"
 
@@ -25,6 +33,21 @@ _FILL_IN = """
     SELECT fill_in_user(%(company_id)s, person_of(%(company_id)s, %(provider)s, %(objects)s, %(names)s),
         %(whop_user_id)s, %(username)s, %(email)s, %(avatar_url)s)
 """
+
+
+def remember(connection: Connection, company_id: UUID, before: Identity, after: Identity) -> None:
+    """Keep whose own a customer or a Whop user was that is replaced: it stays theirs until somebody else has it.
+
+    Needs: the locks of the object and of the user, as `locks.hold_changed` takes them.
+    """
+    replaced = (
+        ("stripe", before.stripe_customer_id, after.stripe_customer_id),
+        ("whop", before.whop_user_id, after.whop_user_id),
+    )
+    for provider, former, present in replaced:
+        if former and former != present:
+            values = {"provider": provider, "object_id": former, "external_id": after.external_id}
+            connection.execute(_REMEMBER, {"company_id": company_id, **values})
 
 
 def claim_of(connection: Connection, company_id: UUID, external_id: str, hashes: Sequence[bytes]) -> list[UUID]:

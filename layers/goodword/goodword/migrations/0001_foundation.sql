@@ -78,15 +78,22 @@ BEGIN
     RETURN latest;
 END $$;
 
+-- The key itself is shown once and never stored: its hash recognises it, and `prefix`, its beginning, tells people which
+-- one it is. Its times are real ones. `last_used_at` is exact to the minute.
 CREATE TABLE api_keys (
-    company_id  uuid NOT NULL,
-    id          uuid NOT NULL,
-    kind        text NOT NULL,
-    scope       text NOT NULL,
-    key_hash    bytea NOT NULL,
-    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
-    revoked_at  timestamptz,
+    company_id    uuid NOT NULL,
+    id            uuid NOT NULL,
+    name          text NOT NULL,
+    kind          text NOT NULL,
+    scope         text NOT NULL,
+    prefix        text NOT NULL,
+    key_hash      bytea NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at    timestamptz,
+    last_used_at  timestamptz,
+    revoked_at    timestamptz,
     CONSTRAINT api_keys_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT api_keys_name_ck CHECK (length(name) BETWEEN 1 AND 200),
     CONSTRAINT api_keys_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
     CONSTRAINT api_keys_hash_uq UNIQUE (key_hash),
     CONSTRAINT api_keys_kind_ck CHECK (kind IN ('secret', 'publishable')),
@@ -325,6 +332,8 @@ GRANT UPDATE (test_now, test_now_used, time_zone, destination_url, whop_company_
     post_trial_plan, require_email_verification, self_registration_enabled, require_invite, invite_email_must_match,
     updated_at) ON companies TO :"admin";
 GRANT SELECT ON api_keys TO :"click", :"app", :"admin";
+GRANT UPDATE (last_used_at) ON api_keys TO :"click", :"app", :"admin";
+GRANT INSERT, UPDATE (revoked_at) ON api_keys TO :"admin";
 GRANT SELECT ON privacy_keys TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, DELETE ON idempotent_answers TO :"ledger";
 GRANT UPDATE (request_hash, status, body, kept_until) ON idempotent_answers TO :"ledger";

@@ -1,7 +1,8 @@
 -- Ownership: whose a payment or a subscription is, by all that is known.
 
 -- Which people a provider's object belongs to, by the app's own ids: known perhaps before they sign up, and since when.
--- `by_reference`: named by nothing but a checkout's reference, which need not be anybody's id.
+-- `by_reference`: named by nothing but a checkout's reference, which need not be anybody's id. `linked_at` infinity: the
+-- object was once the user's own (a customer of Stripe, a user of Whop) and is so no longer.
 CREATE TABLE identity_links (
     company_id    uuid NOT NULL,
     provider      text NOT NULL,
@@ -79,11 +80,11 @@ CREATE TYPE surroundings AS (
     stands_in    boolean
 );
 
--- Whom links of objects name, the earliest first, and who of them has signed up.
+-- Whom links of objects name, the earliest first, who of them has signed up, and whose own the object once was.
 CREATE FUNCTION links_of(p_company uuid, p_provider text, p_objects text[])
-    RETURNS TABLE (external_id text, by_reference boolean, user_id uuid)
+    RETURNS TABLE (external_id text, by_reference boolean, was_own boolean, user_id uuid)
     LANGUAGE sql STABLE AS $$
-    SELECT link.external_id, link.by_reference, (
+    SELECT link.external_id, link.by_reference, link.linked_at = 'infinity', (
         SELECT id FROM users WHERE company_id = p_company AND users.external_id = link.external_id)
     FROM unnest((SELECT p_objects)) AS each (object) CROSS JOIN LATERAL (
         SELECT * FROM identity_links
@@ -131,6 +132,8 @@ BEGIN
     END LOOP;
     IF around.linked <> '{}' THEN
         FOR link IN SELECT * FROM links_of(p_company, p_provider, p_objects) LOOP
+            -- whose own an object was says less than whose own it is
+            CONTINUE WHEN link.was_own AND around.own_user IS NOT NULL;
             IF around.linked_user IS NULL AND link.user_id IS NOT NULL THEN
                 around.linked_user := link.user_id;
                 around.linked_name := link.external_id;
@@ -397,7 +400,7 @@ END $$;
 
 -- Whose profile stands beside these objects: the first of the people whom the event names (`p_names`); else the person
 -- of a link of one of the objects or of their partners, of several the one who was linked first; else the user whose
--- own Whop user is among them.
+-- own Whop user is among them, and else whose it was.
 CREATE FUNCTION person_of(p_company uuid, p_provider text, p_objects text[], p_names text[]) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
 DECLARE
@@ -407,7 +410,7 @@ BEGIN
         SELECT person FROM (
             SELECT name, 1, NULL FROM unnest(p_names) AS name
             UNION ALL
-            SELECT external_id, 2, linked_at FROM identity_links
+            SELECT external_id, CASE WHEN linked_at < 'infinity' THEN 2 ELSE 4 END, linked_at FROM identity_links
             WHERE company_id = p_company AND provider = p_provider AND object_id = ANY (related)
             UNION ALL
             SELECT external_id, 3, NULL FROM users WHERE company_id = p_company AND whop_user_id = ANY (related)

@@ -183,7 +183,8 @@ BEGIN
 END $$;
 
 GRANT EXECUTE ON FUNCTION undecided_among, waiting_for_promotion TO :"webhook", :"app", :"admin", :"jobs";
-GRANT SELECT, INSERT, UPDATE ON touches, touch_decisions TO :"webhook", :"admin", :"jobs";
+GRANT SELECT, INSERT, UPDATE ON touches TO :"webhook", :"admin", :"jobs";
+GRANT SELECT, INSERT, UPDATE ON touch_decisions TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON touches, promotion_codes TO :"app";
 GRANT SELECT, INSERT ON promotion_codes TO :"webhook", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION touches_of TO :"webhook", :"app", :"admin", :"jobs";

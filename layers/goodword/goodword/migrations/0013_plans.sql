@@ -1,15 +1,21 @@
 -- What a company sells: plans with limits per feature, and the prices by which providers sell them: docs/rules.md, Access.
 
+-- `creation` is the id of the request that made a row whose own id is chosen by a client: a request that is repeated
+-- after a lost answer finds its own row, and any other one finds the id taken.
 CREATE TABLE features (
     company_id     uuid NOT NULL,
     key            text NOT NULL,
     name           text NOT NULL,
+    description    text,
     category       text NOT NULL,
     limit_type     text NOT NULL,
     reset          text NOT NULL,
     default_limit  bigint,
     active         boolean NOT NULL DEFAULT true,
     sort_order     integer NOT NULL,
+    creation       uuid NOT NULL DEFAULT gen_random_uuid(),
+    created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT features_pk PRIMARY KEY (company_id, key),
     CONSTRAINT features_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
     CONSTRAINT features_category_ck CHECK (category IN ('data', 'ai', 'export', 'integration')),
@@ -18,17 +24,22 @@ CREATE TABLE features (
     CONSTRAINT features_default_limit_ck CHECK (default_limit >= 0)
 );
 
+-- A price of NULL: not for sale so. 'disabled' is no plan: companies.post_trial_plan says so of nothing at all.
 CREATE TABLE plans (
     company_id           uuid NOT NULL,
     id                   text NOT NULL,
     name                 text NOT NULL,
     description          text,
-    price_monthly_cents  bigint NOT NULL,
-    price_yearly_cents   bigint NOT NULL,
+    price_monthly_cents  bigint,
+    price_yearly_cents   bigint,
     currency             text NOT NULL DEFAULT 'usd',
     active               boolean NOT NULL DEFAULT true,
     sort_order           integer NOT NULL,
+    creation             uuid NOT NULL DEFAULT gen_random_uuid(),
+    created_at           timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at           timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT plans_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT plans_id_ck CHECK (id <> 'disabled'),
     CONSTRAINT plans_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
     CONSTRAINT plans_prices_ck CHECK (price_monthly_cents >= 0 AND price_yearly_cents >= 0)
 );

@@ -18,6 +18,7 @@ CREATE TABLE access_grants (
     reason           text,
     created_at       timestamptz NOT NULL,
     stopped_at       timestamptz,
+    stop_reason      text,
     ended_at         timestamptz,
     CONSTRAINT access_grants_pk PRIMARY KEY (company_id, id),
     CONSTRAINT access_grants_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
@@ -294,7 +295,8 @@ BEGIN
     END IF;
 END $$;
 
--- Gives a user a plan for a time, whose columns are the fields of `p_grant`; the grant as it stands then.
+-- Gives a user a plan for a time, whose columns are the fields of `p_grant`; one that is there already is not given again.
+-- The grant as it stands then.
 -- Needs: hold_grants, and a clock reading taken after it.
 CREATE FUNCTION make_grant(p_company uuid, p_user uuid, p_grant jsonb, p_at timestamptz) RETURNS jsonb
     LANGUAGE plpgsql AS $$
@@ -305,21 +307,25 @@ BEGIN
     INSERT INTO access_grants (company_id, id, user_id, plan_id, source, is_wellpass, granted_seconds, coupon_id,
         redemption_id, milestone_id, reason, created_at)
     VALUES (p_company, new.id, p_user, new.plan_id, new.source, coalesce(new.is_wellpass, false), new.granted_seconds,
-        new.coupon_id, new.redemption_id, new.milestone_id, new.reason, p_at);
-    PERFORM place_grants(p_company, p_user, p_at);
-    PERFORM book_grants(p_company, p_user, p_at);
-    PERFORM record_plan_change(p_company, p_user, before, p_at);
+        new.coupon_id, new.redemption_id, new.milestone_id, new.reason, p_at)
+    ON CONFLICT ON CONSTRAINT access_grants_pk DO NOTHING;
+    IF FOUND THEN
+        PERFORM place_grants(p_company, p_user, p_at);
+        PERFORM book_grants(p_company, p_user, p_at);
+        PERFORM record_plan_change(p_company, p_user, before, p_at);
+    END IF;
     RETURN grant_json(p_company, p_user, new.id, p_at);
 END $$;
 
 -- Ends a grant before its time; of one that has ended, nothing. The grant as it stands then.
 -- Needs: hold_grants, and a clock reading taken after it.
-CREATE FUNCTION stop_grant(p_company uuid, p_user uuid, p_grant uuid, p_at timestamptz) RETURNS jsonb
-    LANGUAGE plpgsql AS $$
+CREATE FUNCTION stop_grant(p_company uuid, p_user uuid, p_grant uuid, p_at timestamptz, p_reason text DEFAULT NULL)
+    RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     before text := plan_of_user(p_company, p_user, p_at);
 BEGIN
-    UPDATE access_grants AS g SET stopped_at = p_at FROM grants_at(p_company, p_user, p_at) AS known
+    UPDATE access_grants AS g SET stopped_at = p_at, stop_reason = p_reason
+    FROM grants_at(p_company, p_user, p_at) AS known
     WHERE g.company_id = p_company AND g.id = p_grant AND known.id = p_grant AND known.status <> 'ended';
     IF FOUND THEN
         PERFORM place_grants(p_company, p_user, p_at);
@@ -329,6 +335,44 @@ BEGIN
     RETURN grant_json(p_company, p_user, p_grant, p_at);
 END $$;
 
+-- Books the changes that are due, for at most `p_most` users whose grants nobody else is using. One row per user: the
+-- number of changes, or why they could not be booked. Locks are taken without waiting, so the order cannot deadlock.
+CREATE FUNCTION book_due_grants(p_most integer) RETURNS TABLE (company_id uuid, user_id uuid, changes integer, error text)
+    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    due record;
+BEGIN
+    FOR due IN
+        SELECT s.company_id, s.user_id
+        FROM grant_schedules s
+        JOIN (
+            SELECT c.id AS company_id, waiting.user_id
+            FROM companies c
+            CROSS JOIN LATERAL (
+                SELECT w.user_id FROM grant_schedules w
+                WHERE w.company_id = c.id AND w.next_change_at < 'infinity'
+                    AND w.next_change_at <= coalesce(c.test_now, clock_timestamp())
+                    AND NOT is_set_aside(c.id, 'expire_access', public_id('usr', w.user_id))
+                ORDER BY w.next_change_at LIMIT p_most
+            ) AS waiting
+            LIMIT p_most
+        ) AS chosen ON chosen.company_id = s.company_id AND chosen.user_id = s.user_id
+        FOR NO KEY UPDATE OF s SKIP LOCKED
+    LOOP
+        company_id := due.company_id;
+        user_id := due.user_id;
+        changes := 0;
+        error := NULL;
+        BEGIN
+            changes := book_grants(due.company_id, due.user_id, company_now(due.company_id));
+        EXCEPTION WHEN OTHERS THEN
+            error := SQLSTATE;
+        END;
+        RETURN NEXT;
+    END LOOP;
+END $$;
+
+GRANT EXECUTE ON FUNCTION book_due_grants TO :"jobs";
 GRANT SELECT ON access_grants, grant_intervals, grant_schedules TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT INSERT, UPDATE ON access_grants, grant_intervals, grant_schedules TO :"app", :"admin", :"jobs", :"ledger";
 GRANT DELETE ON grant_intervals TO :"app", :"admin", :"ledger";

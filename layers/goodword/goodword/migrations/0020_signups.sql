@@ -2,11 +2,14 @@
 
 -- All that a signup asks before it is decided, under the locks that it takes. `is_alone`: nothing was known of the person
 -- before. Where something was, nothing else is answered, and no lock is held. For somebody who has signed up (`user_id`)
--- the stored decision is answered, and for anybody else the terms. `p_holds_caps`: a code or a click is asked for next.
+-- the stored decision is answered, and for anybody else the terms, and what the settings say of newcomers.
+-- `p_holds_caps`: a code, a click or a coupon is asked for next.
 CREATE FUNCTION look_for_signup(
     p_company uuid, p_person text, p_stripe_customer text, p_whop_user text, p_holds_caps boolean,
     OUT is_alone boolean, OUT user_id uuid, OUT outcome text, OUT reason text, OUT source text, OUT click_id uuid,
-    OUT version integer, OUT program text, OUT program_created_at timestamptz, OUT at timestamptz, OUT plan text
+    OUT version integer, OUT program text, OUT program_created_at timestamptz, OUT at timestamptz,
+    OUT post_trial_plan text, OUT trial_duration_days integer, OUT require_email_verification boolean,
+    OUT self_registration_enabled boolean, OUT require_invite boolean
 ) LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 BEGIN
     is_alone := lock_newcomer_alone(p_company, p_person, p_stripe_customer, p_whop_user);
@@ -26,7 +29,10 @@ BEGIN
     SELECT current.version, current.program::text, current.created_at
     INTO version, program, program_created_at
     FROM program_versions AS current WHERE current.company_id = p_company ORDER BY current.version DESC LIMIT 1;
-    SELECT post_trial_plan, coalesce(test_now, clock_timestamp()) INTO plan, at FROM companies WHERE id = p_company;
+    SELECT c.post_trial_plan, c.trial_duration_days, c.require_email_verification, c.self_registration_enabled,
+        c.require_invite, coalesce(c.test_now, clock_timestamp())
+    INTO post_trial_plan, trial_duration_days, require_email_verification, self_registration_enabled, require_invite, at
+    FROM companies AS c WHERE c.id = p_company;
 END $$;
 
 -- A person with an automatic code, the first of `p_codes` that nobody has, which is returned; their signup with its

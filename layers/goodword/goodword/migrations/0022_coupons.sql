@@ -52,13 +52,43 @@ CREATE TABLE identity_marks (
     hash         bytea NOT NULL,
     hash_key_id  smallint NOT NULL,
     CONSTRAINT identity_marks_pk PRIMARY KEY (company_id, occasion, hash),
-    CONSTRAINT identity_marks_key_fk FOREIGN KEY (hash_key_id) REFERENCES privacy_keys (id),
     CONSTRAINT identity_marks_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
 );
 
 ALTER TABLE access_grants ADD CONSTRAINT access_grants_coupon_fk FOREIGN KEY (company_id, coupon_id)
     REFERENCES coupons (company_id, id);
 
+-- Begins the trial that the company's settings give, unless the person was given one before (`p_known` are the hashes
+-- under which they may be known), or has its plan already, without end or by a subscription.
+-- Locks: all grants of the user.
+CREATE FUNCTION begin_trial(
+    p_company uuid, p_user uuid, p_grant uuid, p_occasion text, p_known bytea[], p_new bytea[], p_key_id smallint,
+    p_activity uuid
+) RETURNS void LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    company companies := (SELECT c FROM companies AS c WHERE c.id = p_company);
+    at timestamptz;
+BEGIN
+    PERFORM hold_grants(p_company, p_user);
+    at := company_now(p_company);
+    IF company.trial_duration_days = 0 OR keeps_plan(p_company, p_user, company.trial_plan)
+        OR company.trial_plan IN (SELECT plan_id FROM subscribed_plans(p_company, p_user, at))
+        OR EXISTS (SELECT FROM identity_marks
+            WHERE company_id = p_company AND occasion = p_occasion AND hash = ANY (p_known))
+    THEN
+        RETURN;
+    END IF;
+    INSERT INTO identity_marks (company_id, occasion, hash, hash_key_id)
+    SELECT p_company, p_occasion, hash, p_key_id FROM unnest(p_new) AS hash
+    ON CONFLICT ON CONSTRAINT identity_marks_pk DO NOTHING;
+    PERFORM make_grant(p_company, p_user, jsonb_build_object('id', p_grant, 'plan_id', company.trial_plan,
+        'source', 'trial', 'granted_seconds', company.trial_duration_days * 86400), at);
+    INSERT INTO activity (company_id, id, user_id, action, details, created_at)
+    VALUES (p_company, p_activity, p_user, 'trial_started',
+        jsonb_build_object('grant_id', public_id('grt', p_grant), 'plan', company.trial_plan), at);
+END $$;
+
+GRANT EXECUTE ON FUNCTION begin_trial TO :"app";
 GRANT SELECT ON coupons TO :"app", :"admin", :"jobs";
 GRANT UPDATE (redemption_count) ON coupons TO :"app";
 GRANT INSERT, UPDATE ON coupons TO :"admin";

@@ -131,15 +131,14 @@ def refund(connection: Connection, trip: OneTrip, redemption_id: UUID | None) ->
     return trip.answer(connection, _REFUND, redemption=redemption_id)
 
 
-def decide(
-    connection: Connection, trip: OneTrip, redemption_id: UUID | None, decided: Literal["fulfilled", "failed"],
-    decision: RewardDecision,
-) -> KeptAnswer:  # fmt: skip
-    """Say that a pending reward was given, or that it cannot be (`decide_reward`): then its points go back.
+def fulfil(connection: Connection, trip: OneTrip, redemption_id: UUID | None, decision: RewardDecision) -> KeptAnswer:
+    """Say that a pending reward was given (`decide_reward`). Answers with the Redemption."""
+    return trip.answer(connection, _DECIDE, redemption=redemption_id, decided="fulfilled", note=decision.note)
 
-    Answers with the Redemption.
-    """
-    return trip.answer(connection, _DECIDE, redemption=redemption_id, decided=decided, note=decision.note)
+
+def fail(connection: Connection, trip: OneTrip, redemption_id: UUID | None, decision: RewardDecision) -> KeptAnswer:
+    """Say that a pending reward cannot be given (`decide_reward`); its points go back. Answers with the Redemption."""
+    return trip.answer(connection, _DECIDE, redemption=redemption_id, decided="failed", note=decision.note)
 
 
 def find(connection: Connection, company_id: UUID, redemption_id: UUID | None) -> Redemption:

@@ -11,6 +11,8 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from goodword.access import trials
+from goodword.access.trials import Welcome
 from goodword.accounts.users import NewUser
 from goodword.core import query
 from goodword.facts import locks, ownership
@@ -33,6 +35,11 @@ class Brought(NamedTuple):
         """The code and the click that may be there."""
         return self.code, self.click_id or None
 
+    @property
+    def names_a_code(self) -> bool:
+        """Whether it can lead to a referral code, whose uses may be capped."""
+        return any((*self.named, self.coupon))
+
 
 class Known(NamedTuple):
     """A user who has signed up before, with the stored decision."""
@@ -52,14 +59,13 @@ class Known(NamedTuple):
 class Newcomer(NamedTuple):
     """A person who signs up for the first time: under which terms, and what may have brought them, best first.
 
-    Of somebody alone nothing was known, and their plan is the company's usual one. Of others it is said whether
-    anything `waits` that may be theirs.
+    Of somebody alone nothing was known. Of others it is said whether anything `waits` that may be theirs.
     """
 
     terms: Terms
+    welcome: Welcome
     came_by: list[Candidate]
     is_alone: bool = False
-    plan: str = ""
     waits: bool = False
 
 
@@ -76,7 +82,19 @@ class _Look(NamedTuple):
     program: str
     program_created_at: datetime
     at: datetime
-    plan: str
+    post_trial_plan: str
+    trial_duration_days: int
+    require_email_verification: bool
+    self_registration_enabled: bool
+    require_invite: bool
+
+    @property
+    def welcome(self) -> Welcome:
+        """What the settings say of newcomers."""
+        return Welcome(
+            self.post_trial_plan, self.trial_duration_days, self.require_email_verification,
+            self.self_registration_enabled, self.require_invite,
+        )  # fmt: skip
 
 
 _LOOK = """
@@ -106,9 +124,10 @@ def look(
 def _alone(connection: Connection, company_id: UUID, user: NewUser, brought: Brought) -> Known | Newcomer | None:
     """None where something is known of the person; then nothing is held."""
     own = user.model_dump(include={"external_id", "stripe_customer_id", "whop_user_id"})
-    holds_caps = any(brought.named)
+    holds_caps = brought.names_a_code
     look_later = query.the_one_later(connection, _Look, _LOOK, company_id=company_id, holds_caps=holds_caps, **own)
     read_candidates = candidates.ask(connection, company_id, user, *brought.named)
+    read_coupon = candidates.ask_coupon(connection, company_id, user, brought.coupon)
     look = look_later()
     if not look.is_alone:
         return None
@@ -117,8 +136,8 @@ def _alone(connection: Connection, company_id: UUID, user: NewUser, brought: Bro
     if look.version is None:
         raise versions.not_found()
     terms = Terms(look.version, versions.parse(look.program), look.program_created_at, look.at)
-    came_by = _came_by(brought, read_candidates(terms), [], terms)
-    return Newcomer(terms, came_by, is_alone=True, plan=look.plan)
+    came_by = _came_by(brought, read_candidates(terms), [], read_coupon(terms), terms)
+    return Newcomer(terms, look.welcome, came_by, is_alone=True)
 
 
 def _beside(
@@ -129,6 +148,7 @@ def _beside(
     known_later = query.one_later(connection, Known, _KNOWN, company_id=company_id, external_id=user.external_id)
     touches_later = undecided.of_newcomer(connection, company_id, user, hashes)
     is_named = ownership.is_named(connection, company_id, user.external_id)
+    welcome_later = trials.ask_welcome(connection, company_id)
     terms = versions.current(connection, company_id)
     known = known_later()
     if known is not None:
@@ -136,15 +156,14 @@ def _beside(
     named = candidates.find(connection, company_id, user, *brought.named, terms)
     carried = [each for _, each in candidates.carried(connection, company_id, user, touches_later(), terms)]
     waits = bool(hashes or user.stripe_customer_id or user.whop_user_id or is_named())
-    return Newcomer(terms, _came_by(brought, named, carried, terms), waits=waits)
+    by_coupon = candidates.find_coupon(connection, company_id, user, brought.coupon, terms)
+    return Newcomer(terms, welcome_later(), _came_by(brought, named, carried, by_coupon, terms), waits=waits)
 
 
 def _came_by(
-    brought: Brought, named: Sequence[Candidate], carried: Sequence[Candidate], terms: Terms
-) -> list[Candidate]:
-    """What may have brought a person, best first. A text that can be no code or click is an unknown one."""
+    brought: Brought, named: Sequence[Candidate], carried: Sequence[Candidate], by_coupon: Sequence[Candidate],
+    terms: Terms,
+) -> list[Candidate]:  # fmt: skip
+    """What may have brought a person, best first. A text that can be no click is an unknown one."""
     unknown_click = Candidate("click", "", None, None, terms.at, refusal="unknown_code")
-    came_by = [*named, *([unknown_click] if brought.click_id == typed.UNKNOWN else []), *carried]
-    if brought.coupon is not None:  # there are none yet
-        came_by.append(Candidate("coupon", brought.coupon, None, None, terms.at, refusal="unknown_code"))
-    return came_by
+    return [*named, *([unknown_click] if brought.click_id == typed.UNKNOWN else []), *carried, *by_coupon]

@@ -54,6 +54,13 @@ class _NamedCode(_Code):
 
 
 @dataclass(frozen=True, slots=True)
+class _Coupon(_NamedCode):
+    """The code that a coupon names, if it names one, and why neither may be used."""
+
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Click(_Code):
     """A click, with the code that it is a visit through."""
 
@@ -77,6 +84,19 @@ _BY_CODE: LiteralString = f"""
     SELECT {_CODE}, code_refusal(codes, coalesce(%(at)s::timestamptz, company_now(codes.company_id))) AS refusal
     FROM codes LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
     WHERE codes.company_id = %(company_id)s AND codes.code = %(code)s
+"""  # noqa: S608 - of constants
+
+# A coupon leads to its code while it is active and in its window, used up or not.
+_BY_COUPON: LiteralString = f"""
+    SELECT {_CODE}, codes.code, CASE
+        WHEN NOT coupons.active OR company_now(coupons.company_id) < coupons.valid_from THEN 'inactive'
+        WHEN company_now(coupons.company_id) >= coupons.valid_until THEN 'expired'
+        ELSE code_refusal(codes, company_now(codes.company_id))
+    END AS refusal
+    FROM coupons
+    LEFT JOIN codes ON codes.company_id = coupons.company_id AND codes.id = coupons.referral_code_id
+    LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
+    WHERE coupons.company_id = %(company_id)s AND coupons.code = %(coupon)s
 """  # noqa: S608 - of constants
 
 # A click stands for itself and for those before it in its chain, never for one that came after: its id stands in URLs
@@ -133,6 +153,29 @@ def ask(
         *([_ask_click(connection, company_id, user, click_id)] if click_id is not None else []),
     ]
     return lambda terms: [candidate for read in asked for candidate in read(terms)]
+
+
+def find_coupon(
+    connection: Connection, company_id: UUID, user: NewUser | Identity, coupon: str | None, terms: Terms
+) -> list[Candidate]:
+    """The code that a coupon names (`ask_coupon`). Locks: the caps of codes, shared."""
+    if not coupon:
+        return ask_coupon(connection, company_id, user, coupon)(terms)
+    connection.execute(_HOLD_CAPS, {"company_id": company_id})
+    return ask_coupon(connection, company_id, user, coupon)(terms)
+
+
+def ask_coupon(connection: Connection, company_id: UUID, user: NewUser | Identity, coupon: str | None) -> Asked:
+    """Ask for the code that a coupon names. Who brings one that names none has come by nothing.
+
+    `coupon` is as `typed` reads it. Needs: the caps of codes.
+    """
+    if coupon is None:
+        return lambda _: []
+    if coupon == typed.UNKNOWN:
+        return lambda terms: [Candidate("coupon", "", None, None, terms.at, refusal="unknown_code")]
+    named_later = query.one_later(connection, _Coupon, _BY_COUPON, company_id=company_id, coupon=coupon, **_who(user))
+    return lambda terms: _of_coupon(coupon, named_later(), terms)
 
 
 def carried(
@@ -238,6 +281,14 @@ def _of_code(code: str, named: _NamedCode | None, used_at: datetime) -> Candidat
         max_uses=named.max_uses,
         is_same_payer=named.is_same_payer,
     )
+
+
+def _of_coupon(coupon: str, named: _Coupon | None, terms: Terms) -> list[Candidate]:
+    if named is None:
+        return [Candidate("coupon", coupon, None, None, terms.at, refusal="unknown_code")]
+    if named.code is None:
+        return []
+    return [_of_code(named.code, named, terms.at)._replace(source="coupon")]
 
 
 def _of_click(click: _Click) -> Candidate:

@@ -17,6 +17,8 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from goodword.access import grants, trials
+from goodword.access.grants import Grant
 from goodword.accounts import users
 from goodword.accounts.users import NewUser
 from goodword.awards import binding, settlement
@@ -76,7 +78,7 @@ class SignupAnswer(AnswerModel):
     referral: Referral | None
     awards: list[Award]
     invite: None = None
-    trial: None = None
+    trial: Grant | None = None
 
 
 class SignedUp(NamedTuple):
@@ -92,6 +94,7 @@ class SignupIds:
 
     user: UUID = field(default_factory=ids.new_id)
     referral: UUID = field(default_factory=ids.new_id)
+    trial: UUID = field(default_factory=ids.new_id)
 
 
 class _Decided(NamedTuple):
@@ -131,7 +134,8 @@ def sign_up(
 ) -> Later[SignedUp]:
     """Sign a person up; what it came to is to be read when everything has been sent.
 
-    A taken whop_user_id or stripe_customer_id is a violated constraint, by name.
+    A taken whop_user_id or stripe_customer_id is a violated constraint, by name. Raises Refused where the company lets
+    nobody in.
     """
     key = privacy.current_key(connection)
     email = by_email.hashed(connection, signup.user.verified_email)
@@ -140,14 +144,20 @@ def sign_up(
         is_new = arrival.user_id == made.user  # our own first attempt, whose answer was lost
         known_later = ask(connection, company_id, arrival.user_id, arrival.decision, base_url)
         return lambda: SignedUp(known_later(), is_new)
+    arrival.welcome.let_in()
     decided = _decide(connection, company_id, signup, made, arrival)
+    offers_trial = arrival.welcome.offers_trial(decided.signup.user)
     if arrival.is_alone:
-        answer_later = _begin(connection, company_id, decided, key, arrival.plan, base_url)
+        begun_later = _begin(connection, company_id, decided, key, arrival.welcome.post_trial_plan, base_url)
+        if not offers_trial:
+            return lambda: SignedUp(begun_later(), is_new=True)
     else:
         _write(connection, company_id, decided, key, None)
         claimed = _claim(connection, company_id, decided.signup.user, email) if arrival.waits else []
         settlement.settle(connection, company_id, sorted({made.user, *claimed}))
-        answer_later = ask(connection, company_id, made.user, decided.decision, base_url)
+    if offers_trial:
+        trials.begin(connection, company_id, made.user, decided.signup.user, made.trial)
+    answer_later = ask(connection, company_id, made.user, decided.decision, base_url)
     return lambda: SignedUp(answer_later(), is_new=True)
 
 
@@ -265,9 +275,11 @@ def ask(
     profile = profiles.ask(connection, company_id, user_id, base_url)
     referral = referrals.ask(connection, company_id, user_id)
     given = awards.ask(connection, company_id, user_id)
+    trial = grants.ask_trial(connection, company_id, user_id)
     return lambda: SignupAnswer(
         user=profile(),
         attribution=Attribution.model_validate(decision._asdict()),
         referral=referral(),
         awards=given(),
+        trial=trial(),
     )

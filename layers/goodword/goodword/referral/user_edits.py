@@ -1,0 +1,55 @@
+"""Edits of users: what an app tells of them after their signup, and what follows from it.
+
+What waits for a person under a key that is new to them is theirs from then on, as at a signup: an e-mail that they have
+verified, a customer of Stripe, a user of Whop. What a replaced customer or Whop user has paid stays theirs until
+somebody else has it.
+"""
+
+from uuid import UUID
+
+from psycopg import Connection
+from psycopg.errors import SerializationFailure
+
+from goodword.accounts import users
+from goodword.accounts.users import StoredUser, UserChange
+from goodword.awards import settlement
+from goodword.core import clock, ids, outbox
+from goodword.facts import by_email, locks, ownership
+from goodword.facts.by_email import Hashed
+from goodword.referral import late_attribution, profiles
+from goodword.referral.profiles import User
+
+
+def change(
+    connection: Connection, company_id: UUID, external_id: str, event_id: UUID, wanted: UserChange, base_url: str
+) -> User:
+    """Change a user. A taken whop_user_id or stripe_customer_id is a violated constraint, by name.
+
+    Raises NotFound, and Refused for a verified e-mail where there is none.
+    """
+    before = users.stored(connection, company_id, external_id)
+    after = before.changed(wanted)
+    email = by_email.hashed(connection, after.verified_email)
+    locks.hold_changed(connection, company_id, before, after, email.hashes if email else ())
+    if users.stored(connection, company_id, external_id) != before:
+        raise SerializationFailure("the user was changed meanwhile")  # the attempt is repeated, with other locks
+    if after != before:
+        users.save(connection, company_id, after)
+        if after.keys != before.keys:
+            _claim(connection, company_id, before, after, email)
+        updated = outbox.Event("user.updated", {"id": ids.public("usr", after.id)}, event_id)
+        outbox.announce(connection, company_id, [updated], clock.company_now(connection, company_id))
+    return profiles.ask(connection, company_id, after.id, base_url)()
+
+
+def _claim(
+    connection: Connection, company_id: UUID, before: StoredUser, after: StoredUser, email: Hashed | None
+) -> None:
+    """Give a user what is theirs by who they have become, and everybody whom that concerns what follows."""
+    ownership.remember(connection, company_id, before, after)
+    if email:
+        by_email.verify(connection, company_id, email)
+    claimed = ownership.claim_of(connection, company_id, after.external_id, email.hashes if email else ())
+    concerned = sorted({after.id, *claimed})
+    late_attribution.bind_undecided(connection, company_id, concerned)
+    settlement.settle(connection, company_id, concerned)
