@@ -42,8 +42,7 @@ NAMES = {
     "Limit": "PlanLimit", "Limits": "RateLimits", "NewOption": "NewRedemptionOption", "Option": "RedemptionOption",
     "OptionList": "RedemptionOptionList", "Program-Input": "NewProgram", "Program-Output": "Program",
     "Receipt": "WebhookReceipt", "Share": "AwardShare", "Signals": "FraudSignals", "Signup": "NewSignup",
-    "Thresholds": "FraudThresholds", "Usage": "NewUsage", "UsageReturn": "NewUsageReturn", "Use": "Usage",
-    "UseList": "UsageList", "Windows": "FraudWindows",
+    "Thresholds": "FraudThresholds", "Usage": "NewUsage", "UsageReturn": "NewUsageReturn", "Windows": "FraudWindows",
 }  # fmt: skip
 """Models whose names say enough in their modules, and too little in a document of all."""
 REFERENCE = "#/components/schemas/"

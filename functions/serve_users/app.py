@@ -19,6 +19,7 @@ from goodword.referral.named_referrers import LateAttribution, LateIds
 from goodword.referral.profiles import User
 from goodword.referral.referrals import CircleQuery, ReferralList, ReferralQuery
 from goodword.referral.signups import SignupAnswer
+from goodword.referral.user_edits import EditIds
 
 app = App()
 
@@ -33,7 +34,7 @@ def read(request: Request) -> Response:
 def change(request: Request, wanted: UserChange) -> Response:
     """Change a user, who then has what waits for who they have become."""
     user = database.transact(
-        user_edits.change, request.company_id, request.user_id, ids.new_id(), wanted, request.base_url
+        user_edits.change, request.company_id, request.user_id, EditIds(), wanted, request.base_url
     )
     return answer(200, user)
 

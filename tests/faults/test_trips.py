@@ -79,13 +79,20 @@ def test_points_given_or_taken_are_one_trip(watched: Company, trips: Callable[..
 
 
 @pytest.mark.usefixtures("ada")
-def test_a_redemption_its_refund_and_a_use_are_one_trip_each(watched: Company, trips: Callable[..., int]) -> None:
+def test_a_redemption_its_refund_a_use_and_its_return_are_one_trip_each(
+    watched: Company, trips: Callable[..., int]
+) -> None:
     option = {"kind": "quota", "name": "Calls", "feature": "ai_calls", "quantity": 5, "cost_points": 10}
     body = {"option_id": watched.ok("POST", "/v1/redemption-options", option)["id"]}
     keys, bought = iter(["buy-1", "buy-2"]), []
     redemptions = "/v1/users/ada/redemptions"
     assert trips(lambda: bought.append(watched.ok("POST", redemptions, body, key=next(keys))["id"])) == 1
-    assert trips(lambda: watched.ok("POST", "/v1/users/ada/usage", {"feature": "ai_calls"})) == 1
+    used = []
+    assert (
+        trips(lambda: used.append(watched.ok("POST", "/v1/users/ada/usage", {"feature": "ai_calls"})["usage_id"])) == 1
+    )
+    returns = iter([f"/v1/users/ada/usage/{each}/return" for each in used])
+    assert trips(lambda: watched.ok("POST", next(returns), {})) == 1
     refunds = iter([f"/v1/redemptions/{each}/refund" for each in bought])
     assert trips(lambda: watched.ok("POST", path := next(refunds), key=path)) == 1
 

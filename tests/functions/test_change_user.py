@@ -62,7 +62,7 @@ def test_what_an_app_tells_anew_takes_the_place_of_what_it_told(town: Company) -
 
 def test_null_clears_what_a_person_may_be_without(town: Company) -> None:
     before = town.ok("GET", "/v1/users/ben")
-    changed(town, email=EMAIL, email_verified=True, username="Ben", avatar_url="https://img.example/ben.png")
+    changed(town, email=EMAIL, username="Ben", avatar_url="https://img.example/ben.png")
     assert changed(town, email=None, username=None, avatar_url=None) == before
 
 
@@ -218,6 +218,18 @@ def test_an_unreferred_user_is_bound_by_the_code_that_their_payment_carried(comp
     (referral,) = company.ok("GET", "/v1/users/ada/referrals")["data"]
     assert (referral["referee"], referral["stage"]) == ("gil", "qualified")
     assert company.balance("ada") == PAID
+
+
+def test_what_a_former_customer_carries_names_the_referrer_of_whoever_has_it(company: Company) -> None:
+    code = company.sign_up("ada")["user"]["referral_code"]
+    for person in ("gil", "hal"):
+        company.sign_up(person)
+    changed(company, "gil", stripe_customer_id="cus_1")
+    changed(company, "gil", stripe_customer_id="cus_2")
+    changed(company, "hal", stripe_customer_id="cus_1")
+    pay(company, "cus_1", named={"goodword_code": code}, subscription="sub_1")
+    pay(company, "cus_2", subscription="sub_2")
+    assert [each["referee"] for each in company.ok("GET", "/v1/users/ada/referrals")["data"]] == ["hal"]
 
 
 def test_a_subscription_that_waited_gives_its_plan(company: Company) -> None:

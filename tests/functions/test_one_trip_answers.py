@@ -21,6 +21,7 @@ REDEEM = "POST /v1/users/{user_id}/redemptions"
 REFUND = "POST /v1/redemptions/{id}/refund"
 ADJUST = "POST /v1/users/{user_id}/points"
 CONSUME = "POST /v1/users/{user_id}/usage"
+RETURN = "POST /v1/users/{user_id}/usage/{usage_id}/return"
 
 PROBLEM = {"type", "title", "status", "detail", "code", "request_id"}
 LIMIT = Entitlement.model_fields.keys() - {"feature", "allowed", "reason"}
@@ -59,6 +60,10 @@ def give_back(redemption: str) -> Case:
     return Case(REFUND, f"/v1/redemptions/{{{redemption}}}/refund")
 
 
+def undo(usage: str, user: str = "ada", **fields: object) -> Case:
+    return Case(RETURN, f"/v1/users/{user}/usage/{{{usage}}}/return", fields)
+
+
 DONE = [
     redeem("limited", 2),
     redeem("plenty"),
@@ -69,6 +74,8 @@ DONE = [
     consume("photos", 2),
     consume("weight_entries"),
     consume("ai_calls"),
+    undo("use", quantity=1),
+    undo("use"),
 ]
 
 BALANCE = frozenset({"balance", "required"})
@@ -88,11 +95,14 @@ REFUSED = [
     Refusal(consume("teleport"), 422, "feature_unknown"),
     Refusal(consume("export_csv"), 422, "feature_disabled"),
     Refusal(consume("photos", 6), 422, "limit_reached", frozenset(LIMIT)),
+    Refusal(undo("use", user="nobody"), 404, "user_not_found"),
+    Refusal(undo("nobodys_use"), 404, "usage_not_found"),
+    Refusal(undo("use", quantity=3), 422, "return_exceeds_usage", frozenset({"returnable"})),
 ]
 
 
 class Scene:
-    """Ada with points, bought quota, and options that can and cannot be bought."""
+    """Ada with points, bought quota, a use, and options that can and cannot be bought."""
 
     def __init__(self, company: Company) -> None:
         self.company = company
@@ -109,6 +119,8 @@ class Scene:
             "kept": buy(company, key="kept"),
             "refunded": refunded,
             "nobodys": f"red_{'0' * 32}",
+            "use": company.ok("POST", "/v1/users/ada/usage", {"feature": "photos", "quantity": 2})["usage_id"],
+            "nobodys_use": f"use_{'0' * 32}",
         }
 
     def send(self, case: Case, key: str) -> Answer:
@@ -159,6 +171,7 @@ def test_a_refusal_and_its_replay_are_problems_with_their_own_fields(scene: Scen
         (give_back("bought"), give_back("kept")),
         (adjust(5), adjust(6)),
         (consume("photos"), consume("photos", 2)),
+        (undo("use", quantity=1), undo("use", quantity=2)),
     ],
     ids=lambda case: case.route,
 )
@@ -174,4 +187,4 @@ def test_a_key_that_was_used_for_something_else_is_a_problem_of_every_route(
 def test_every_route_that_is_one_trip_is_among_them() -> None:
     tried = {case.route for case in DONE}
     assert {refusal.case.route for refusal in REFUSED} == tried
-    assert tried == {REDEEM, REFUND, ADJUST, CONSUME}
+    assert tried == {REDEEM, REFUND, ADJUST, CONSUME, RETURN}

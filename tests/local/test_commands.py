@@ -169,7 +169,8 @@ def refusal(variables: dict[str, str]) -> str:
 def test_a_port_in_use_is_said_before_anything_is_started(serving: Running, tmp_path: Path) -> None:
     port = serving.line["url"].rpartition(":")[2]
     said = refusal(environment(tmp_path / "other", PORT=port))
-    assert said.startswith(f"goodword: port {port} is in use by another program")
+    (pid,) = re.findall(rf"^goodword: port {port} is in use by process (\d+) ", said)
+    assert int(pid) == serving.process.pid
     assert "stop that one, or choose another port with PORT" in said
     assert not (tmp_path / "other").exists()
 

@@ -30,7 +30,7 @@ Rows = list[tuple[Any, ...]]
 APPLICATION = "teller"
 _GATE = 4_711
 
-POST = "SELECT entry_id FROM post_entries(%(company_id)s, %(postings)s) ORDER BY posting"
+POST = "SELECT unnest(post_entries(%(company_id)s, %(postings)s)) AS entry_id"
 EXPIRE = "SELECT points FROM expire_due_lots(500)"
 
 

@@ -39,7 +39,7 @@ _ADD_OPTION = """
         %(stock)s, %(per_user_limit)s, clock_timestamp(), clock_timestamp())
 """
 
-_POST = "SELECT entry_id FROM post_entries(%(company_id)s, %(postings)s) ORDER BY posting"
+_POST = "SELECT unnest(post_entries(%(company_id)s, %(postings)s)) AS entry_id"
 
 _POSTED = """
     SELECT id, user_id, type, delta, debt_delta, balance_after, debt_after, version, reference, occasion, effective_at

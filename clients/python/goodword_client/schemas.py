@@ -245,6 +245,24 @@ class UsageAnswer(TypedDict):
     usage_id: str
 
 
+class UsageReturnAnswer(TypedDict):
+    """The entitlement after the return, and how much of the use may still be returned."""
+
+    feature: str
+    allowed: bool
+    reason: Literal["ok", "unlimited", "limit_reached", "disabled", "feature_inactive", "feature_unknown"]
+    source: Literal["restriction", "grant", "subscription", "plan", "default"] | None
+    plan: str | None
+    grant_id: str | None
+    limit: int | None
+    used: int
+    remaining: int | None
+    extra: int
+    resets_at: str | None
+    usage_id: str
+    returnable: int
+
+
 class User(TypedDict):
     """A person with what they hold: plan, code, tier and spendable points."""
 

@@ -1,12 +1,12 @@
 """A balance as clients see it: the ledger's, with the points of awards that have not reached it yet."""
 
 from datetime import datetime
-from typing import LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import dict_row
 
+from goodword.core import query
 from goodword.core.errors import NotFound, Refused
 from goodword.core.query import Later
 from goodword.points import ledger
@@ -34,10 +34,10 @@ def find(connection: Connection, company_id: UUID, external_id: str, as_of: date
 def ask(connection: Connection, company_id: UUID, external_id: str, as_of: datetime | None) -> Later[Balance]:
     """Ask for a balance; reading it raises as `find` does."""
     values = {"company_id": company_id, "external_id": external_id, "as_of": as_of}
-    cursor = connection.cursor(row_factory=dict_row).execute(_THEN if as_of else _NOW, values)
+    row_later = query.one_later(connection, dict[str, Any], _THEN if as_of else _NOW, **values)
 
     def read() -> Balance:
-        row = cursor.fetchone()
+        row = row_later()
         if row is None:
             raise NotFound("user_not_found", "There is no such user.")
         if row["as_of"] > row.pop("now"):

@@ -42,4 +42,4 @@ def row(company_id: UUID, new: NewReferral, terms: Terms) -> dict[str, object]:
 
 def bind(connection: Connection, company_id: UUID, new: NewReferral, terms: Terms) -> None:
     """Write a new referral. Needs: the locks of the referee and, after a signup, of the company's bindings."""
-    connection.execute(_BIND, {"referral": query.as_json(row(company_id, new, terms))})
+    query.do(connection, _BIND, referral=query.as_json(row(company_id, new, terms)))

@@ -12,7 +12,6 @@ from typing import Any, LiteralString, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import dict_row
 
 from goodword.awards import decisions, differences, engine, history
 from goodword.awards.binding import NewReferral
@@ -68,8 +67,12 @@ def settle(connection: Connection, company_id: UUID, referees: Sequence[UUID], *
 
     Locks: the referrals, by id, and then the wallets that are posted to.
     """
-    if referees:
-        bring(connection, company_id, _read(connection, company_id, referees, holds=True), time_passes=time_passes)
+    bring(connection, company_id, hold(connection, company_id, referees), time_passes=time_passes)
+
+
+def hold(connection: Connection, company_id: UUID, referees: Sequence[UUID]) -> list[KnownReferral]:
+    """The referrals by which these users came, locked by id, for who has something to do before `bring`."""
+    return _read(connection, company_id, referees, holds=True) if referees else []
 
 
 def bring(
@@ -107,8 +110,7 @@ def load(connection: Connection, company_id: UUID, referees: Sequence[UUID]) -> 
 
 def _read(connection: Connection, company_id: UUID, referees: Sequence[UUID], *, holds: bool) -> list[KnownReferral]:
     scope = {"company_id": company_id, "referees": list(referees), "holds": holds}
-    rows = connection.cursor(row_factory=dict_row).execute(_KNOWN, scope, binary=True).fetchall()
-    return [known(row) for row in rows]
+    return [known(row) for row in query.records_later(connection, _KNOWN, **scope)()]
 
 
 def standing_of(referral: KnownReferral, *, time_passes: bool = False) -> Standing:
@@ -193,7 +195,7 @@ class Changes:
     def apply(self, connection: Connection, company_id: UUID) -> None:
         """Write all of it; costs no trip of its own."""
         if self.stages or self.awards:
-            connection.execute(_BOOK, {"company_id": company_id, **self.parameters()})
+            query.do(connection, _BOOK, company_id=company_id, **self.parameters())
 
 
 def _award_row(referral: KnownReferral, award: AwardChange, postings_before: int) -> Row:

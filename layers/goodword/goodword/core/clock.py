@@ -4,6 +4,7 @@ Real time rules machinery: signatures, leases, caches, partitions. Company time 
 can be set, and then stands still. `company_now` is the SQL function of the same name, for use cases in Python.
 """
 
+import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -18,6 +19,11 @@ TOLERANCE = timedelta(minutes=5)
 def real_now() -> datetime:
     """The machine's own time, in UTC."""
     return datetime.now(UTC)
+
+
+def real_milliseconds() -> int:
+    """The machine's own time in whole milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
 
 
 def company_now(connection: Connection, company_id: UUID) -> datetime:

@@ -18,6 +18,7 @@ import psycopg
 from psycopg import Connection
 
 from goodword.core import connection as connections
+from goodword.core import query
 from goodword.core.connection import Budget, NotConnectedError
 from goodword.core.errors import Unavailable
 
@@ -62,9 +63,9 @@ def transact(work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwa
         try:
             # psycopg's own transaction() would wait for BEGIN and for COMMIT; here they ride along
             with connection.pipeline():
-                connection.execute("BEGIN")
+                query.do(connection, "BEGIN")
                 result = work(connection, *args, **kwargs)
-                connection.execute("COMMIT")
+                query.do(connection, "COMMIT")
         except BaseException:
             _roll_back(connection)
             raise

@@ -9,13 +9,13 @@ has signed up (docs/decisions/0021).
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 import psycopg
 from psycopg import Connection
 from pydantic import BaseModel
 
-from goodword.core import database, http
+from goodword.core import database, http, query
 from goodword.core.errors import BY_CONSTRAINT, Conflict, DomainError, Refused
 from goodword.core.http import REPLAY_HEADER, STATUS, Request, Response
 from goodword.core.one_trip import KeptAnswer, OneTrip
@@ -32,6 +32,14 @@ SUCCESSES = range(200, 300)
 
 _CLAIM = "SELECT outcome, status, body FROM claim_idempotency_key(%(company_id)s, %(key)s, %(hash)s, %(kept)s)"
 _KEEP = "SELECT keep_idempotent_answer(%(company_id)s, %(key)s, %(status)s::smallint, %(body)s)"
+
+
+class _Claimed(NamedTuple):
+    """What became of a claim, and the answer that is kept under the key, if there is one."""
+
+    outcome: Literal["claimed", "replayed", "reused", "expired"]
+    status: int
+    body: bytes
 
 
 def is_decision(status: int) -> bool:
@@ -107,7 +115,7 @@ def respond_once(
         if kept is not None:
             return kept
         response = run(connection)
-        connection.execute(_KEEP, {**claim, "status": response.status, "body": response.body})
+        query.do(connection, _KEEP, **claim, status=response.status, body=response.body)
         return response
 
     try:
@@ -140,10 +148,10 @@ def _refusal(fault: DomainError | psycopg.IntegrityError) -> DomainError | None:
 
 def _claim(connection: Connection, claim: Mapping[str, object], request_id: str) -> Response | None:
     """The answer that is known for the key, or that it cannot be used; None where the key is now ours."""
-    row = connection.execute(_CLAIM, claim).fetchone()
-    if row is None:
+    claimed = query.one(connection, _Claimed, _CLAIM, **claim)
+    if claimed is None:
         raise LookupError("claim_idempotency_key answers always")
-    outcome, status, body = row
+    outcome, status, body = claimed
     if outcome == "reused":
         detail = "This Idempotency-Key was used before with another request."
         return http.problem(Conflict("idempotency_key_reused", detail), request_id)

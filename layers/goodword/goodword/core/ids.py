@@ -16,7 +16,8 @@ from goodword.core import clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-_LAST_62_BITS = (1 << 62) - 1
+_VERSION_AND_VARIANT = 0x7 << 76 | 0b10 << 62
+_RANDOM_BITS = (1 << 76) - 1 ^ 0b11 << 62
 
 # UUID() by itself takes other spellings of the same id, and digits of other alphabets
 _DIGITS = re.compile(r"[0-9a-f]{32}")
@@ -24,9 +25,9 @@ _DIGITS = re.compile(r"[0-9a-f]{32}")
 
 def new_id(at: datetime | None = None) -> UUID:
     """A new id carrying `at` (default: real time now)."""
-    milliseconds = ((at or clock.real_now()) - _EPOCH) // _MILLISECOND
-    random = secrets.randbits(74)
-    return UUID(int=milliseconds << 80 | 0x7 << 76 | random >> 62 << 64 | 0b10 << 62 | random & _LAST_62_BITS)
+    milliseconds = clock.real_milliseconds() if at is None else (at - _EPOCH) // _MILLISECOND
+    random = int.from_bytes(secrets.token_bytes(10))
+    return UUID(int=milliseconds << 80 | random & _RANDOM_BITS | _VERSION_AND_VARIANT)
 
 
 def time_of(id_: UUID) -> datetime:
@@ -36,7 +37,7 @@ def time_of(id_: UUID) -> datetime:
 
 def is_in_time(id_: UUID) -> bool:
     """Whether the instant an id carries is one we can have lived: ids come from clients too."""
-    return id_.int >> 80 <= int(clock.real_now().timestamp() * 1000) + 60_000
+    return id_.int >> 80 <= clock.real_milliseconds() + 60_000
 
 
 def public(prefix: str, id_: UUID) -> str:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from goodword.core import ids
+from goodword.core import ids, query
 
 
 class KeptAnswer(NamedTuple):
@@ -34,7 +34,7 @@ class OneTrip:
 
     def answer(self, connection: Connection, statement: LiteralString, **values: object) -> KeptAnswer:
         """The answer of the use case's statement, which has the parameters of the request besides its own values."""
-        row = connection.execute(statement, {**vars(self), **values}).fetchone()
-        if row is None:
+        kept = query.one(connection, KeptAnswer, statement, **vars(self), **values)
+        if kept is None:
             raise LookupError("a one-trip use case answers always")
-        return KeptAnswer(*row)
+        return kept

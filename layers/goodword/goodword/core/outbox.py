@@ -41,4 +41,4 @@ def announce(connection: Connection, company_id: UUID, events: Sequence[Event], 
     """Write events, in this order."""
     if events:
         rows = query.as_json([row(event) for event in events])
-        connection.execute(_ANNOUNCE, {"company_id": company_id, "events": rows, "at": at})
+        query.do(connection, _ANNOUNCE, company_id=company_id, events=rows, at=at)

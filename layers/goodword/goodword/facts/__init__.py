@@ -5,7 +5,6 @@ from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
-from psycopg.rows import dict_row
 
 from goodword.core import query
 from goodword.core.query import Later
@@ -46,6 +45,12 @@ def keep(connection: Connection, company_id: UUID, provider: str, facts: Sequenc
     return kept(row, facts)
 
 
+def hold(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> None:
+    """Take the locks under which `keep` keeps an event, for who has to read something before that."""
+    hashes = [digest for email in by_email.shown(connection, facts) for digest in email.hashed.hashes]
+    locks.hold_event(connection, company_id, provider, _objects_of(facts), _named_by(facts), hashes)
+
+
 def kept(row: Mapping[str, Any], facts: Sequence[Fact]) -> Kept:
     """What the columns of KEPT say."""
     is_without_payment = _has_any(facts, (TakenBack,)) and not row["matched"]
@@ -78,9 +83,9 @@ def keep_by(
         "payments": query.as_json(recording.payments(facts)),
         "is_of_sale": _has_any(facts, OF_A_SALE),
     }
-    cursor = connection.cursor(row_factory=dict_row).execute(statement, values, binary=True)
+    rows_later = query.records_later(connection, statement, **values)
     touches.record(connection, company_id, provider, facts)
-    return cursor.fetchall
+    return rows_later
 
 
 def _store(

@@ -16,7 +16,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from goodword.accounts.users import normal_email
-from goodword.core import privacy
+from goodword.core import privacy, query
 from goodword.facts.kinds import EmailSeen, Fact, IdentityLinked
 
 
@@ -77,4 +77,4 @@ def verify(connection: Connection, company_id: UUID, email: Hashed) -> None:
     What is theirs by it is then to be claimed (`ownership.claim_of`). Needs: the locks of the e-mail and of the user.
     """
     values = {"email": email.email, "hashes": email.hashes, "key_ids": list(email.by_key)}
-    connection.execute(_VERIFY, {"company_id": company_id, **values})
+    query.do(connection, _VERIFY, company_id=company_id, **values)

@@ -24,6 +24,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from goodword.accounts.users import Identity, NewUser
+from goodword.core import query
 
 _IDENTITIES = "SELECT lock_identities(%(company_id)s, %(identities)s)"
 
@@ -59,18 +60,18 @@ def hold_event(
     objects, the people whom it names, and everybody whose payments or subscriptions it may change.
     """
     values = {"provider": provider, "objects": list(objects), "names": list(names), "hashes": list(hashes)}
-    connection.execute(_EVENT, {"company_id": company_id, **values})
+    query.do(connection, _EVENT, company_id=company_id, **values)
 
 
 def hold_emails(connection: Connection, company_id: UUID, hashes: Collection[bytes]) -> None:
     """Hold e-mails by their hashes."""
-    connection.execute(_EMAILS, {"company_id": company_id, "hashes": list(hashes)})
+    query.do(connection, _EMAILS, company_id=company_id, hashes=list(hashes))
 
 
 def hold_people(connection: Connection, company_id: UUID, external_ids: Iterable[str]) -> None:
     """Hold people whom a request names, whether or not they have signed up."""
     people = [f"user:{external_id}" for external_id in external_ids]
-    connection.execute(_IDENTITIES, {"company_id": company_id, "identities": people})
+    query.do(connection, _IDENTITIES, company_id=company_id, identities=people)
 
 
 def hold_newcomer(connection: Connection, company_id: UUID, user: NewUser, hashes: Collection[bytes]) -> None:
@@ -93,11 +94,11 @@ def _hold_person(
     objects: Collection[str], hashes: Collection[bytes],
 ) -> None:  # fmt: skip
     if objects:
-        connection.execute(_IDENTITIES, {"company_id": company_id, "identities": list(objects)})
+        query.do(connection, _IDENTITIES, company_id=company_id, identities=list(objects))
     if hashes:
         hold_emails(connection, company_id, hashes)
     values = {"company_id": company_id, "external_id": external_id, "hashes": list(hashes), **own}
-    connection.execute(_NEWCOMER, values)
+    query.do(connection, _NEWCOMER, **values)
 
 
 def _objects(stripe_customer_id: str | None, whop_user_id: str | None) -> set[str]:
@@ -110,7 +111,7 @@ def hold_promotion(
 ) -> None:
     """Hold a promotion code alone, after the people who wait for its text `code`: at most `most` of them."""
     values = {"provider": provider, "promotion": promotion, "code": code, "most": most}
-    connection.execute(_PROMOTION, {"company_id": company_id, **values})
+    query.do(connection, _PROMOTION, company_id=company_id, **values)
 
 
 def share_promotions(connection: Connection, company_id: UUID, promotions: Collection[str]) -> None:
@@ -118,17 +119,17 @@ def share_promotions(connection: Connection, company_id: UUID, promotions: Colle
 
     A promotion code is named as `touches_of` names it: by its provider and its id.
     """
-    connection.execute(_SHARED, {"company_id": company_id, "identities": list(promotions)})
+    query.do(connection, _SHARED, company_id=company_id, identities=list(promotions))
 
 
 def hold_bindings(connection: Connection, company_id: UUID) -> None:
     """Hold the company's bindings: of two at once, each could close a circle that the other does not see."""
-    connection.execute(_BINDINGS, {"company_id": company_id})
+    query.do(connection, _BINDINGS, company_id=company_id)
 
 
 def hold_program(connection: Connection, company_id: UUID) -> None:
     """Hold the program: its versions are numbered one after the other."""
-    connection.execute(_PROGRAM, {"company_id": company_id})
+    query.do(connection, _PROGRAM, company_id=company_id)
 
 
 def hold_payments_of(connection: Connection, company_id: UUID, user_id: UUID) -> None:
@@ -136,4 +137,4 @@ def hold_payments_of(connection: Connection, company_id: UUID, user_id: UUID) ->
 
     A binding and such an event wait for each other here, so the later one settles what the earlier one wrote.
     """
-    connection.execute(_PAYMENTS, {"company_id": company_id, "user_id": user_id})
+    query.do(connection, _PAYMENTS, company_id=company_id, user_id=user_id)

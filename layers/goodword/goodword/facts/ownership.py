@@ -10,6 +10,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from goodword.accounts.users import Identity
+from goodword.core import query
 from goodword.core.query import Later
 from goodword.facts.kinds import ProfileSeen
 
@@ -82,4 +83,4 @@ def fill_in(
         "email": profile.email,
         "avatar_url": profile.avatar_url,
     }
-    connection.execute(_FILL_IN, {"company_id": company_id, **values})
+    query.do(connection, _FILL_IN, company_id=company_id, **values)

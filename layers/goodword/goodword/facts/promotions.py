@@ -11,6 +11,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from goodword.core import query
 from goodword.facts import locks
 from goodword.facts.kinds import Fact, PromotionCodeTold
 
@@ -48,4 +49,4 @@ def learn(connection: Connection, company_id: UUID, provider: str, facts: Sequen
     """Keep the texts that an event tells. Needs: their locks, so that nobody relies on not knowing a text."""
     for promotion in in_facts(facts):
         values = {"provider": provider, "promotion": promotion.id, "code": promotion.code}
-        connection.execute(_RECORD, {"company_id": company_id, **values})
+        query.do(connection, _RECORD, company_id=company_id, **values)

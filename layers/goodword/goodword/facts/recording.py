@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from goodword.core import ids
+from goodword.core import ids, query
 from goodword.facts.kinds import (
     Fact,
     IdentityLinked,
@@ -100,7 +100,7 @@ _STORED: Mapping[type[Fact], LiteralString] = {
 def store(connection: Connection, company_id: UUID, provider: str, fact: Fact) -> None:
     """Store one fact of an event; its statement travels with the next that is read."""
     if statement := _STORED.get(type(fact)):
-        connection.execute(statement, {"company_id": company_id, "provider": provider, **_values(fact)})
+        query.do(connection, statement, company_id=company_id, provider=provider, **_values(fact))
 
 
 def links(facts: Iterable[Fact]) -> list[dict[str, object]]:
@@ -142,7 +142,7 @@ def record_use(
 ) -> None:
     """Store that a user has used an app; an unknown app is one app."""
     values = {"user_id": user_id, "app_id": app_id or "", "occurred_at": occurred_at, "at": at}
-    connection.execute(_RECORD_USE, {"company_id": company_id, "activity_id": ids.new_id(), **values})
+    query.do(connection, _RECORD_USE, company_id=company_id, activity_id=ids.new_id(), **values)
 
 
 def _values(fact: Fact) -> dict[str, object]:

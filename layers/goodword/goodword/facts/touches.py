@@ -15,6 +15,7 @@ from psycopg import Connection
 from psycopg.types.json import Jsonb
 from pydantic_core import to_jsonable_python
 
+from goodword.core import query
 from goodword.facts.kinds import NAMING, REFERRING, Fact, PaymentSucceeded, PromotionUsed
 
 
@@ -58,7 +59,7 @@ def record(connection: Connection, company_id: UUID, provider: str, facts: Seque
     for fact in facts:
         if fact.objects and (carried := _carried(fact)):
             values = {"company_id": company_id, "provider": provider, "objects": list(fact.objects), **carried}
-            connection.execute(_RECORD, values)
+            query.do(connection, _RECORD, **values)
 
 
 def _carried(fact: Fact) -> dict[str, object] | None:

@@ -213,7 +213,7 @@ CREATE TYPE kept_answer AS (status smallint, body bytea, replayed boolean);
 
 -- The beginning: the answer of the key. Its status is NULL where the key is ours and the work is to be done.
 CREATE FUNCTION answer_of_key(p_company uuid, p_key text, p_hash bytea, p_request_id text) RETURNS kept_answer
-    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+    LANGUAGE plpgsql AS $$
 DECLARE
     claim record := claim_idempotency_key(p_company, p_key, p_hash);
     refusal jsonb;

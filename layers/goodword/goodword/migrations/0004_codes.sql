@@ -1,10 +1,15 @@
 -- Referral codes: what a user shares, and the caps on their uses.
 
+-- What concerns one column alone is a domain's rule, for the same reason as in the ledger.
+CREATE DOMAIN code_text AS text CONSTRAINT codes_upper_ck CHECK (VALUE = upper(VALUE));
+CREATE DOMAIN code_type AS text CONSTRAINT codes_type_ck CHECK (VALUE IN ('auto', 'custom', 'campaign'));
+CREATE DOMAIN click_count AS bigint CONSTRAINT codes_archived_clicks_ck CHECK (VALUE >= 0);
+
 CREATE TABLE codes (
     company_id       uuid NOT NULL,
     id               uuid NOT NULL,
-    code             text NOT NULL,
-    type             text NOT NULL,
+    code             code_text NOT NULL,
+    type             code_type NOT NULL,
     user_id          uuid,
     app_id           text,
     campaign_id      uuid,
@@ -12,7 +17,7 @@ CREATE TABLE codes (
     active           boolean NOT NULL DEFAULT true,
     max_uses         integer,
     uses             integer NOT NULL DEFAULT 0,
-    archived_clicks  bigint NOT NULL DEFAULT 0,
+    archived_clicks  click_count NOT NULL DEFAULT 0,
     expires_at       timestamptz,
     metadata         jsonb NOT NULL DEFAULT '{}',
     created_at       timestamptz NOT NULL,
@@ -20,11 +25,8 @@ CREATE TABLE codes (
     CONSTRAINT codes_pk PRIMARY KEY (company_id, id),
     CONSTRAINT codes_code_uq UNIQUE (code),
     CONSTRAINT codes_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
-    CONSTRAINT codes_upper_ck CHECK (code = upper(code)),
-    CONSTRAINT codes_type_ck CHECK (type IN ('auto', 'custom', 'campaign')),
     CONSTRAINT codes_owner_ck CHECK (type = 'campaign' OR user_id IS NOT NULL),
-    CONSTRAINT codes_uses_ck CHECK (uses >= 0 AND uses <= coalesce(max_uses, uses)),
-    CONSTRAINT codes_archived_clicks_ck CHECK (archived_clicks >= 0)
+    CONSTRAINT codes_uses_ck CHECK (uses >= 0 AND uses <= coalesce(max_uses, uses))
 );
 CREATE UNIQUE INDEX codes_one_auto_uq ON codes (company_id, user_id) WHERE type = 'auto';
 CREATE INDEX codes_newest_ix ON codes (company_id, created_at DESC, id);

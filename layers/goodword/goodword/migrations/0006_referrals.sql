@@ -1,5 +1,12 @@
 -- Referrals: who came through whom, and the signup that decided it.
 
+CREATE DOMAIN referral_source AS text
+    CONSTRAINT referrals_source_ck CHECK (VALUE IN ('code', 'click', 'coupon', 'invite'));
+CREATE DOMAIN referral_stage AS text CONSTRAINT referrals_stage_ck CHECK (
+    VALUE IN ('registered', 'activated', 'qualified', 'retained', 'expired', 'cancelled'));
+CREATE DOMAIN signup_outcome AS text
+    CONSTRAINT signups_outcome_ck CHECK (VALUE IN ('attributed', 'none', 'rejected'));
+
 CREATE TABLE referrals (
     company_id       uuid NOT NULL,
     id               uuid NOT NULL,
@@ -7,11 +14,11 @@ CREATE TABLE referrals (
     referee_id       uuid NOT NULL,
     code_id          uuid NOT NULL,
     click_id         uuid,
-    source           text NOT NULL,
+    source           referral_source NOT NULL,
     app_id           text,
     campaign_id      uuid,
     program_version  integer NOT NULL,
-    stage            text NOT NULL DEFAULT 'registered',
+    stage            referral_stage NOT NULL DEFAULT 'registered',
     fraud_score      integer NOT NULL DEFAULT 0,
     flagged          boolean NOT NULL DEFAULT false,
     touched_at       timestamptz NOT NULL,
@@ -31,10 +38,7 @@ CREATE TABLE referrals (
     CONSTRAINT referrals_code_fk FOREIGN KEY (company_id, code_id) REFERENCES codes (company_id, id),
     CONSTRAINT referrals_program_fk FOREIGN KEY (company_id, program_version)
         REFERENCES program_versions (company_id, version),
-    CONSTRAINT referrals_self_ck CHECK (referrer_id <> referee_id),
-    CONSTRAINT referrals_source_ck CHECK (source IN ('code', 'click', 'coupon', 'invite')),
-    CONSTRAINT referrals_stage_ck CHECK (
-        stage IN ('registered', 'activated', 'qualified', 'retained', 'expired', 'cancelled'))
+    CONSTRAINT referrals_self_ck CHECK (referrer_id <> referee_id)
 );
 CREATE INDEX referrals_referrer_ix ON referrals (company_id, referrer_id, registered_at DESC, id);
 CREATE INDEX referrals_newest_ix ON referrals (company_id, registered_at DESC, id);
@@ -62,7 +66,7 @@ END $$;
 CREATE TABLE signups (
     company_id    uuid NOT NULL,
     user_id       uuid NOT NULL,
-    outcome       text NOT NULL,
+    outcome       signup_outcome NOT NULL,
     reason        text,
     source        text,
     click_id      uuid,
@@ -75,7 +79,6 @@ CREATE TABLE signups (
     occurred_at   timestamptz NOT NULL,
     CONSTRAINT signups_pk PRIMARY KEY (company_id, user_id),
     CONSTRAINT signups_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
-    CONSTRAINT signups_outcome_ck CHECK (outcome IN ('attributed', 'none', 'rejected')),
     CONSTRAINT signups_reason_ck CHECK ((outcome = 'rejected') = (reason IS NOT NULL))
 );
 

@@ -4,10 +4,16 @@
 -- joins a provider's object to a person takes these locks first, in the order of docs/decisions/0017: objects with
 -- their partners, e-mails, people, promotion codes, bindings; within each kind by name (facts/locks.py).
 -- There is no row to lock: the person may not exist yet. Locks end with the transaction.
+
+-- The key of the lock of an identity.
+CREATE FUNCTION lock_key(company uuid, identity text) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN hashtextextended(company::text || identity, 0);
+
 CREATE FUNCTION lock_identities(company uuid, identities text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended(company::text || identity, 0))
+    PERFORM pg_advisory_xact_lock(lock_key(company, identity))
     FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
 END $$;
 
@@ -15,7 +21,7 @@ END $$;
 CREATE FUNCTION share_identities(company uuid, identities text[]) RETURNS void
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock_shared(hashtextextended(company::text || identity, 0))
+    PERFORM pg_advisory_xact_lock_shared(lock_key(company, identity))
     FROM (SELECT DISTINCT identity FROM unnest(identities) AS identity ORDER BY identity) AS ordered;
 END $$;
 
@@ -136,11 +142,16 @@ END $$;
 -- the people beside.
 CREATE FUNCTION lock_newcomer_alone(p_company uuid, p_person text, p_stripe_customer text, p_whop_user text)
     RETURNS boolean
-    LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+    LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM lock_identities(
-        p_company, array_remove(ARRAY['stripe:' || p_stripe_customer, 'whop:' || p_whop_user], NULL));
-    PERFORM lock_identities(p_company, ARRAY['user:' || p_person]);
+    -- one by one: to have them sorted would cost more than the locks
+    IF p_stripe_customer IS NOT NULL THEN
+        PERFORM pg_advisory_xact_lock(lock_key(p_company, 'stripe:' || p_stripe_customer));
+    END IF;
+    IF p_whop_user IS NOT NULL THEN
+        PERFORM pg_advisory_xact_lock(lock_key(p_company, 'whop:' || p_whop_user));
+    END IF;
+    PERFORM pg_advisory_xact_lock(lock_key(p_company, 'user:' || p_person));
     IF is_known_person(p_company, p_person) OR is_known_object(p_company, 'stripe', p_stripe_customer)
         OR is_known_object(p_company, 'whop', p_whop_user)
     THEN
@@ -173,7 +184,7 @@ BEGIN
     END LOOP;
 END $$;
 
-GRANT EXECUTE ON FUNCTION lock_identities, share_identities, lock_objects, lock_emails, lock_people,
+GRANT EXECUTE ON FUNCTION lock_key, lock_identities, share_identities, lock_objects, lock_emails, lock_people,
     lock_newcomer, lock_promotion
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION is_known_object, is_known_person, lock_newcomer_alone TO :"app";

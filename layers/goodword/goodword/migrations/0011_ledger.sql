@@ -187,10 +187,22 @@ BEGIN
 END $$;
 
 -- Takes `p_amount` from the open lots and records what came from where: from `p_own` first, then in burn order
--- (priority, expiry, age).
+-- (priority, expiry, age). Mostly the first lot has that much, and nobody need look at the others.
 CREATE FUNCTION burn_lots(w wallets, p_entry bigint, p_amount bigint, p_own bigint[] DEFAULT '{}') RETURNS void
     LANGUAGE plpgsql AS $$
+DECLARE
+    first_lot record;
 BEGIN
+    IF p_own = '{}' AND p_amount > 0 THEN
+        SELECT id, remaining INTO first_lot FROM lots
+        WHERE company_id = w.company_id AND user_id = w.user_id AND open ORDER BY priority, expires_at, id LIMIT 1;
+        IF first_lot.remaining >= p_amount THEN
+            UPDATE lots SET remaining = remaining - p_amount WHERE company_id = w.company_id AND id = first_lot.id;
+            INSERT INTO allocations (company_id, entry_id, lot_id, amount)
+            VALUES (w.company_id, p_entry, first_lot.id, p_amount);
+            RETURN;
+        END IF;
+    END IF;
     WITH queue AS (
         SELECT id, remaining, sum(remaining) OVER (
             ORDER BY id = ANY (p_own) DESC, priority, expires_at, id) - remaining AS before
@@ -380,7 +392,8 @@ DECLARE
     expires_at timestamptz;
 BEGIN
     SELECT clock.now, months_later(clock.now, p_expiry_months, time_zone) INTO at, expires_at
-    FROM companies CROSS JOIN LATERAL (SELECT company_now(id) AS now OFFSET 0) AS clock WHERE id = p_company;
+    FROM companies CROSS JOIN LATERAL (SELECT coalesce(test_now, clock_timestamp()) AS now OFFSET 0) AS clock
+    WHERE id = p_company;
     IF w.next_expiry_at <= at THEN
         w := wallet_at(w, at);
     END IF;
@@ -388,23 +401,31 @@ BEGIN
         at);
 END $$;
 
--- The same for any number of people in one call, which locks their wallets in the order of their ids. Each element:
+-- The same for any number of people in one call, which locks their wallets in the order of their ids. Mostly it is one
+-- posting. Each element:
 --   {user_id, type, points, reference, occasion, note, program_version, expiry_months, priority}
--- One row per posting: its position in the array from 1, and its entry.
-CREATE FUNCTION post_entries(p_company uuid, p_postings jsonb) RETURNS TABLE (posting bigint, entry_id bigint)
+-- The entry of each, in their order.
+CREATE FUNCTION post_entries(p_company uuid, p_postings jsonb) RETURNS bigint[]
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
 DECLARE
+    entries bigint[] := '{}';
+    sole jsonb := p_postings -> 0;
     person uuid;
     at timestamptz;
     zone text;
     w wallets;
     p record;
 BEGIN
+    IF jsonb_array_length(p_postings) = 1 THEN
+        RETURN ARRAY[post_entry(p_company, (sole ->> 'user_id')::uuid, sole ->> 'type', (sole ->> 'points')::bigint,
+            sole ->> 'reference', coalesce(sole ->> 'occasion', ''), sole ->> 'note',
+            (sole ->> 'program_version')::integer, (sole ->> 'expiry_months')::integer,
+            coalesce((sole ->> 'priority')::smallint, 100::smallint))];
+    END IF;
     FOR person IN SELECT DISTINCT (each ->> 'user_id')::uuid FROM jsonb_array_elements(p_postings) AS each ORDER BY 1 LOOP
         PERFORM lock_wallet(p_company, person);
     END LOOP;
-    at := company_now(p_company);
-    SELECT time_zone INTO STRICT zone FROM companies WHERE id = p_company;
+    SELECT coalesce(test_now, clock_timestamp()), time_zone INTO STRICT at, zone FROM companies WHERE id = p_company;
     FOR p IN
         SELECT * FROM ROWS FROM (jsonb_to_recordset(p_postings) AS (
             user_id uuid, type text, points bigint, reference text, occasion text, note text,
@@ -416,11 +437,10 @@ BEGIN
         IF w.next_expiry_at <= at THEN
             w := wallet_at(w, at);
         END IF;
-        posting := p.position;
-        entry_id := book_posting(w, p.type, p.points, p.reference, coalesce(p.occasion, ''), p.note, p.program_version,
-            coalesce(p.priority, 100::smallint), months_later(at, p.expiry_months, zone), at);
-        RETURN NEXT;
+        entries := array_append(entries, book_posting(w, p.type, p.points, p.reference, coalesce(p.occasion, ''), p.note,
+            p.program_version, coalesce(p.priority, 100::smallint), months_later(at, p.expiry_months, zone), at));
     END LOOP;
+    RETURN entries;
 END $$;
 
 -- An entry as docs/api.md, Points, shows it.

@@ -1,12 +1,17 @@
 -- The points that facts are due: one row per person, event and occasion of a referral, with its booking once paid.
 -- `adjustments` counts what was taken back from and given back to a paid award: the occasions of those bookings.
 
+CREATE DOMAIN award_event AS text CONSTRAINT awards_event_ck CHECK (VALUE IN (
+    'registered', 'welcome', 'activated', 'qualified', 'recurring', 'l2', 'retained', 'cross_app'));
+CREATE DOMAIN award_status AS text
+    CONSTRAINT awards_status_ck CHECK (VALUE IN ('pending', 'held', 'paid', 'rejected', 'reversed'));
+
 CREATE TABLE awards (
     company_id       uuid NOT NULL,
     id               uuid NOT NULL,
     referral_id      uuid NOT NULL,
     user_id          uuid NOT NULL,
-    event            text NOT NULL,
+    event            award_event NOT NULL,
     app_id           text NOT NULL DEFAULT '',
     occasion         text NOT NULL DEFAULT '',
     period           integer,
@@ -16,7 +21,7 @@ CREATE TABLE awards (
     reversed_points  bigint NOT NULL DEFAULT 0,
     adjustments      integer NOT NULL DEFAULT 0,
     tier             text,
-    status           text NOT NULL,
+    status           award_status NOT NULL,
     hold_until       timestamptz,
     hold_reason      text,
     reason           text,
@@ -33,9 +38,6 @@ CREATE TABLE awards (
     CONSTRAINT awards_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
     CONSTRAINT awards_payment_fk FOREIGN KEY (company_id, payment_id) REFERENCES payments (company_id, id),
     CONSTRAINT awards_entry_fk FOREIGN KEY (company_id, entry_id) REFERENCES entries (company_id, id),
-    CONSTRAINT awards_event_ck CHECK (event IN (
-        'registered', 'welcome', 'activated', 'qualified', 'recurring', 'l2', 'retained', 'cross_app')),
-    CONSTRAINT awards_status_ck CHECK (status IN ('pending', 'held', 'paid', 'rejected', 'reversed')),
     CONSTRAINT awards_points_ck CHECK (points >= 0 AND reversed_points BETWEEN 0 AND points),
     CONSTRAINT awards_paid_ck CHECK (status <> 'paid' OR entry_id IS NOT NULL)
 );
@@ -54,7 +56,6 @@ DECLARE
     ids uuid[];
     is_all boolean;
     each uuid;
-    held referrals[] := '{}';
     r referrals;
     up referrals;
     paid payments[];
@@ -69,20 +70,20 @@ BEGIN
     IF p_all AND NOT is_all THEN
         RETURN;
     END IF;
-    FOREACH each IN ARRAY ids LOOP
-        IF p_holds THEN
+    IF p_holds THEN
+        FOREACH each IN ARRAY ids LOOP
             SELECT * INTO STRICT r FROM referrals WHERE company_id = p_company AND id = each FOR NO KEY UPDATE;
-        ELSE
+        END LOOP;
+    END IF;
+    at := company_now(p_company);
+    FOREACH each IN ARRAY ids LOOP
+        IF NOT p_holds OR cardinality(ids) > 1 THEN
             SELECT * INTO STRICT r FROM referrals WHERE company_id = p_company AND id = each;
         END IF;
-        held := held || r;
-    END LOOP;
-    at := company_now(p_company);
-    FOREACH r IN ARRAY held LOOP
         SELECT * INTO up FROM referrals WHERE company_id = p_company AND referee_id = r.referrer_id;
         paid := ARRAY(SELECT p FROM payments AS p WHERE company_id = p_company AND user_id = r.referee_id);
         RETURN QUERY SELECT
-            r.id, r.referrer_id, r.referee_id, r.stage, r.activated_at, r.qualified_at, r.retained_at, r.expired_at,
+            r.id, r.referrer_id, r.referee_id, r.stage::text, r.activated_at, r.qualified_at, r.retained_at, r.expired_at,
             r.advances_at, r.touched_at, r.registered_at, r.app_id, r.program_version, at,
             (SELECT program::text FROM program_versions WHERE company_id = p_company AND version = r.program_version),
             up.referrer_id, up.registered_at, stage_at(up, at) NOT IN ('expired', 'cancelled'),
@@ -102,14 +103,16 @@ BEGIN
                 SELECT began_at, ended_at
                 FROM subscriptions WHERE company_id = p_company AND user_id = r.referee_id) AS subscription),
             ARRAY(SELECT row(award.*) FROM (
-                SELECT id, event, app_id, occasion, user_id, points, reversed_points, status, hold_until, hold_reason,
+                SELECT id, event::text, app_id, occasion, user_id, points, reversed_points, status::text, hold_until,
+                    hold_reason,
                     entry_id IS NOT NULL AS booked, adjustments, period, payment_id, due_at, created_at
                 FROM awards WHERE company_id = p_company AND referral_id = r.id) AS award);
     END LOOP;
 END $$;
 
--- What settling some referrals comes to is written in one call, a row at a time: an array does not tell the planner its
--- length, and for the hundred rows that it supposes it would read every referral of the company.
+-- What settling some referrals comes to is written in one call: what is new together, what changes a row at a time. An
+-- array does not tell the planner its length, and for the hundred rows that it supposes it would read every referral of
+-- the company.
 
 -- New awards, and changed ones, by their columns; each with its entry, if one of `p_entries` pays it now: that of the
 -- position `earning`.
@@ -120,16 +123,25 @@ DECLARE
     award awards;
     is_due boolean;
 BEGIN
+    INSERT INTO awards (company_id, id, referral_id, user_id, event, app_id, occasion, period, base_points,
+        multiplier_bps, points, reversed_points, adjustments, tier, status, hold_until, hold_reason, reason,
+        program_version, payment_id, entry_id, trace, due_at, released_at, created_at)
+    SELECT p_company, id, referral_id, user_id, event, app_id, occasion, period, base_points,
+        multiplier_bps, points, reversed_points, adjustments, tier, status, hold_until, hold_reason, reason,
+        program_version, payment_id, p_entries[earning], trace, due_at,
+        CASE WHEN p_entries[earning] IS NOT NULL THEN p_at END, p_at
+    FROM jsonb_to_recordset(p_awards) AS new (
+        is_new boolean, earning integer, id uuid, referral_id uuid, user_id uuid, event text, app_id text,
+        occasion text, period integer, base_points bigint, multiplier_bps integer, points bigint,
+        reversed_points bigint, adjustments integer, tier text, status text, hold_until timestamptz,
+        hold_reason text, reason text, program_version integer, payment_id uuid, trace jsonb, due_at timestamptz)
+    WHERE is_new;
     FOR i IN 0 .. jsonb_array_length(p_awards) - 1 LOOP
         told := p_awards -> i;
-        award := jsonb_populate_record(NULL::awards, told);
-        award.entry_id := p_entries[(told ->> 'earning')::integer];
-        award.released_at := CASE WHEN award.entry_id IS NOT NULL THEN p_at END;
-        IF (told ->> 'is_new')::boolean THEN
-            award.company_id := p_company;
-            award.created_at := p_at;
-            INSERT INTO awards VALUES (award.*);
-        ELSE
+        IF NOT (told ->> 'is_new')::boolean THEN
+            award := jsonb_populate_record(NULL::awards, told);
+            award.entry_id := p_entries[(told ->> 'earning')::integer];
+            award.released_at := CASE WHEN award.entry_id IS NOT NULL THEN p_at END;
             is_due := (told ->> 'is_due')::boolean;
             UPDATE awards SET status = award.status, reversed_points = award.reversed_points,
                 adjustments = award.adjustments, hold_until = award.hold_until, hold_reason = award.hold_reason,
@@ -163,7 +175,7 @@ BEGIN
         WHERE company_id = p_company AND id = reached.id;
     END LOOP;
     IF p_postings <> '[]' THEN
-        entries := ARRAY(SELECT entry_id FROM post_entries(p_company, p_postings) ORDER BY posting);
+        entries := post_entries(p_company, p_postings);
     END IF;
     IF p_awards <> '[]' THEN
         PERFORM write_awards(p_company, p_awards, entries, p_at);
@@ -171,8 +183,7 @@ BEGIN
     IF p_events <> '[]' THEN
         INSERT INTO outbox_events (company_id, id, type, data, created_at)
         SELECT p_company, id, type, data, p_at
-        FROM jsonb_to_recordset(p_events) AS event (id uuid, type text, data jsonb)
-        ON CONFLICT DO NOTHING;
+        FROM jsonb_to_recordset(p_events) AS event (id uuid, type text, data jsonb);
     END IF;
     RETURN entries;
 END $$;

@@ -125,13 +125,16 @@ DECLARE
     cost numeric := option.cost_points::numeric * p_quantity;
 BEGIN
     -- counted only where there is a limit: few options have one
-    IF option.per_user_limit IS NOT NULL AND option.per_user_limit < p_quantity + (
-        SELECT coalesce(sum(quantity), 0) FROM redemptions
-        WHERE company_id = w.company_id AND user_id = w.user_id AND option_id = option.id
-            AND status NOT IN ('refunded', 'failed'))
-    THEN
-        RETURN problem(422, 'limit_reached', 'The user has redeemed this as often as allowed.', p_request_id);
-    ELSIF w.balance < cost THEN
+    IF option.per_user_limit IS NOT NULL THEN
+        IF option.per_user_limit < p_quantity + (
+            SELECT coalesce(sum(quantity), 0) FROM redemptions
+            WHERE company_id = w.company_id AND user_id = w.user_id AND option_id = option.id
+                AND status NOT IN ('refunded', 'failed'))
+        THEN
+            RETURN problem(422, 'limit_reached', 'The user has redeemed this as often as allowed.', p_request_id);
+        END IF;
+    END IF;
+    IF w.balance < cost THEN
         RETURN problem(422, 'insufficient_points', 'The user has fewer points than this costs.', p_request_id,
             jsonb_build_object('balance', w.balance, 'required', cost));
     ELSIF option.kind = 'unlock' AND keeps_plan(w.company_id, w.user_id, option.plan) THEN

@@ -61,8 +61,11 @@ BEGIN
     IF p_referral IS NOT NULL THEN
         PERFORM bind_referral(p_referral);
     END IF;
-    INSERT INTO outbox_events (company_id, id, type, data, created_at)
-    SELECT p_company, id, type, data, p_at FROM jsonb_to_recordset(p_events) AS event (id uuid, type text, data jsonb);
+    IF p_events <> '[]' THEN
+        INSERT INTO outbox_events (company_id, id, type, data, created_at)
+        SELECT p_company, id, type, data, p_at
+        FROM jsonb_to_recordset(p_events) AS event (id uuid, type text, data jsonb);
+    END IF;
 END $$;
 
 GRANT EXECUTE ON FUNCTION look_for_signup, write_signup TO :"app";

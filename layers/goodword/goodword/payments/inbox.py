@@ -66,6 +66,10 @@ class KeptEvent(NamedTuple):
     error: str | None = None
 
 
+class _Attempts(NamedTuple):
+    attempts: int
+
+
 _RECIPIENT = """
     SELECT endpoint.id AS endpoint_id, own.id AS own_company_id,
         CASE endpoint.scope WHEN 'app' THEN (SELECT id FROM companies AS named
@@ -134,7 +138,7 @@ def receive(connection: Connection, event: KeptEvent, facts: Sequence[Fact]) -> 
     is_kept = _keep(connection, event, outcome, event.error)
     if facts and apply(connection, event.company_id, event.provider, facts) == "parked":
         outcome = "parked"
-        connection.execute(_PARK, _key(event))
+        query.do(connection, _PARK, **_key(event))
     if not is_kept():
         raise HandledBeforeError
     return Receipt(duplicate=False, outcome=outcome)
@@ -167,8 +171,8 @@ def error_of(fault: Exception) -> str:
 def _keep(connection: Connection, event: KeptEvent, outcome: Outcome, error: str | None) -> Later[bool]:
     """Keep an event; the answer is whether it was not handled before."""
     columns = {**event._asdict(), "headers": Jsonb(event.headers), "outcome": outcome, "error": error}
-    cursor = connection.execute(_KEEP, columns)
-    return lambda: cursor.fetchone() is not None
+    attempts_later = query.one_later(connection, _Attempts, _KEEP, **columns)
+    return lambda: attempts_later() is not None
 
 
 def _key(event: KeptEvent) -> dict[str, object]:

@@ -29,10 +29,11 @@ def apply(connection: Connection, company_id: UUID, provider: str, told: Sequenc
     Binding comes before settling, once for everybody concerned: no transaction asks for a binding or a code while it
     holds a referral or a wallet.
     """
+    read_plans = subscriptions.ask_plans(connection, company_id, provider, told)
     rows = facts.keep_by(connection, company_id, provider, told, _GATHER)()
     kept = facts.kept(rows[0], told)
     referrals = [settlement.known(row) for row in rows if row["id"]]
-    subscriptions.announce(connection, company_id, provider, told)
+    subscriptions.announce(connection, company_id, provider, told, read_plans())
     concerned = sorted(kept.concerned | undecided.waiting(connection, company_id, provider, told))
     if len(referrals) == len(concerned):
         settlement.bring(connection, company_id, referrals)

@@ -140,7 +140,7 @@ def find(
     `code` and `click_id` are as `typed` reads them.
     """
     if code is not None or click_id is not None:
-        connection.execute(_HOLD_CAPS, {"company_id": company_id})
+        query.do(connection, _HOLD_CAPS, company_id=company_id)
     return ask(connection, company_id, user, code, click_id)(terms)
 
 
@@ -188,7 +188,7 @@ def carried(
     """
     if not person_touches:
         return []
-    connection.execute(_HOLD_CAPS, {"company_id": company_id})
+    query.do(connection, _HOLD_CAPS, company_id=company_id)
     ordered = touches.ordered(person_touches, terms.program.attribution.model)
     asked = [_ask_touch(connection, company_id, user, touch) for touch in ordered]
     pairs = [(touch, candidate) for touch, read in zip(ordered, asked, strict=True) for candidate in read(terms)]

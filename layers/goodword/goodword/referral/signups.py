@@ -224,6 +224,8 @@ def _write(
         outbox.row(outbox.Event("user.created", {"id": ids.public("usr", made.user)})),
         *([outbox.row(outbox.Event("referral.registered", {"id": ids.public("ref", pair.id)}))] if pair else []),
     ]
+    if changes:  # they are written with those of the awards, and stand before them
+        changes.events, events = [*events, *changes.events], []
     values = {
         **(changes.parameters() if changes else {}),
         "company_id": company_id,
