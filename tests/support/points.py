@@ -30,9 +30,12 @@ def redeem(company: Company, option_id: str, *, key: str, user: str = "ada", **f
     return company.api.send("POST", f"/v1/users/{user}/redemptions", body, headers={"idempotency-key": key})
 
 
-def buy(company: Company, *, key: str, user: str = "ada", quantity: int = 1, **changed: object) -> str:
+def buy(
+    company: Company, option: Mapping[str, object] = OPTION, /, *, key: str, user: str = "ada", quantity: int = 1,
+    **changed: object,
+) -> str:  # fmt: skip
     """The id of a redemption of a new option."""
-    answer = redeem(company, offer(company, **changed), key=key, user=user, quantity=quantity)
+    answer = redeem(company, offer(company, option, **changed), key=key, user=user, quantity=quantity)
     assert answer.status == 201, answer.raw
     return answer.json["id"]
 
