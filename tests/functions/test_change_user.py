@@ -52,12 +52,12 @@ def earned(company: Company) -> tuple[int, int]:
 
 def test_what_an_app_tells_anew_takes_the_place_of_what_it_told(town: Company) -> None:
     before = town.ok("GET", "/v1/users/ben")
-    told = {"email": EMAIL, "username": "Ben", "avatar_url": "https://img.example/ben.png"}
-    assert changed(town, **told) == before | told
-    assert changed(town) == before | told
-    assert changed(town, username="Benjamin") == before | told | {"username": "Benjamin"}
+    details = {"email": EMAIL, "username": "Ben", "avatar_url": "https://img.example/ben.png"}
+    assert changed(town, **details) == before | details
+    assert changed(town) == before | details
+    assert changed(town, username="Benjamin") == before | details | {"username": "Benjamin"}
     ids = {"whop_user_id": "user_ben", "stripe_customer_id": "cus_ben"}
-    assert changed(town, **ids) == before | told | ids | {"username": "Benjamin"}
+    assert changed(town, **ids) == before | details | ids | {"username": "Benjamin"}
 
 
 def test_null_clears_what_a_person_may_be_without(town: Company) -> None:
@@ -245,9 +245,9 @@ def test_a_subscription_that_waited_gives_its_plan(company: Company) -> None:
 def test_a_change_is_told_once_without_what_it_was(town: Company, superuser: psycopg.Connection) -> None:
     changed(town, email=EMAIL, username="Ben")
     changed(town, email=EMAIL)
-    told = rows.find(
+    events = rows.find(
         superuser,
         "SELECT data FROM outbox_events WHERE company_id = %(id)s AND type = 'user.updated'",
         id=town.id,
     )
-    assert [row["data"] for row in told] == [{"id": town.ok("GET", "/v1/users/ben")["id"]}]
+    assert [row["data"] for row in events] == [{"id": town.ok("GET", "/v1/users/ben")["id"]}]

@@ -93,9 +93,9 @@ def _redeem_a_coupon(tenant: Tenant, referral_code: str) -> None:
 def _carry_a_promotion_code(tenant: Tenant) -> None:
     at = datetime.now(UTC)
     shown = IdentityLinked(("cus_9",), REFERRER, None, "SUMMER", at)
-    told = [PromotionUsed(("cus_9",), REFERRER, "promo_1", at), PromotionCodeTold(("promo_1",), "WINTER")]
+    promotions = [PromotionUsed(("cus_9",), REFERRER, "promo_1", at), PromotionCodeTold(("promo_1",), "WINTER")]
     with tenant.transaction("webhook") as connection:
-        inbox.apply(connection, tenant.id, "stripe", [shown, *told])
+        inbox.apply(connection, tenant.id, "stripe", [shown, *promotions])
 
 
 def _pay(tenant: Tenant) -> None:

@@ -70,10 +70,10 @@ class Goodword:
             self._idle.pop().close()
 
     def sign_up(
-        self, user: NewUser, *, click_id: str | None = None, referral_code: str | None = None, **told: str | None
+        self, user: NewUser, *, click_id: str | None = None, referral_code: str | None = None, **fields: str | None
     ) -> SignupAnswer:
-        """Tell of a new user. `referral_code` is what the person typed; `told` the other fields, as `ip`."""
-        return self.call("POST", "/v1/signups", user=user, click_id=click_id, referral_code=referral_code, **told)
+        """Tell of a new user. `referral_code` is what the person typed; `fields` what else there is to say, as `ip`."""
+        return self.call("POST", "/v1/signups", user=user, click_id=click_id, referral_code=referral_code, **fields)
 
     def activate(self, user_id: str, *, app_id: str | None = None) -> ActivationAnswer:
         """Tell that a user has used the app; only the first use of each app counts."""

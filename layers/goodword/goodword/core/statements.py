@@ -15,7 +15,7 @@ cursors may be used beside this, on the same connection and in the same transact
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Generic, LiteralString, TypeVar, cast
+from typing import Any, Generic, LiteralString, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from psycopg import Connection, InterfaceError, OperationalError
@@ -29,7 +29,7 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
 T = TypeVar("T")
-Row = Callable[..., T]
+MakesRow: TypeAlias = Callable[..., T]
 """What a row is made with, of its columns by name."""
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
@@ -75,7 +75,7 @@ class _Statement:
         self.types: tuple[int, ...] = ()
         self.formats: Sequence[Format] = ()
         self._automatic = [PyFormat.AUTO] * len(self._names)
-        self._makers: dict[Row[Any], Callable[[Sequence[Any]], Any]] = {}
+        self._makers: dict[MakesRow[Any], Callable[[Sequence[Any]], Any]] = {}
 
     def written(self, adapter: Transformer, values: Mapping[str, object]) -> Sequence[Buffer | None]:
         """The parameters as they are sent."""
@@ -83,7 +83,7 @@ class _Statement:
         self.types, self.formats = adapter.types or (), adapter.formats or ()
         return parameters
 
-    def read(self, adapter: Transformer, row: Row[T], result: PGresult) -> list[T]:
+    def read(self, adapter: Transformer, row: MakesRow[T], result: PGresult) -> list[T]:
         """The rows of a result."""
         adapter.set_pgresult(result)
         make = self._makers.get(row)
@@ -108,7 +108,7 @@ _known: WeakKeyDictionary[Connection, _Known] = WeakKeyDictionary()
 
 
 def ask(
-    connection: Connection, row: Row[T], text: LiteralString, values: Mapping[str, object], *, binary: bool = False
+    connection: Connection, row: MakesRow[T], text: LiteralString, values: Mapping[str, object], *, binary: bool = False
 ) -> Answer[T]:
     """Ask a statement: at once or, in a pipeline, with the next that is read. `binary` is how its rows are sent.
 
@@ -184,7 +184,7 @@ def _check(connection: Connection, result: PGresult) -> None:
     raise error_from_result(result)
 
 
-def _maker(row: Row[T], columns: Sequence[str]) -> Callable[[Sequence[Any]], T]:
+def _maker(row: MakesRow[T], columns: Sequence[str]) -> Callable[[Sequence[Any]], T]:
     """What makes a row of its columns: a named tuple of these very columns takes them as they stand."""
     if getattr(row, "_fields", None) == tuple(columns):
         return cast("Any", row)._make

@@ -103,9 +103,9 @@ BEGIN
                 SELECT began_at, ended_at
                 FROM subscriptions WHERE company_id = p_company AND user_id = r.referee_id) AS subscription),
             ARRAY(SELECT row(award.*) FROM (
-                SELECT id, event::text, app_id, occasion, user_id, points, reversed_points, status::text, hold_until,
-                    hold_reason,
-                    entry_id IS NOT NULL AS booked, adjustments, period, payment_id, due_at, created_at
+                SELECT id, event::text AS event, app_id, occasion, user_id, points, reversed_points,
+                    status::text AS status, hold_until, hold_reason, entry_id IS NOT NULL AS booked, adjustments, period,
+                    payment_id, due_at, created_at
                 FROM awards WHERE company_id = p_company AND referral_id = r.id) AS award);
     END LOOP;
 END $$;

@@ -1,7 +1,7 @@
 -- What a user may use of each feature, what was used, and bought quota: docs/rules.md, Access.
 
 -- How much is used of the allowance of the period that ends at `period_ends_at` ('infinity': never), and how much was
--- ever used. A period that has begun keeps its end when the company moves to another time zone.
+-- ever used. A period of which something is used keeps its end when the company moves to another time zone.
 CREATE TABLE usage_counters (
     company_id      uuid NOT NULL,
     user_id         uuid NOT NULL,
@@ -115,7 +115,8 @@ BEGIN
     SELECT f.key, f.limit_type, f.active, winner.source, winner.plan_id, winner.grant_id, winner.limit_value,
         CASE WHEN u.period_ends_at > p_at THEN u.used ELSE 0 END, coalesce(quota.left_over, 0)::bigint,
         quota.purchases > 0,
-        CASE WHEN u.period_ends_at > p_at THEN u.period_ends_at ELSE period_end(f.reset, p_at, c.time_zone) END
+        CASE WHEN u.used > 0 AND u.period_ends_at > p_at THEN u.period_ends_at
+            ELSE period_end(f.reset, p_at, c.time_zone) END
     FROM companies AS c
     JOIN features AS f ON f.company_id = c.id AND (p_feature IS NULL OR f.key = p_feature)
     CROSS JOIN LATERAL (
