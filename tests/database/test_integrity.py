@@ -25,8 +25,9 @@ BEN, ADA, CLEO = REFEREE, REFERRER, "cleo"
 def play_story(tenant: Tenant) -> Tenant:
     """A company whose ledger has something of everything.
 
-    Ada and Ben have awards. Of Ben's welcome 3 points were reversed, and he bought something. Ada had a purchase
-    refunded, and points expire. Cleo's 5 points were taken back after she had spent them, and she has repaid 3.
+    Ada and Ben have awards. Of Ben's welcome 3 points were reversed, and he bought something. Ada had two purchases
+    refunded, quota and a plan, and points expire. Cleo's 5 points were taken back after she had spent them, and she has
+    repaid 3.
     """
     fill(tenant)
     now = datetime.now(UTC)
@@ -44,10 +45,11 @@ def play_story(tenant: Tenant) -> Tenant:
         id=welcome["id"],
     )
     assert tenant.adjust(ADA, 20, expires_at=now + timedelta(days=10)).status == 201
-    bought = tenant.redeem(ADA, tenant.add_option(cost=25)).json
-    redemption_id = ids.parse("red", bought["id"])
-    assert redemption_id is not None
-    assert tenant.refund(redemption_id).status == 200
+    for hours, option in enumerate((tenant.add_option(cost=25), tenant.add_unlock(cost=25)), start=1):
+        redemption_id = ids.parse("red", tenant.redeem(ADA, option).json["id"])
+        assert redemption_id is not None
+        tenant.set_clock(now + timedelta(hours=hours))
+        assert tenant.refund(redemption_id).status == 200
     tenant.set_clock(now + timedelta(days=11))
     assert tenant.adjust(ADA, 1).status == 201
     return tenant
@@ -317,15 +319,39 @@ UNSEALED = [
         UPDATE redemptions SET refunded_at = refunded_at + interval '1 second'
         WHERE company_id = %(company_id)s AND user_id = %(ada)s RETURNING public_id('red', id)
     """),
+    Tampering("redemptions_equal_entries", "quota that is gone", """
+        DELETE FROM quota_grants WHERE company_id = %(company_id)s AND user_id = %(ben)s
+        RETURNING public_id('red', redemption_id)
+    """),
+    Tampering("redemptions_equal_entries", "quota of somebody else", """
+        UPDATE quota_grants SET user_id = %(cleo)s WHERE company_id = %(company_id)s AND user_id = %(ben)s
+        RETURNING public_id('red', redemption_id)
+    """),
+    Tampering("redemptions_equal_entries", "quota that was not ended", """
+        UPDATE quota_grants SET ended_at = NULL WHERE company_id = %(company_id)s AND user_id = %(ada)s
+        RETURNING public_id('red', redemption_id)
+    """),
+    Tampering("redemptions_equal_entries", "a grant that is gone", """
+        DELETE FROM access_grants WHERE company_id = %(company_id)s AND user_id = %(ada)s
+        RETURNING public_id('red', redemption_id)
+    """),
+    Tampering("redemptions_equal_entries", "a grant of no redemption", """
+        UPDATE access_grants SET redemption_id = gen_random_uuid()
+        WHERE company_id = %(company_id)s AND user_id = %(ada)s RETURNING public_id('red', redemption_id)
+    """),
+    Tampering("redemptions_equal_entries", "a grant that goes on after its refund", """
+        UPDATE grant_intervals SET ends_at = 'infinity' WHERE company_id = %(company_id)s AND user_id = %(ada)s
+        RETURNING public_id('grt', grant_id)
+    """),
     Tampering("redemptions_equal_entries", "a refund into other lots", """
         WITH refund AS (
-            SELECT a.entry_id, min(a.lot_id) AS lot_id FROM allocations a
+            SELECT a.entry_id, e.reference, min(a.lot_id) AS lot_id FROM allocations a
             JOIN entries e ON e.company_id = a.company_id AND e.id = a.entry_id
-            WHERE a.company_id = %(company_id)s AND e.type = 'REDEMPTION_REFUND' GROUP BY a.entry_id
+            WHERE a.company_id = %(company_id)s AND e.type = 'REDEMPTION_REFUND' GROUP BY a.entry_id, e.reference
         )
         UPDATE allocations a SET amount = a.amount + CASE WHEN a.lot_id = refund.lot_id THEN 1 ELSE -1 END FROM refund
         WHERE a.company_id = %(company_id)s AND a.entry_id = refund.entry_id
-        RETURNING (SELECT public_id('red', id) FROM redemptions WHERE company_id = %(company_id)s AND user_id = %(ada)s)
+        RETURNING refund.reference
     """, also("lots_equal_allocations")),
 ]  # fmt: skip
 

@@ -277,8 +277,8 @@ def test_the_quota_that_was_bought_ends_and_no_other(tenant: Tenant, ada: UUID) 
     ("change", "constraint"),
     [
         ("status = 'gone'", "redemptions_status_ck"),
-        ("status = 'refunded'", "redemptions_refunded_ck"),
-        ("refunded_at = created_at", "redemptions_refunded_ck"),
+        ("status = 'refunded'", "redemptions_times_ck"),
+        ("refunded_at = created_at", "redemptions_times_ck"),
         ("quantity = 0", "redemptions_quantity_ck"),
     ],
 )

@@ -45,6 +45,10 @@ def firm(reached_through_proxy: str, opener: psycopg.Connection) -> Iterator[Com
     firm.line["redemption"] = bought["id"]
     firm.line["usage"] = firm.ok("POST", "/v1/users/ada/usage", {"feature": "photos", "quantity": 3})["usage_id"]
     firm.line["code"] = code
+    reward = {"kind": "reward", "name": "A mug", "cost_points": 10, "stock": 9}
+    firm.line["reward_option"] = firm.ok("POST", "/v1/redemption-options", reward)["id"]
+    mug = {"option_id": firm.line["reward_option"]}
+    firm.line["reward"] = firm.ok("POST", "/v1/users/ada/redemptions", mug, key="mug")["id"]
     yield firm
     firm.close()
 
@@ -56,7 +60,7 @@ def post(path: str, body: dict[str, object], *, key: bool = False, method: str =
     def send(firm: Company) -> Answer:
         text = json.dumps(body).replace("$code", firm.line["code"]).replace("$option", firm.line["option"])
         to, headers = path, {"idempotency-key": name} if name else None
-        for mark in ("code", "redemption", "usage"):
+        for mark in ("code", "redemption", "reward", "usage"):
             to = to.replace(f"${mark}", firm.line[mark])
         return firm.api.send(method, to, json.loads(text), headers=headers)
 
@@ -86,6 +90,15 @@ WRITES = {
     "refund": (
         post("/v1/redemptions/$redemption/refund", {}, key=True), b"refund_redemption(", 200,
         {"entries": 1, "allocations": 2, "idempotent_answers": 1},  # of two lots: the referral's and the gift's
+    ),
+    "decision": (
+        post("/v1/redemptions/$reward/fail", {}, key=False), b"decide_reward(", 200, {"entries": 1, "allocations": 1},
+    ),
+    "decision with a key": (
+        post("/v1/redemptions/$reward/fulfil", {}, key=True), b"decide_reward(", 200, {"idempotent_answers": 1},
+    ),
+    "activity": (
+        post("/v1/users/ada/activity", {"action": "login"}, key=False), b"COMMIT", 201, {"logins": 1},
     ),
     "points given": (
         post("/v1/users/ada/points", {"points": 7, "note": ""}, key=True), b"adjust_points(", 201,
@@ -204,4 +217,4 @@ def test_a_payment_whose_answer_was_lost_is_a_duplicate_ever_after(firm: Company
     proxy.lose_answer(b"COMMIT")
     assert pay(firm).json["outcome"] == "applied"
     assert pay(firm).json == {"received": True, "duplicate": True, "outcome": "applied"}
-    assert firm.balance("ada") == 90 + 5 + 25
+    assert firm.balance("ada") == 80 + 5 + 25

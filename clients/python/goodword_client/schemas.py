@@ -148,7 +148,7 @@ class NewUser(TypedDict):
 
 
 class Redemption(TypedDict):
-    """Points spent, and what came of it."""
+    """Points spent, and what came of it. `balance_after` is as of when it last moved points."""
 
     id: str
     user_id: str
@@ -158,8 +158,12 @@ class Redemption(TypedDict):
     cost_points: int
     status: Literal["fulfilled", "pending", "failed", "refunded"]
     balance_after: int
-    grant: None
+    grant: Grant | None
+    note: str | None
     created_at: str
+    updated_at: str
+    fulfilled_at: str | None
+    failed_at: str | None
     refunded_at: str | None
 
 
@@ -172,10 +176,13 @@ class RedemptionOption(TypedDict):
     feature: str | None
     quantity: int | None
     days: int | None
+    plan: str | None
     cost_points: int
     stock: int | None
     per_user_limit: int | None
     active: bool
+    created_at: str
+    updated_at: str
 
 
 class Referral(TypedDict):
