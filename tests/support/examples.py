@@ -203,12 +203,12 @@ TABLE: dict[str, Row] = {
     ),
     "check_access__consume": Row(
         200,
-        {"feature": "weight_entries", "allowed": True, "used": 2, "limit": 30, "remaining": 28},
+        {"feature": "weight_entries", "allowed": True, "used": 2, "limit": None, "source": "grant"},
         together({"usage_counters": 1, "usages": 1, "outbox_events": 1}, DONE_ONCE),
     ),
     # a counter at 0 is the lock of this user and feature, and says nothing
     "check_access__consume_what_is_off": Row(422, {"code": "feature_disabled"}, {"usage_counters": 1}),
-    "check_access__entitlement": Row(200, {"feature": "ai_calls", "allowed": False, "reason": "disabled", "limit": 0}),
+    "check_access__entitlement": Row(200, {"feature": "ai_calls", "allowed": True, "source": "grant", "limit": 3}),
     "check_access__entitlements": Row(200, {"has_more": False}),
     "check_access__return": Row(
         200,
@@ -326,7 +326,8 @@ TABLE: dict[str, Row] = {
     "serve_users__change": Row(
         200,
         {"external_id": "gil", "username": "Gil", "email_verified": True, "stripe_customer_id": "cus_gil"},
-        {"verified_emails": 1, "outbox_events": 1},
+        # whose e-mail is verified has a trial from then on
+        together(GIVEN, {"verified_emails": 1, "identity_marks": 3, "outbox_events": 1, "activity": 1}),
     ),
     "serve_users__circle": Row(200, {"has_more": False}),
     "serve_users__explain_award": Row(
