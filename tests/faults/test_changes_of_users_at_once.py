@@ -1,5 +1,7 @@
 """Users changed at once: two of them want one identity, one of them is told two things, a payment comes in between."""
 
+from typing import Any
+
 import psycopg
 
 from tests.support import books
@@ -53,7 +55,7 @@ def test_a_payment_and_the_change_that_finds_its_person_meet(
     """Whichever comes first: no payment stays parked whose person is known."""
     for number in range(8):
         company.refer(f"ada_{number}", f"ben_{number}")
-    shown = [
+    shown: list[dict[str, Any]] = [
         {"customer": f"cus_{each}", "subscription": f"sub_{each}", "customer_email": f"ben_{each}@app.example"}
         for each in range(8)
     ]

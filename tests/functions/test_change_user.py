@@ -39,7 +39,7 @@ def changed(company: Company, user: str = "ben", **wanted: object) -> Any:  # no
     return answer.json
 
 
-def pay(company: Company, customer: str, number: int = 1, **shown: object) -> str:
+def pay(company: Company, customer: str, number: int = 1, **shown: Any) -> str:  # noqa: ANN401 - fields of any kind
     """An invoice that names nobody is paid; what became of it."""
     event = invoice_paid(f"evt_{customer}_{number}", f"in_{customer}_{number}", customer=customer, **shown)
     return company.deliver(event).json["outcome"]
@@ -87,7 +87,7 @@ def test_null_clears_what_a_person_may_be_without(town: Company) -> None:
     ],
 )
 def test_a_change_that_cannot_be_is_refused_by_field(
-    town: Company, superuser: psycopg.Connection, wanted: dict[str, object], wrong: str
+    town: Company, superuser: psycopg.Connection, wanted: dict[str, Any], wrong: str
 ) -> None:
     before, ben = rows.count(superuser, town.id), town.ok("GET", "/v1/users/ben")
     assert fields(change(town, **wanted)) == {wrong}
@@ -116,7 +116,7 @@ def test_a_user_whom_nobody_knows_is_not_changed(company: Company, other: Compan
     ],
 )
 def test_another_email_is_one_that_nobody_has_verified(
-    town: Company, wanted: dict[str, object], *, verified: bool
+    town: Company, wanted: dict[str, Any], *, verified: bool
 ) -> None:
     changed(town, email=EMAIL, email_verified=True)
     assert changed(town, **wanted)["email_verified"] is verified

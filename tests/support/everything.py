@@ -70,6 +70,7 @@ def fill(tenant: Tenant) -> None:
     option = tenant.add_option(cost=10, quantity=5)
     assert tenant.adjust(REFEREE, 100).status == 201
     assert tenant.redeem(REFEREE, option).status == 201
+    assert tenant.redeem(REFEREE, tenant.add_unlock(cost=10)).status == 201
     used = tenant.consume(REFEREE, "ai_calls", 2)
     assert tenant.give_back(REFEREE, used.json["usage_id"], 1).status == 200
 

@@ -274,8 +274,10 @@ CREATE FUNCTION record_deed(
     p_outbox uuid, p_event text, p_data jsonb, p_activity uuid, p_action text, p_details jsonb
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO outbox_events (company_id, id, type, data, created_at)
-    VALUES (p_company, p_outbox, p_event, p_data, p_at);
+    WITH announced AS (
+        INSERT INTO outbox_events (company_id, id, type, data, created_at)
+        VALUES (p_company, p_outbox, p_event, p_data, p_at)
+    )
     INSERT INTO activity (company_id, id, user_id, action, details, created_at)
     VALUES (p_company, p_activity, p_user, p_action, p_details, p_at);
 END $$;

@@ -190,16 +190,18 @@ END $$;
 -- (priority, expiry, age). Mostly the first lot has that much, and nobody need look at the others.
 CREATE FUNCTION burn_lots(w wallets, p_entry bigint, p_amount bigint, p_own bigint[] DEFAULT '{}') RETURNS void
     LANGUAGE plpgsql AS $$
-DECLARE
-    first_lot record;
 BEGIN
     IF p_own = '{}' AND p_amount > 0 THEN
-        SELECT id, remaining INTO first_lot FROM lots
-        WHERE company_id = w.company_id AND user_id = w.user_id AND open ORDER BY priority, expires_at, id LIMIT 1;
-        IF first_lot.remaining >= p_amount THEN
-            UPDATE lots SET remaining = remaining - p_amount WHERE company_id = w.company_id AND id = first_lot.id;
-            INSERT INTO allocations (company_id, entry_id, lot_id, amount)
-            VALUES (w.company_id, p_entry, first_lot.id, p_amount);
+        WITH burned AS (
+            UPDATE lots SET remaining = remaining - p_amount
+            WHERE company_id = w.company_id AND remaining >= p_amount AND id = (
+                SELECT id FROM lots WHERE company_id = w.company_id AND user_id = w.user_id AND open
+                ORDER BY priority, expires_at, id LIMIT 1)
+            RETURNING id
+        )
+        INSERT INTO allocations (company_id, entry_id, lot_id, amount)
+        SELECT w.company_id, p_entry, id, p_amount FROM burned;
+        IF FOUND THEN
             RETURN;
         END IF;
     END IF;

@@ -164,28 +164,31 @@ CREATE FUNCTION buy(
 ) RETURNS redemptions LANGUAGE plpgsql AS $$
 DECLARE
     cost bigint := option.cost_points * p_quantity;
-    entry bigint;
     bought redemptions;
 BEGIN
-    -- not by append_entry, as the earnings of book_posting
-    INSERT INTO entries (company_id, user_id, type, delta, balance_after, debt_after, version, reference,
-        effective_at, created_at)
-    VALUES (w.company_id, w.user_id, 'REDEMPTION_' || upper(option.kind), -cost, w.balance - cost, w.debt,
-        w.version + 1, public_id('red', p_redemption), p_at, p_at)
-    RETURNING id INTO entry;
-    PERFORM burn_lots(w, entry, cost);
-    UPDATE wallets SET balance = balance - cost, total_spent = total_spent - cost, version = version + 1
-    WHERE company_id = w.company_id AND user_id = w.user_id;
+    -- not by append_entry, as the earnings of book_posting; and in one statement, for it is the path that is taken most
+    WITH booked AS (
+        INSERT INTO entries (company_id, user_id, type, delta, balance_after, debt_after, version, reference,
+            effective_at, created_at)
+        VALUES (w.company_id, w.user_id, 'REDEMPTION_' || upper(option.kind), -cost, w.balance - cost, w.debt,
+            w.version + 1, public_id('red', p_redemption), p_at, p_at)
+        RETURNING id
+    ), saved AS (
+        UPDATE wallets SET balance = balance - cost, total_spent = total_spent - cost, version = version + 1
+        WHERE company_id = w.company_id AND user_id = w.user_id
+    )
+    INSERT INTO redemptions (company_id, id, user_id, option_id, kind, quantity, cost_points, status, entry_id,
+        balance_after, created_at, fulfilled_at)
+    SELECT w.company_id, p_redemption, w.user_id, option.id, option.kind, p_quantity, cost,
+        CASE option.kind WHEN 'reward' THEN 'pending' ELSE 'fulfilled' END, id, w.balance - cost, p_at,
+        CASE WHEN option.kind <> 'reward' THEN p_at END
+    FROM booked
+    RETURNING * INTO bought;
+    PERFORM burn_lots(w, bought.entry_id, cost);
     IF option.stock IS NOT NULL THEN
         UPDATE redemption_options o SET stock = o.stock - p_quantity
         WHERE o.company_id = option.company_id AND o.id = option.id;
     END IF;
-    INSERT INTO redemptions (company_id, id, user_id, option_id, kind, quantity, cost_points, status, entry_id,
-        balance_after, created_at, fulfilled_at)
-    VALUES (w.company_id, p_redemption, w.user_id, option.id, option.kind, p_quantity, cost,
-        CASE option.kind WHEN 'reward' THEN 'pending' ELSE 'fulfilled' END, entry, w.balance - cost, p_at,
-        CASE WHEN option.kind <> 'reward' THEN p_at END)
-    RETURNING * INTO bought;
     RETURN bought;
 END $$;
 
