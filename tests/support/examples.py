@@ -307,7 +307,6 @@ TABLE: dict[str, Row] = {
                 "redemptions": 1,
                 "access_grants": 1,
                 "grant_intervals": 1,
-                "grant_schedules": 1,
                 "entries": 1,
                 "allocations": 2,
                 "outbox_events": 2,
@@ -364,8 +363,8 @@ TABLE: dict[str, Row] = {
         {
             "last_login": None,
             "login_count": 0,
-            "counts": {},
-            "total_data_points": 0,
+            "counts": {"photos": 2},
+            "total_data_points": 2,
             "total_earned_from_referrals": 5,
         },
     ),
