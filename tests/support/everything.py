@@ -8,6 +8,8 @@ from goodword.access.coupon_redemptions import EnteredCoupon
 from goodword.access.coupons import NewCoupon
 from goodword.access.plans import PlanChange
 from goodword.access.restrictions import NewRestriction
+from goodword.accounts import activity
+from goodword.accounts.activity import NewActivity
 from goodword.core import ids
 from goodword.facts.kinds import (
     EmailSeen,
@@ -50,7 +52,7 @@ def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_i
 
 
 def fill(tenant: Tenant) -> None:
-    """Play the first story: a click, a subscription, a promotion code, a purchase, a use given back, a restriction."""
+    """Play the first story: a click, a subscription, a promotion code, purchases, a use given back, a restriction."""
     code = sign_up(tenant, REFERRER).user.referral_code
     assert code is not None
     click_id = click(tenant, code)
@@ -73,6 +75,15 @@ def fill(tenant: Tenant) -> None:
     assert tenant.redeem(REFEREE, tenant.add_unlock(cost=10)).status == 201
     used = tenant.consume(REFEREE, "ai_calls", 2)
     assert tenant.give_back(REFEREE, used.json["usage_id"], 1).status == 200
+    _unlock_a_plan(tenant)
+
+
+def _unlock_a_plan(tenant: Tenant) -> None:
+    tenant.add_user("uma")
+    with tenant.transaction("app") as connection:
+        activity.report(connection, tenant.id, "uma", ids.new_id(), NewActivity(action=activity.LOGIN))
+    assert tenant.adjust("uma", 10).status == 201
+    assert tenant.redeem("uma", tenant.add_unlock(cost=10)).status == 201
 
 
 def _restrict(tenant: Tenant) -> None:
