@@ -10,8 +10,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -19,9 +17,9 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, cast
 
+from local.processes import Processes
 from local.template import REGION, Function, Template
 from local.worker import LENGTH
-from local.worker import __file__ as WORKER_SCRIPT  # noqa: N812 - a constant of that module
 
 DEFAULT_WORKERS = 4
 LARGEST_PAYLOAD = 6_291_556
@@ -82,14 +80,7 @@ class _Worker(asyncio.Protocol):
         self.gone: asyncio.Future[None] = pool.loop.create_future()
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", WORKER_SCRIPT, pool.function.handler, str(theirs.fileno())],
-                env=pool.environment,
-                cwd=pool.function.folder,
-                stdin=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for the server, which lets invocations end first
-            )
+            self._process = pool.processes.start(pool.function, pool.environment, theirs)
         self.connected = pool.loop.create_task(pool.loop.create_connection(lambda: self, sock=ours))
 
     def send(self, invocation: _Invocation) -> None:
@@ -124,8 +115,10 @@ class _Worker(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio fixes the signature
         self.kill()
-        with self._process as process:
-            status = process.wait()
+        self._burial = self._pool.loop.create_task(self._bury())
+
+    async def _bury(self) -> None:
+        status = await self._process.status()
         if status == 0:
             said = "Runtime exited without providing a reason"
         else:
@@ -168,8 +161,9 @@ def _answer(invocation: _Invocation, message: bytearray) -> None:
 class _Pool:
     """The processes of one function."""
 
-    def __init__(self, function: Function, environment: dict[str, str], maximum: int) -> None:
+    def __init__(self, function: Function, environment: dict[str, str], processes: Processes, maximum: int) -> None:
         self.function = function
+        self.processes = processes
         self.environment = environment
         self.loop = asyncio.get_running_loop()
         self._maximum = maximum
@@ -240,8 +234,9 @@ class FunctionPools:
         """`environment`: variables of the processes beyond those that the template and Lambda give."""
         self.functions = template.functions(parameters)
         self.cors = template.cors()
+        self._processes = Processes()
         self._pools = {
-            logical_id: _Pool(function, environment_of(function, environment), workers)
+            logical_id: _Pool(function, environment_of(function, environment), self._processes, workers)
             for logical_id, function in self.functions.items()
         }
         self._loop = asyncio.get_running_loop()
@@ -269,6 +264,7 @@ class FunctionPools:
     async def close(self) -> None:
         """End all processes."""
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+        self._processes.close()
 
 
 def _lose_patience(answer: "asyncio.Future[Any]") -> None:

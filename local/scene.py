@@ -13,7 +13,7 @@ class SceneError(Exception):
 def prepare(line: Mapping[str, str]) -> dict[str, object]:
     """Ada, Ben whom she brought, Gil whom nobody did; points of hers, and what they bought, a coupon, a use, a click.
 
-    Answers the values of the placeholders.
+    Hal waits for a reward. Answers the values of the placeholders.
     `line` is that of a company nobody has used yet, on a running server. Raises SceneError.
     """
     client = Client(line["url"], line["secret_key"])
@@ -35,6 +35,11 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     welcome = {"type": "period", "plan": "basic", "duration_days": 30, "code": "WELCOME-26"}
     coupon_id = make("/v1/coupons", welcome)["id"]
     redeemed = make("/v1/users/ada/coupons", {"code": "WELCOME-26"}, {"idempotency-key": "welcome"})
+    unlock = {"kind": "unlock", "name": "Premium for a month", "plan": "premium", "days": 30, "cost_points": 40}
+    mug = {"kind": "reward", "name": "A mug", "cost_points": 20, "stock": 50}
+    make("/v1/signups", {"user": {"external_id": "hal"}})
+    make("/v1/users/hal/points", {"points": 20, "note": "for a bug he found"}, {"idempotency-key": "hal"})
+    waits = {"option_id": make("/v1/redemption-options", mug)["id"]}
     values = {
         **line,
         "coupon_id": coupon_id,
@@ -47,6 +52,8 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
         "redemption_id": make("/v1/users/ada/redemptions", bought, {"idempotency-key": "photos-2"})["id"],
         "key_id": make("/v1/api-keys", {"name": "Reports", "scope": "read"})["id"],
         "usage_id": make("/v1/users/ada/usage", {"feature": "photos", "quantity": 2})["usage_id"],
+        "unlock_id": make("/v1/redemption-options", unlock)["id"],
+        "reward_id": make("/v1/users/hal/redemptions", waits, {"idempotency-key": "mug"})["id"],
         "endpoint_id": line["stripe_endpoint"].rpartition("/")[2],
         "whop_endpoint_id": line["whop_endpoint"].rpartition("/")[2],
     }

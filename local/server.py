@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 
+from local import listeners
 from local.gateway import (
     INTEGRATION_TIMEOUT_SECONDS,
     ClientGoneError,
@@ -70,8 +71,10 @@ def listen(port: int) -> socket.socket:
         listener.close()
         in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         if in_use:
+            process = listeners.listener(port)
             raise ServerError(
-                f"port {port} is in use by another program, perhaps an earlier start: "
+                f"port {port} is in use by {f'process {process}' if process else 'another program'}, "
+                "perhaps an earlier start: "
                 "stop that one, or choose another port with PORT"
             ) from error
         raise ServerError(f"port {port} cannot be used: {error}; choose another one with PORT") from error

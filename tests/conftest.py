@@ -5,6 +5,7 @@ several processes (`-n auto --dist loadgroup --no-loadscope-reorder`), each has 
 where it needs one.
 """
 
+import gc
 import json
 import os
 import select
@@ -47,6 +48,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item, group in dealing.groups(items):
         item.add_marker(pytest.mark.xdist_group(group))
     dealing.order(items)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: looking through it for garbage takes an eighth of a run."""
+    gc.freeze()
+    gc.set_threshold(20_000)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> dealing.Dealer:

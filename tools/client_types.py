@@ -14,6 +14,7 @@ TARGET = openapi.ROOT / "clients/python/goodword_client/schemas.py"
 WANTED = (
     "NewUser", "SignupAnswer", "ActivationAnswer", "User", "Referral", "Award", "Balance", "LedgerEntry",
     "RedemptionOption", "Redemption", "Entitlement", "UsageAnswer",
+    "UsageReturnAnswer",
 )  # fmt: skip
 HEAD = '''\
 """What the client takes and gives. Written from docs/openapi.json by `make openapi`: change nothing here."""

@@ -26,7 +26,7 @@ Who referred whom, what each of them earned, what they may still spend and what 
 
 A server asks with a secret key of scope read, write or admin; a browser with a publishable key, and only where that is
 taken. A list gives `has_more` and is read on with `after`. A POST under an Idempotency-Key is done once, however often
-it is sent. What is refused is told in one form, RFC 9457, with a stable `code`."""
+it is sent. A refusal has one form, RFC 9457, with a stable `code`."""
 SERVERS = [
     {
         "url": "https://{host}",
@@ -42,8 +42,7 @@ NAMES = {
     "Limit": "PlanLimit", "Limits": "RateLimits", "NewOption": "NewRedemptionOption", "Option": "RedemptionOption",
     "OptionList": "RedemptionOptionList", "Program-Input": "NewProgram", "Program-Output": "Program",
     "Receipt": "WebhookReceipt", "Share": "AwardShare", "Signals": "FraudSignals", "Signup": "NewSignup",
-    "Thresholds": "FraudThresholds", "Usage": "NewUsage", "UsageReturn": "NewUsageReturn", "Use": "Usage",
-    "UseList": "UsageList", "Windows": "FraudWindows",
+    "Thresholds": "FraudThresholds", "Usage": "NewUsage", "UsageReturn": "NewUsageReturn", "Windows": "FraudWindows",
 }  # fmt: skip
 """Models whose names say enough in their modules, and too little in a document of all."""
 REFERENCE = "#/components/schemas/"
@@ -149,11 +148,11 @@ def _sorted(models: set[type[BaseModel]]) -> list[type[BaseModel]]:
 
 def _operation(route: Route, names: Any) -> dict[str, Any]:  # noqa: ANN401 - pydantic's own map of (model, mode)
     method, path = route.key.split(" ", 1)
-    told = OPERATIONS[route.key]
+    named = OPERATIONS[route.key]
     operation: dict[str, Any] = {
         "summary": route.summary,
-        "operationId": told.name,
-        "tags": [told.section],
+        "operationId": named.name,
+        "tags": [named.section],
         "parameters": [*_path_parameters(path), *_query_parameters(route), *_headers(route, method)],
         "responses": {
             **{str(status): _response(status, model, names) for status, model in route.answers.items()},
@@ -164,10 +163,10 @@ def _operation(route: Route, names: Any) -> dict[str, Any]:  # noqa: ANN401 - py
         },
         "security": _security(route),
     }
-    if told.example:
+    if named.example:
         # a provider's event is read by readers of its own, and only its signature is looked at before
         schema = names[route.body, "validation"] if route.body else {"type": "object"}
-        content = {"schema": schema, "example": operations.example(told.example)}
+        content = {"schema": schema, "example": operations.example(named.example)}
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     return operation
 

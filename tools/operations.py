@@ -38,6 +38,9 @@ OPERATIONS = {
     "PATCH /v1/users/{user_id}": Operation("change_user", USERS, "serve_users__change"),
     "GET /v1/users/{user_id}/referrals": Operation("list_referrals_of_user", USERS),
     "GET /v1/users/{user_id}/awards": Operation("list_awards_of_user", USERS),
+    "GET /v1/users/{user_id}/activity": Operation("list_activity_of_user", USERS),
+    "POST /v1/users/{user_id}/activity": Operation("report_activity", USERS, "serve_users__login"),
+    "GET /v1/users/{user_id}/stats": Operation("get_stats_of_user", USERS),
     "PUT /v1/users/{user_id}/referrer": Operation("set_referrer", USERS, "serve_users__late_attribution"),
     "GET /v1/referrals": Operation("list_referrals", USERS),
     "GET /v1/referrals/{id}/explain": Operation("explain_referral", USERS),
@@ -48,7 +51,16 @@ OPERATIONS = {
     "POST /v1/users/{user_id}/points": Operation("adjust_points", POINTS, "administer_program__give_points"),
     "GET /v1/redemption-options": Operation("list_redemption_options", POINTS),
     "POST /v1/redemption-options": Operation("create_redemption_option", POINTS, "administer_program__offer"),
+    "GET /v1/redemption-options/{id}": Operation("get_redemption_option", POINTS),
+    "PATCH /v1/redemption-options/{id}": Operation(
+        "change_redemption_option", POINTS, "administer_program__change_option"
+    ),
     "POST /v1/users/{user_id}/redemptions": Operation("redeem", POINTS, "redeem_points__quota"),
+    "GET /v1/users/{user_id}/redemptions": Operation("list_redemptions_of_user", POINTS),
+    "GET /v1/redemptions": Operation("list_redemptions", POINTS),
+    "GET /v1/redemptions/{id}": Operation("get_redemption", POINTS),
+    "POST /v1/redemptions/{id}/fulfil": Operation("fulfil_redemption", POINTS, "administer_program__fulfil"),
+    "POST /v1/redemptions/{id}/fail": Operation("fail_redemption", POINTS, "administer_program__fail"),
     "POST /v1/redemptions/{id}/refund": Operation("refund_redemption", POINTS),
     "GET /v1/users/{user_id}/entitlements": Operation("list_entitlements", ACCESS),
     "GET /v1/users/{user_id}/entitlements/{feature}": Operation("get_entitlement", ACCESS),
@@ -142,8 +154,9 @@ _VALUES: dict[str, object] = {
     "whop_signature": "", "whop_signature_v5": "", **{
         f"{name}_id": f"{prefix}_{_HEX}"
         for name, prefix in {
-            "click": "clk", "option": "opt", "redemption": "red", "usage": "use", "referral": "ref", "award": "awd",
-            "endpoint": "whe", "whop_endpoint": "whe", "coupon": "cpn", "grant": "grt", "key": "key",
+            "click": "clk", "option": "opt", "unlock": "opt", "redemption": "red", "reward": "red", "usage": "use",
+            "referral": "ref", "award": "awd", "endpoint": "whe", "whop_endpoint": "whe", "coupon": "cpn",
+            "grant": "grt", "key": "key",
         }.items()
     },
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """The account: settings, API keys, a test company's clock, addresses for providers, and what came in there."""
 
 from goodword.access import settings
-from goodword.access.settings import Settings, SettingsChange
+from goodword.access.settings import CompanySettings, SettingsChange
 from goodword.accounts import api_keys, companies
 from goodword.accounts.api_keys import ApiKeyList, ApiKeyQuery, CreatedApiKey, NewApiKey
 from goodword.accounts.companies import TestClock, TestClockState
@@ -36,13 +36,13 @@ def set_clock(request: Request, clock: TestClock) -> Response:
     return answer(200, database.once(companies.set_test_clock, caller.company_id, caller.livemode, clock))
 
 
-@app.route("GET /v1/settings", scope=Scope.ADMIN, answers={200: Settings})
+@app.route("GET /v1/settings", scope=Scope.ADMIN, answers={200: CompanySettings})
 def read_settings(request: Request) -> Response:
     """Show the settings."""
     return answer(200, database.once(settings.read, request.company_id))
 
 
-@app.route("PATCH /v1/settings", scope=Scope.ADMIN, body=SettingsChange, answers={200: Settings})
+@app.route("PATCH /v1/settings", scope=Scope.ADMIN, body=SettingsChange, answers={200: CompanySettings})
 def change_settings(request: Request, wanted: SettingsChange) -> Response:
     """Change settings, for what happens from now on."""
     return answer(200, database.transact(settings.change, request.company_id, ids.new_id(), wanted))

@@ -1,12 +1,12 @@
-"""The program: its rules, its codes, what points can buy, and points given, taken or given back by hand."""
+"""The program: its rules, its codes, what points can buy, what was redeemed, and points given or taken by hand."""
 
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
 from goodword.points import ledger, options, redemptions
 from goodword.points.ledger import Entry, PointsAdjustment
-from goodword.points.options import NewOption, Option
-from goodword.points.redemptions import Redemption
+from goodword.points.options import NewOption, Option, OptionChange
+from goodword.points.redemptions import Redemption, RedemptionList, RedemptionQuery, RewardDecision
 from goodword.program import edits
 from goodword.program.document import Program
 from goodword.program.edits import ProgramVersion, ProgramVersionList, VersionQuery
@@ -63,6 +63,13 @@ def offer(request: Request, option: NewOption) -> Response:
     return idempotency.answer_once(request, option, 201, options.offer, request.company_id, ids.new_id(), option)
 
 
+@app.route("PATCH /v1/redemption-options/{id}", scope=Scope.ADMIN, body=OptionChange, answers={200: Option})
+def change_option(request: Request, wanted: OptionChange) -> Response:
+    """Change what is offered for points, from now on."""
+    option_id = ids.parse("opt", request.path_parameters["id"])
+    return answer(200, database.transact(options.change, request.company_id, option_id, ids.new_id(), wanted))
+
+
 @app.route("POST /v1/users/{user_id}/points", scope=Scope.ADMIN, body=PointsAdjustment, answers={201: Entry})
 def adjust(request: Request, adjustment: PointsAdjustment) -> Response:
     """Give points to a user, or take some, in one trip."""
@@ -71,12 +78,42 @@ def adjust(request: Request, adjustment: PointsAdjustment) -> Response:
     return idempotency.response_of(kept)
 
 
+@app.route("GET /v1/redemptions", scope=Scope.ADMIN, query=RedemptionQuery, answers={200: RedemptionList})
+def list_redemptions(request: Request) -> Response:
+    """List redemptions; the pending ones are rewards that wait to be given."""
+    query = request.parse_query(RedemptionQuery)
+    return answer(200, database.transact(redemptions.listed, request.company_id, query))
+
+
+@app.route("GET /v1/redemptions/{id}", scope=Scope.ADMIN, answers={200: Redemption})
+def read_redemption(request: Request) -> Response:
+    """Show a redemption."""
+    redemption_id = ids.parse("red", request.path_parameters["id"])
+    return answer(200, database.once(redemptions.find, request.company_id, redemption_id))
+
+
+@app.route("POST /v1/redemptions/{id}/fulfil", scope=Scope.ADMIN, body=RewardDecision, answers={200: Redemption})
+def fulfil(request: Request, decision: RewardDecision) -> Response:
+    """Say that a pending reward was given, in one trip."""
+    trip = idempotency.one_trip(request, decision, required=False)
+    redemption_id = ids.parse("red", request.path_parameters["id"])
+    return idempotency.response_of(database.once(redemptions.fulfil, trip, redemption_id, decision))
+
+
+@app.route("POST /v1/redemptions/{id}/fail", scope=Scope.ADMIN, body=RewardDecision, answers={200: Redemption})
+def fail(request: Request, decision: RewardDecision) -> Response:
+    """Say that a pending reward cannot be given, in one trip; its points go back."""
+    trip = idempotency.one_trip(request, decision, required=False)
+    redemption_id = ids.parse("red", request.path_parameters["id"])
+    return idempotency.response_of(database.once(redemptions.fail, trip, redemption_id, decision))
+
+
 @app.route("POST /v1/redemptions/{id}/refund", scope=Scope.ADMIN, answers={200: Redemption})
 def refund(request: Request) -> Response:
     """Give the points of a redemption back, in one trip; what they bought ends now."""
     trip = idempotency.one_trip(request, request.parse_nothing())
-    kept = database.once(redemptions.refund, trip, ids.parse("red", request.path_parameters["id"]))
-    return idempotency.response_of(kept)
+    redemption_id = ids.parse("red", request.path_parameters["id"])
+    return idempotency.response_of(database.once(redemptions.refund, trip, redemption_id))
 
 
 lambda_handler = app.handle

@@ -4,7 +4,7 @@ from goodword import cold_start
 from goodword.access import entitlements
 from goodword.access import usage as usages
 from goodword.access.entitlements import Entitlement, EntitlementList
-from goodword.access.usage import Usage, UsageAnswer, UsageReturn, UsageReturnAnswer, UseList, UseQuery
+from goodword.access.usage import Usage, UsageAnswer, UsageList, UsageQuery, UsageReturn, UsageReturnAnswer
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.fields import NoFields
@@ -48,10 +48,10 @@ def give_back(request: Request, wanted: UsageReturn) -> Response:
     return idempotency.response_of(kept)
 
 
-@app.route("GET /v1/users/{user_id}/usage", scope=Scope.READ, query=UseQuery, answers={200: UseList})
+@app.route("GET /v1/users/{user_id}/usage", scope=Scope.READ, query=UsageQuery, answers={200: UsageList})
 def list_uses(request: Request) -> Response:
     """List what a user used."""
-    query = request.parse_query(UseQuery)
+    query = request.parse_query(UsageQuery)
     return answer(200, database.transact(usages.listed, request.company_id, request.user_id, query))
 
 

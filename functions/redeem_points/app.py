@@ -9,8 +9,8 @@ from goodword.insight import statements
 from goodword.insight.statements import Statement, StatementQuery
 from goodword.points import ledger, options, redemptions
 from goodword.points.ledger import Balance, BalanceQuery, EntryList, EntryQuery
-from goodword.points.options import OptionList, OptionQuery
-from goodword.points.redemptions import NewRedemption, Redemption
+from goodword.points.options import Option, OptionList, OptionQuery
+from goodword.points.redemptions import NewRedemption, Redemption, RedemptionList, RedemptionQuery
 
 app = App()
 
@@ -22,12 +22,28 @@ def list_options(request: Request) -> Response:
     return answer(200, database.once(options.listed, request.company_id, query))
 
 
+@app.route("GET /v1/redemption-options/{id}", scope=Scope.READ, answers={200: Option})
+def read_option(request: Request) -> Response:
+    """Show something that points can buy."""
+    option_id = ids.parse("opt", request.path_parameters["id"])
+    return answer(200, database.once(options.find, request.company_id, option_id))
+
+
 @app.route("POST /v1/users/{user_id}/redemptions", scope=Scope.WRITE, body=NewRedemption, answers={201: Redemption})
 def redeem(request: Request, redemption: NewRedemption) -> Response:
     """Spend points, once per Idempotency-Key, in one trip."""
     trip = idempotency.one_trip(request, redemption)
     kept = database.once(redemptions.redeem, trip, request.user_id, ids.new_id(), redemption)
     return idempotency.response_of(kept)
+
+
+@app.route(
+    "GET /v1/users/{user_id}/redemptions", scope=Scope.READ, query=RedemptionQuery, answers={200: RedemptionList}
+)
+def list_redemptions(request: Request) -> Response:
+    """List what a user redeemed."""
+    query = request.parse_query(RedemptionQuery)
+    return answer(200, database.transact(redemptions.of_user, request.company_id, request.user_id, query))
 
 
 @app.route("GET /v1/users/{user_id}/balance", scope=Scope.READ, query=BalanceQuery, answers={200: Balance})

@@ -1,21 +1,25 @@
-"""Users: who they are, who brought them, whom they brought, and what came of it."""
+"""Users: who they are, who brought them, whom they brought, what came of it, and what they do."""
 
 from goodword.access import coupon_redemptions, grants
 from goodword.access.coupon_redemptions import EnteredCoupon, RedeemedCoupon
 from goodword.access.grants import GrantList, GrantQuery
+from goodword.accounts import activity
+from goodword.accounts.activity import Activity, ActivityList, ActivityQuery, NewActivity
 from goodword.accounts.users import UserChange
 from goodword.awards import listing as awards
 from goodword.awards.listing import AwardList, AwardQuery
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
-from goodword.insight import explanations
+from goodword.insight import explanations, user_stats
 from goodword.insight.explanation_models import AwardExplanation, ReferralExplanation
+from goodword.insight.user_stats import UserStats
 from goodword.referral import named_referrers, profiles, referrals, user_edits
 from goodword.referral.named_referrers import LateAttribution, LateIds
 from goodword.referral.profiles import User
 from goodword.referral.referrals import CircleQuery, ReferralList, ReferralQuery
 from goodword.referral.signups import SignupAnswer
+from goodword.referral.user_edits import EditIds
 
 app = App()
 
@@ -30,7 +34,7 @@ def read(request: Request) -> Response:
 def change(request: Request, wanted: UserChange) -> Response:
     """Change a user, who then has what waits for who they have become."""
     user = database.transact(
-        user_edits.change, request.company_id, request.user_id, ids.new_id(), wanted, request.base_url
+        user_edits.change, request.company_id, request.user_id, EditIds(), wanted, request.base_url
     )
     return answer(200, user)
 
@@ -94,6 +98,28 @@ def redeem_coupon(request: Request, entered: EnteredCoupon) -> Response:
     return idempotency.answer_once(
         request, entered, 201, coupon_redemptions.redeem, request.company_id, request.user_id, ids.new_id(), entered
     )
+
+
+@app.route("POST /v1/users/{user_id}/activity", scope=Scope.WRITE, body=NewActivity, answers={201: Activity})
+def report_activity(request: Request, new: NewActivity) -> Response:
+    """Keep what a user did in an app; a login is counted."""
+    company_id, user_id, activity_id = request.company_id, request.user_id, ids.new_id()
+    return idempotency.respond_once(
+        request, new, lambda kept: answer(201, kept), activity.report, company_id, user_id, activity_id, new
+    )
+
+
+@app.route("GET /v1/users/{user_id}/activity", scope=Scope.READ, query=ActivityQuery, answers={200: ActivityList})
+def list_activity(request: Request) -> Response:
+    """List what a user did, and what was done to them."""
+    query = request.parse_query(ActivityQuery)
+    return answer(200, database.transact(activity.listed, request.company_id, request.user_id, query))
+
+
+@app.route("GET /v1/users/{user_id}/stats", scope=Scope.READ, answers={200: UserStats})
+def read_stats(request: Request) -> Response:
+    """Show how often a user comes, how much they use, and what they earned by referrals."""
+    return answer(200, database.once(user_stats.of_user, request.company_id, request.user_id))
 
 
 lambda_handler = app.handle

@@ -91,5 +91,5 @@ def _git(*arguments: str) -> str:
 def _processor() -> str:
     """Its name, as Linux tells it."""
     path = Path("/proc/cpuinfo")
-    told = path.read_text().splitlines() if path.exists() else []
-    return next((line.partition(": ")[2] for line in told if line.startswith("model name")), platform.machine())
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())

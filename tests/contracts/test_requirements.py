@@ -17,6 +17,11 @@ def pins(path: Path) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==([^\\]+?) *\\$", path.read_text(), re.MULTILINE))
 
 
+def blocks(path: Path) -> set[str]:
+    """Each package with its pin and its hashes."""
+    return set(re.findall(r"^[\w.-]+==.*\n(?: {4}.*\n)*", path.read_text(), re.MULTILINE))
+
+
 def asked_for(path: Path) -> set[str]:
     return {line for line in path.read_text().splitlines() if line and not line.startswith(("#", "-"))}
 
@@ -26,6 +31,7 @@ def test_the_tests_run_against_the_versions_of_the_layer() -> None:
 
     assert {"aws-lambda-powertools", "psycopg", "psycopg-binary", "pydantic"} <= layer.keys()
     assert layer.items() <= pins(RUN).items() <= pins(DEV).items()
+    assert blocks(LAYER) <= blocks(RUN) <= blocks(DEV)
 
 
 def test_pyproject_names_the_packages_of_the_layer() -> None:

@@ -90,8 +90,8 @@ def test_every_route_of_the_document_has_a_name_of_its_own_and_the_section_of_it
         for route in re.findall(r"^\| `([A-Z]+ /\S+)` \|", text, re.MULTILINE)
         if "+}" not in route
     }
-    assert {route: told.section for route, told in operations.OPERATIONS.items()} == sections
-    names = [told.name for told in operations.OPERATIONS.values()]
+    assert {route: operation.section for route, operation in operations.OPERATIONS.items()} == sections
+    names = [operation.name for operation in operations.OPERATIONS.values()]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) for name in names)
 
@@ -113,13 +113,13 @@ def test_a_webhook_of_the_document_has_a_body_and_its_signature() -> None:
 
 
 def test_the_idempotency_key_is_told_wherever_it_is_taken() -> None:
-    told = {
+    taking = {
         f"{method.upper()} {path}"
         for path, methods in DOCUMENT["paths"].items()
         for method, operation in methods.items()
         if any(parameter["name"] == "Idempotency-Key" for parameter in operation["parameters"])
     }
-    assert told == {key for key, route in ROUTES.items() if key.startswith("POST") and route.scope is not None}
+    assert taking == {key for key, route in ROUTES.items() if key.startswith("POST") and route.scope is not None}
 
 
 def test_the_page_and_the_document_call_what_is_answered_alike() -> None:

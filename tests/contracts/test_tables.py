@@ -49,8 +49,8 @@ EXCEPTIONS = {
     ("core", "writes api_keys"): "and keeps, where it asks for one, that it was used",
     ("access", "reads codes"): "a coupon names the referral code that those who bring it have come by",
     ("lock_promotion", "calls waiting_for_promotion"): "those who wait are held before the code, in one trip",
-    ("fulfil", "writes quota_grants"): "a redemption opens its quota in its one trip",
-    ("end_redemption", "writes quota_grants"): "a refund ends it in the same way",
+    ("deliver", "writes quota_grants"): "a redemption opens its quota in its one trip",
+    ("undo_redemption", "writes quota_grants"): "a refund ends it in the same way",
 }
 
 

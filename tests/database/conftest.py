@@ -10,7 +10,8 @@ from psycopg.conninfo import make_conninfo
 
 from goodword.migrations.roles import create_roles
 from local.postgres import Cluster
-from tests.support.tenants import AsRole, Tenant
+from tests.support.connections import AsRole, Connections
+from tests.support.tenants import Tenant
 
 _numbers = count(1)
 
@@ -25,6 +26,13 @@ def tenant(opener: psycopg.Connection, as_role: AsRole, superuser: psycopg.Conne
 def other_tenant(opener: psycopg.Connection, as_role: AsRole, superuser: psycopg.Connection) -> Tenant:
     """A second company in the same database."""
     return Tenant.open(opener, as_role, superuser)
+
+
+@pytest.fixture(scope="module")
+def kept_tenant(opener: psycopg.Connection, connections: Connections) -> Iterator[Tenant]:
+    """A company for a whole module of tests, of which nothing that they do stays."""
+    with connections.lending() as lend:
+        yield Tenant.open(opener, lend, lend("superuser"))
 
 
 @pytest.fixture

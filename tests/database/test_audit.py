@@ -225,9 +225,9 @@ def test_a_large_company_is_told_what_the_audit_found(tenant: Tenant, monkeypatc
     assert report(tenant).ok is True, "as of the audit"
     ask(tenant)
     run(tenant)
-    told = report(tenant)
-    assert told.ok is False
-    assert [(each.name, each.checked_at) for each in told.checks if not each.ok] == [
+    answer = report(tenant)
+    assert answer.ok is False
+    assert [(each.name, each.checked_at) for each in answer.checks if not each.ok] == [
         ("wallet_equals_entries", under_way(tenant)["started_at"])
     ]
     monkeypatch.undo()

@@ -53,6 +53,7 @@ def test_anybody_can_compute_the_chain_again(tenant: Tenant) -> None:
     assert faults(tenant) == {}
 
 
+@pytest.mark.newest
 def test_the_script_of_the_operations_page_does(tenant: Tenant, tmp_path: Path) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs/operations.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)

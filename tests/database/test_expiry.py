@@ -117,16 +117,16 @@ def test_a_balance_is_exact_whatever_becomes_of_the_job(
     for moment in (EARNED, EXPIRES - TICK, EXPIRES, EXPIRES + TICK, EXPIRES + timedelta(days=1)):
         tenant.set_clock(moment)
         job()
-        told = tenant.balance("ada")
-        said[moment] = told.balance, told.total_expired
-        assert tenant.spendable(ada) == told.balance
-        assert [(each.points, each.expires_at) for each in told.expiring] == [(25, EXPIRES)] * (moment < EXPIRES)
+        balance = tenant.balance("ada")
+        said[moment] = balance.balance, balance.total_expired
+        assert tenant.spendable(ada) == balance.balance
+        assert [(each.points, each.expires_at) for each in balance.expiring] == [(25, EXPIRES)] * (moment < EXPIRES)
     assert list(said.values()) == [(30, 0), (30, 0), (5, -25), (5, -25), (5, -25)]
     booked = [("EXPIRY", -25, 0, 5, 0)] * (request.node.callspec.params["job"] not in {"never", "killed"})
     assert tenant.changes(ada)[2:] == booked
     for moment, expected in said.items():
-        told = tenant.balance("ada", moment)
-        assert (told.balance, told.total_expired) == expected
+        balance = tenant.balance("ada", moment)
+        assert (balance.balance, balance.total_expired) == expected
     assert tenant.redeem("ada", tenant.add_option(cost=6)).json["balance"] == 5
     assert tenant.changes(ada)[2:] == [("EXPIRY", -25, 0, 5, 0)]
     assert tenant.entries(ada)[2]["effective_at"] == EXPIRES

@@ -35,8 +35,8 @@ BEGIN = datetime(2030, 1, 31, 12, tzinfo=UTC)
 NEVER = datetime.max.replace(tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 PRICE = 7
-SEQUENCES = {100: 300}.get(settings().max_examples, settings().max_examples)  # 300, but by a profile that says else
-SHARES = 6
+SEQUENCES = settings().max_examples
+SHARES = 4
 """How many tests the sequences are dealt to, so that several processes can run them."""
 
 
@@ -397,21 +397,21 @@ class Play(RuleBasedStateMachine):
     def look_back(self, data: st.DataObject, who: str, beside: timedelta) -> None:
         instant = data.draw(st.sampled_from(list(self.wallets[who].stood))) + beside
         if instant <= self.now:
-            (told,) = self.tenant.balances((self.names[who], instant))
-            assert standing_of(told) == self.wallets[who].at(instant)
+            (balance,) = self.tenant.balances((self.names[who], instant))
+            assert standing_of(balance) == self.wallets[who].at(instant)
 
     @invariant()
     def both_say_the_same(self) -> None:
         balances = self.tenant.balances(*((name, None) for name in self.names.values()))
-        for told, wallet in zip(balances, self.wallets.values(), strict=True):
-            assert told.as_of == self.now
-            assert standing_of(told) == wallet.standing
-            assert told.balance >= 0
+        for balance, wallet in zip(balances, self.wallets.values(), strict=True):
+            assert balance.as_of == self.now
+            assert standing_of(balance) == wallet.standing
+            assert balance.balance >= 0
             ahead = Counter[datetime]()
             for lot in wallet.open():
                 ahead[lot.expires_at] += lot.remaining
             del ahead[NEVER]
-            assert [(each.expires_at, each.points) for each in told.expiring] == sorted(ahead.items())
+            assert [(each.expires_at, each.points) for each in balance.expiring] == sorted(ahead.items())
 
     def teardown(self) -> None:
         """The end: nothing was said wrongly, whether expiry is booked or not, and not a row is wrong."""
@@ -436,8 +436,8 @@ class Play(RuleBasedStateMachine):
             for instant in sorted({at + beside for at in wallet.stood for beside in (-TICK, timedelta())})
             if instant <= self.now
         ]
-        told = self.tenant.balances(*((self.names[who], instant) for who, instant in asked))
-        for (who, instant), each in zip(asked, told, strict=True):
+        balances = self.tenant.balances(*((self.names[who], instant) for who, instant in asked))
+        for (who, instant), each in zip(asked, balances, strict=True):
             assert (instant, standing_of(each)) == (instant, self.wallets[who].at(instant))
 
     def the_rows_are_right(self) -> None:
@@ -472,9 +472,14 @@ class Play(RuleBasedStateMachine):
         return answer
 
 
-def standing_of(told: Balance) -> Standing:
+def standing_of(balance: Balance) -> Standing:
     return Standing(
-        told.balance, told.debt, told.total_earned, told.total_spent, told.total_expired, told.total_reversed
+        balance.balance,
+        balance.debt,
+        balance.total_earned,
+        balance.total_spent,
+        balance.total_expired,
+        balance.total_reversed,
     )
 
 

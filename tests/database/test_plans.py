@@ -70,6 +70,11 @@ def using(tenant: Tenant) -> Callable[[], object]:
     return lambda: tenant.consume("ada", "ai_calls")
 
 
+def giving_back(tenant: Tenant) -> Callable[[], object]:
+    used = tenant.consume("ada", "photos", 5).json["usage_id"]
+    return lambda: tenant.give_back("ada", used, 1)
+
+
 def reading_a_balance(tenant: Tenant) -> Callable[[], object]:
     return lambda: tenant.balance("ada")
 
@@ -105,8 +110,8 @@ def paying(tenant: Tenant) -> Callable[[], object]:
     ("role", "calling"),
     [
         ("app", signing_up), ("app", signing_up_by_click), ("click", following), ("click", checking),
-        ("app", redeeming), ("app", using), ("app", reading_a_balance), ("app", reading_entitlements),
-        ("webhook", paying),
+        ("app", redeeming), ("app", using), ("app", giving_back), ("app", reading_a_balance),
+        ("app", reading_entitlements), ("webhook", paying),
     ],
 )  # fmt: skip
 def test_what_is_asked_again_and_again_is_planned_once(

@@ -38,11 +38,11 @@ TABLES = {
             " program_versions promotion_codes quota_grants redemption_options redemptions restrictions touches wallets"
             " coupons"
         ),
-        "I": "activity outbox_events",
-        "SI": "coupon_redemptions identity_marks quota_uses signups usage_returns usages verified_emails",
+        "I": "outbox_events",
+        "SI": "activity coupon_redemptions identity_marks quota_uses signups usage_returns usages verified_emails",
         "SIU": (
             "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
-            " takebacks touch_decisions usage_counters users access_grants grant_schedules"
+            " takebacks touch_decisions usage_counters users access_grants grant_schedules logins"
         ),
         "SIUD": "grant_intervals",
     },
@@ -132,7 +132,7 @@ COLUMNS = {
     "ledger": {
         ("idempotent_answers", "UPDATE", "body kept_until request_hash status"),
         ("quota_grants", "UPDATE", "ended_at"),
-        ("redemptions", "UPDATE", "refunded_at status"),
+        ("redemptions", "UPDATE", "balance_after decision failed_at fulfilled_at note refunded_at status"),
         ("redemption_options", "UPDATE", "stock"),
         ("users", "SELECT", "company_id external_id id"),
     },
@@ -141,10 +141,10 @@ COLUMNS = {
 _EVERYBODY = "company_now months_later public_id rfc3339 time_ordered_id"
 _READING = (
     "entitlement_json entitlements entry_json entry_total first_instant is_closed period_end spendable subscribed_plans"
-    " plans_held plan_of_user keeps_plan grants_at grant_json"
+    " plans_held plan_of_user keeps_plan grants_at grant_json record_plan_change"
 )
 _BOOKING_GRANTS = "hold_grants book_grants"
-_GRANTING = f"{_BOOKING_GRANTS} intervals_to_come place_grants record_plan_change make_grant stop_grant"
+_GRANTING = f"{_BOOKING_GRANTS} intervals_to_come place_grants make_grant stop_grant"
 _REFERRING = (
     "code_refusal received_at_of lock_identities lock_key stage_at takeback_rank takeback_state subscription_rank"
     " match_takebacks owned_beside takebacks_beside sale_objects share_identities taken_part touches_of hold_caps"
@@ -167,11 +167,11 @@ FUNCTIONS = {
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt fill_in_user",
     "app": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
-        " begin_trial redeem take_hit"
+        " begin_trial grant_of_redemption redeem take_hit"
     ),
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_GRANTING} adjust_points refund_redemption"
-        " next_inbox_attempt take_hit entry_digest fill_in_user"
+        " decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest fill_in_user"
     ),
     "jobs": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
@@ -179,10 +179,10 @@ FUNCTIONS = {
     ),
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} {_GRANTING} redeem refund_redemption adjust_points"
-        " append_entry"
+        " decide_reward grant_of_redemption shown_redemption undo_redemption fulfil_reward append_entry"
         " book_due_expiry book_posting book_reversal burn_lots lock_wallet repay_debt reversible save_wallet wallet_at"
         " usual_expiry refusal_of_adjustment book_adjustment"
-        " redemption_json refusal_of_option refusal_of_purchase buy fulfil give_back end_redemption"
+        " redemption_json refusal_of_option refusal_of_purchase buy deliver give_back"
         " expire_due_lots forget_expired_keys is_decision is_set_aside"
         " chain_hash chain_link entry_digest rebuild_wallets seal_entries"
     ),

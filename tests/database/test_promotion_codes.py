@@ -34,8 +34,8 @@ def use(tenant: Tenant, person: str = "ben") -> Step:
 
 
 def tell(tenant: Tenant, code: str) -> Step:
-    told = PromotionCodeTold(("promo_1",), code)
-    return Step("webhook", lambda connection: inbox.apply(connection, tenant.id, "stripe", [told]))
+    fact = PromotionCodeTold(("promo_1",), code)
+    return Step("webhook", lambda connection: inbox.apply(connection, tenant.id, "stripe", [fact]))
 
 
 def signing_up(tenant: Tenant, person: str = "ben") -> Step:
@@ -99,11 +99,11 @@ def test_a_signup_and_the_telling_in_flight_together_do_not_miss_each_other(
 
 def test_whoever_has_the_person_may_still_look_for_their_codes(tenant: Tenant) -> None:
     """An event of Ben's that does not tell the code is half way when the code is told: neither has what both need."""
-    told = tell(tenant, adas_code(tenant))
+    telling = tell(tenant, adas_code(tenant))
     sign_up(tenant, "ben")
     run(tenant, use(tenant))
     (ben,) = tenant.rows("SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = 'ben'")
-    other = threading.Thread(target=run, args=[tenant.patient_twin("webhook"), told])
+    other = threading.Thread(target=run, args=[tenant.patient_twin("webhook"), telling])
     with tenant.transaction("webhook") as connection:
         locks.hold_event(connection, tenant.id, "stripe", ["cus_ben"], ["ben"], [])
         connection.execute("SELECT 1").fetchone()
@@ -128,13 +128,13 @@ def test_two_uses_in_flight_together_do_not_wait_for_each_other(tenant: Tenant) 
 
 def test_whom_one_telling_leaves_the_next_takes_up(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(promotions, "MOST_AT_ONCE", 2)
-    told = tell(tenant, adas_code(tenant))
+    telling = tell(tenant, adas_code(tenant))
     people = ["ben", "cleo", "dan", "eve", "fay"]
     for person in people:
         sign_up(tenant, person)
         run(tenant, use(tenant, person))
     for number in (2, 4):
-        run(tenant, told)
+        run(tenant, telling)
         assert len(referees(tenant)) == number
     (left,) = set(people) - referees(tenant)
     run(tenant, use(tenant, left))  # or they come again themselves

@@ -40,10 +40,10 @@ def refunded(tenant: Tenant) -> str | None:
     return row["payment_key"]
 
 
-def record(tenant: Tenant, *told: Fact) -> tuple[set[str], bool]:
+def record(tenant: Tenant, *facts: Fact) -> tuple[set[str], bool]:
     """Store facts; the people concerned, and whether money was parked."""
     with tenant.transaction("webhook") as connection:
-        kept = keep(connection, tenant.id, "stripe", told)
+        kept = keep(connection, tenant.id, "stripe", facts)
     people = tenant.rows(
         "SELECT external_id FROM users WHERE company_id = %(company_id)s AND id = ANY (%(ids)s)",
         ids=sorted(kept.concerned),

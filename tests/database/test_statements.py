@@ -52,6 +52,15 @@ def test_a_percent_sign_is_written_twice(connection: Connection) -> None:
     assert query.one(connection, Number, "SELECT 7 %% %(number)s::integer AS number", number=4) == Number(3)
 
 
+def test_bytes_of_every_kind_arrive_as_they_are(connection: Connection) -> None:
+    """Alone and in a list, which psycopg writes otherwise: an apostrophe in a hash would be another hash."""
+    every = bytes(range(256))
+    statement: LiteralString = "SELECT %(one)s::bytea AS one, %(several)s::bytea[] AS several"
+    for several in ([every], [b"", b"a'b\\c", every], []):
+        row = query.one(connection, dict[str, Any], statement, one=every, several=several)
+        assert row == {"one": every, "several": several}
+
+
 def test_one_statement_asked_twice_before_either_is_read_has_two_answers(connection: Connection) -> None:
     with connection.pipeline():
         first = query.the_one_later(connection, Number, NUMBER, number=1)

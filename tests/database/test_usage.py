@@ -48,7 +48,7 @@ def used_quota(tenant: Tenant) -> list[int]:
     return [row["used"] for row in rows]
 
 
-def told(answer: Answer) -> tuple[int | None, int, int | None, int]:
+def allowance(answer: Answer) -> tuple[int | None, int, int | None, int]:
     body = answer.json
     return body["limit"], body["used"], body["remaining"], body["extra"]
 
@@ -61,7 +61,7 @@ def test_the_allowance_comes_first_then_the_oldest_quota(tenant: Tenant, ada: UU
         answer = tenant.consume("ada", FEATURE, quantity)
         assert answer.status == 200
         assert (answer.json["allowed"], answer.json["source"]) == (True, "plan")
-        seen.append((told(answer), used_quota(tenant)))
+        seen.append((allowance(answer), used_quota(tenant)))
     assert seen == [
         ((3, 2, 8, 7), [0, 0]),
         ((3, 3, 6, 6), [1, 0]),
@@ -90,7 +90,7 @@ def test_more_than_there_is_consumes_nothing(tenant: Tenant, quantity: int) -> N
     allow(tenant, 3)
     buy(tenant, 7)
     refused = tenant.consume("ada", FEATURE, quantity)
-    assert (refused.status, refused.json["code"], told(refused)) == (422, "limit_reached", (3, 0, 10, 7))
+    assert (refused.status, refused.json["code"], allowance(refused)) == (422, "limit_reached", (3, 0, 10, 7))
     assert tenant.consume("ada", FEATURE, 10).status == 200
 
 
@@ -108,7 +108,7 @@ def test_unlimited_and_boolean_features_never_run_out(tenant: Tenant) -> None:
     allow(tenant, None)
     allow(tenant, 1, "export_csv")
     for _ in range(3):
-        assert told(tenant.consume("ben", FEATURE, 1000))[0] is None
+        assert allowance(tenant.consume("ben", FEATURE, 1000))[0] is None
         assert tenant.consume("ben", "export_csv", 2).status == 200
     assert tenant.consume("ben", "export_json").json["code"] == "feature_disabled"
     assert books.faults(tenant.superuser, tenant.id) == []
@@ -142,11 +142,11 @@ def test_a_new_period_begins_at_its_very_microsecond(
     buy(tenant, 2)
     tenant.set_clock(datetime.fromisoformat(before))
     spent = tenant.consume("ada", FEATURE, 4)
-    assert (told(spent), spent.json["resets_at"]) == ((3, 3, 1, 1), after.replace("Z", ".000000Z"))
+    assert (allowance(spent), spent.json["resets_at"]) == ((3, 3, 1, 1), after.replace("Z", ".000000Z"))
     tenant.set_clock(datetime.fromisoformat(after))
     read = entitlements.of_feature(tenant.connection("app"), tenant.id, "ada", FEATURE)
     assert (read.used, read.remaining, read.extra) == (0, 4, 1)
-    assert told(tenant.consume("ada", FEATURE)) == (3, 1, 3, 1)
+    assert allowance(tenant.consume("ada", FEATURE)) == (3, 1, 3, 1)
     assert tenant.rows("SELECT used, used_ever FROM usage_counters WHERE user_id = %(ada)s", ada=ada) == [
         {"used": 1, "used_ever": 5}
     ]
@@ -174,17 +174,18 @@ def test_quota_is_used_by_the_end_of_its_term_and_then_by_purchase(tenant: Tenan
         seen.append((answer.json["extra"], [row["used"] for row in tenant.rows(by_quantity, ada=ada)]))
     assert seen == [(8, [0, 0, 4, 2]), (7, [0, 0, 4, 3]), (1, [1, 3, 4, 3])]
     tenant.set_clock(noon + 2 * HOUR)
-    assert told(tenant.consume("ada", FEATURE, 2)) == (0, 0, 1, 1)
+    assert allowance(tenant.consume("ada", FEATURE, 2)) == (0, 0, 1, 1)
     assert books.faults(tenant.superuser, tenant.id) == []
 
 
 def test_a_period_that_has_begun_keeps_its_end_when_the_company_moves(tenant: Tenant) -> None:
-    """The next one is of the new calendar; whoever had used nothing has no period that had begun."""
+    """The next one is of the new calendar; whoever used nothing, or has returned it, has no period that has begun."""
     allow(tenant, 3)
-    for user in ("ada", "ben"):
+    for user in ("ada", "ben", "cy"):
         tenant.add_user(user)
     tenant.set_clock(datetime(2030, 3, 20, tzinfo=UTC))
     tenant.consume("ada", FEATURE, 2)
+    tenant.give_back("cy", tenant.consume("cy", FEATURE, 2).json["usage_id"])
     tenant.set_time_zone("Pacific/Auckland")  # where April begins thirteen hours before it does in UTC
 
     def resets(user: str) -> tuple[int, str]:
@@ -192,7 +193,8 @@ def test_a_period_that_has_begun_keeps_its_end_when_the_company_moves(tenant: Te
         assert read.resets_at is not None
         return read.used, f"{read.resets_at:%m-%d %H:%M}"
 
-    assert (resets("ada"), resets("ben")) == ((2, "04-01 00:00"), (0, "03-31 11:00"))
+    assert resets("ada") == (2, "04-01 00:00")
+    assert resets("ben") == resets("cy") == (0, "03-31 11:00")
     tenant.set_clock(datetime(2030, 4, 1, tzinfo=UTC) - TICK)
     assert tenant.consume("ada", FEATURE, 2).status == 422
     assert resets("ada") == (2, "04-01 00:00")
@@ -285,7 +287,7 @@ def test_a_key_consumes_once(tenant: Tenant) -> None:
     assert again.raw == first.raw
     other = tenant.consume("ben", FEATURE, 3, key="k")
     assert (other.status, other.json["code"]) == (409, "idempotency_key_reused")
-    assert told(tenant.consume("ben", FEATURE))[1] == 3
+    assert allowance(tenant.consume("ben", FEATURE))[1] == 3
 
 
 @pytest.mark.usefixtures("ada")

@@ -13,7 +13,7 @@ from goodword.awards.due import AwardKey, Due
 from goodword.core import ids
 from goodword.program.document import AwardTerms
 from tests.support import stories
-from tests.support.stories import DAY, PEOPLE, PROGRAMS, REGISTERED, Applied, Back, Report, Sale
+from tests.support.stories import DAY, FOR_EACH_PROGRAM, PEOPLE, PROGRAMS, REGISTERED, Applied, Back, Report, Sale
 
 Order = list[tuple[Report, datetime, bool]]
 
@@ -32,6 +32,7 @@ def arrivals(draw: st.DrawFn) -> tuple[list[Report], Order, datetime]:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("program", PROGRAMS)
+@FOR_EACH_PROGRAM
 @given(arrivals=arrivals(), app_id=st.sampled_from([None, "chat"]))
 def test_in_whatever_order_and_however_often_facts_come_they_end_in_the_same_awards(
     program: str, arrivals: tuple[list[Report], Order, datetime], app_id: str | None

@@ -81,8 +81,8 @@ OWN = [
 def vectors() -> list[Vector]:
     """Every vector whose payload is here."""
     path = folder() / "vectors.json"
-    told = json.loads(path.read_text(encoding="utf-8"))["vectors"] if path.is_file() else []
-    return OWN + [each for each in told if "payload" in each or (folder() / each.get("payload_file", "")).is_file()]
+    listed = json.loads(path.read_text(encoding="utf-8"))["vectors"] if path.is_file() else []
+    return OWN + [each for each in listed if "payload" in each or (folder() / each.get("payload_file", "")).is_file()]
 
 
 def payload(vector: Vector) -> bytes:

@@ -32,8 +32,8 @@ def charge(**fields: object) -> dict[str, Any]:
     return stripe_objects.charge(**SALE, payment_intent=None) | fields
 
 
-def payment(*told: Fact) -> PaymentSucceeded | None:
-    return next((fact for fact in told if isinstance(fact, PaymentSucceeded)), None)
+def payment(*found: Fact) -> PaymentSucceeded | None:
+    return next((fact for fact in found if isinstance(fact, PaymentSucceeded)), None)
 
 
 def kinds(event_type: str, value: dict[str, Any]) -> list[type[Fact]]:
@@ -86,9 +86,9 @@ def test_a_payment_intent_that_names_somebody_stands_in_for_its_sale(
 def test_an_e_mail_is_no_money_and_is_shown_beside_the_sale_and_its_customer(
     event_type: str, value: dict[str, Any]
 ) -> None:
-    told = facts(as_read(event_type, value))
-    assert [type(fact) for fact in told] == [EmailSeen, ObjectsLinked]
-    assert {*told[0].objects} == {"pi_1", "ch_1", "cus_1"}
+    found = facts(as_read(event_type, value))
+    assert [type(fact) for fact in found] == [EmailSeen, ObjectsLinked]
+    assert {*found[0].objects} == {"pi_1", "ch_1", "cus_1"}
 
 
 @pytest.mark.parametrize("event_type", ["charge.succeeded", "charge.captured"])
@@ -223,10 +223,10 @@ HANDLED = st.sampled_from(
 def test_nothing_odd_in_any_place_breaks_the_reader(handled: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
     event_type, value = handled
     try:
-        told = facts(as_read(event_type, data.draw(spoiled(value, ODD))))
+        found = facts(as_read(event_type, data.draw(spoiled(value, ODD))))
     except EventUnreadable:
         return
-    for fact in told:
+    for fact in found:
         assert all(isinstance(name, str) and name for name in fact.objects)
         if isinstance(fact, PaymentSucceeded):
             assert 0 < fact.net_amount < 2**63

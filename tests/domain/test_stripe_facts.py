@@ -50,12 +50,12 @@ def old_invoice(**fields: object) -> dict[str, Any]:
     return stripe_objects.invoice_before_basil(lines=[old_line(RENEWED)], **RENEWAL) | fields
 
 
-def payment(*told: Fact) -> PaymentSucceeded | None:
-    return next((fact for fact in told if isinstance(fact, PaymentSucceeded)), None)
+def payment(*found: Fact) -> PaymentSucceeded | None:
+    return next((fact for fact in found if isinstance(fact, PaymentSucceeded)), None)
 
 
-def linked(*told: Fact) -> IdentityLinked | None:
-    return next((fact for fact in told if isinstance(fact, IdentityLinked)), None)
+def linked(*found: Fact) -> IdentityLinked | None:
+    return next((fact for fact in found if isinstance(fact, IdentityLinked)), None)
 
 
 def net_amount(value: dict[str, Any], event_type: str = "invoice.paid") -> int | None:
@@ -195,8 +195,8 @@ def test_other_events_say_nothing_here(event_type: str, value: dict[str, Any]) -
     ],
 )
 def test_a_person_is_named_by_the_apps_own_id(fields: dict[str, Any], external_id: str | None) -> None:
-    told = facts(as_read("checkout.session.completed", session(**fields)))
-    naming = [fact for fact in told if isinstance(fact, IdentityLinked | PaymentSucceeded)]
+    found = facts(as_read("checkout.session.completed", session(**fields)))
+    naming = [fact for fact in found if isinstance(fact, IdentityLinked | PaymentSucceeded)]
     assert [fact.external_id or fact.reference for fact in naming] == 2 * [external_id]
     assert all(fact.external_id is None or fact.reference is None for fact in naming)
 
@@ -271,20 +271,20 @@ def test_a_promotion_code_that_is_not_shown_is_told_by_its_id(
     fields: dict[str, Any], used: list[tuple[str, int]]
 ) -> None:
     value = {"created": CREATED, "customer": "cus_1"}
-    for event_type, told in (
+    for event_type, carrier in (
         ("checkout.session.completed", session(**fields)),
         ("invoice.paid", invoice(**fields)),
         ("customer.subscription.created", {"id": "sub_1", "status": "active", **value, **fields}),
         ("customer.subscription.updated", {"id": "sub_1", "status": "incomplete", **value, **fields}),
     ):
-        found = [fact for fact in facts(as_read(event_type, told)) if isinstance(fact, PromotionUsed)]
+        found = [fact for fact in facts(as_read(event_type, carrier)) if isinstance(fact, PromotionUsed)]
         assert [(fact.promotion, fact.at) for fact in found] == [(key, at(seconds)) for key, seconds in used]
         assert all("cus_1" in fact.objects for fact in found)
 
 
 @pytest.mark.parametrize("event_type", ["customer.discount.created", "customer.discount.updated"])
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "expected"),
     [
         ({}, (PromotionUsed(("cus_1",), None, "promo_1", at(STARTED)),)),
         ({"start": None}, (PromotionUsed(("cus_1",), None, "promo_1", at(SENT)),)),
@@ -301,18 +301,18 @@ def test_a_promotion_code_that_is_not_shown_is_told_by_its_id(
     ],
 )  # fmt: skip
 def test_a_discount_tells_by_which_promotion_code_a_customer_has_it(
-    event_type: str, fields: dict[str, Any], told: tuple[Fact, ...]
+    event_type: str, fields: dict[str, Any], expected: tuple[Fact, ...]
 ) -> None:
     value = {
         "id": "di_1", "object": "discount", "customer": "cus_1", "promotion_code": "promo_1", "start": STARTED,
         "end": None, "source": {"coupon": "10off", "type": "coupon"},
     }  # fmt: skip
-    assert facts(as_read(event_type, value | fields)) == told
+    assert facts(as_read(event_type, value | fields)) == expected
 
 
 @pytest.mark.parametrize("event_type", ["promotion_code.created", "promotion_code.updated"])
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "expected"),
     [
         ({}, (PromotionCodeTold(("promo_1",), "Ada-10"),)),
         ({"active": False, "created": None}, (PromotionCodeTold(("promo_1",), "Ada-10"),)),
@@ -321,9 +321,9 @@ def test_a_discount_tells_by_which_promotion_code_a_customer_has_it(
         ({"code": "two words"}, ()),
     ],
 )
-def test_a_promotion_code_tells_its_text(event_type: str, fields: dict[str, Any], told: tuple[Fact, ...]) -> None:
+def test_a_promotion_code_tells_its_text(event_type: str, fields: dict[str, Any], expected: tuple[Fact, ...]) -> None:
     value = {"id": "promo_1", "object": "promotion_code", "code": "Ada-10", "active": True, "created": CREATED}
-    assert facts(as_read(event_type, value | fields)) == told
+    assert facts(as_read(event_type, value | fields)) == expected
 
 
 def test_each_key_is_taken_from_the_first_place_that_has_it() -> None:
@@ -345,13 +345,13 @@ def test_each_key_is_taken_from_the_first_place_that_has_it() -> None:
     ],
 )
 def test_a_link_names_a_person_or_a_customer(fields: dict[str, Any], *, says_so: bool) -> None:
-    told = facts(as_read("checkout.session.completed", session(**fields)))
-    assert (linked(*told) is not None) == says_so
-    assert payment(*told) is not None
+    found = facts(as_read("checkout.session.completed", session(**fields)))
+    assert (linked(*found) is not None) == says_so
+    assert payment(*found) is not None
 
 
-def email(*told: Fact) -> EmailSeen | None:
-    return next((fact for fact in told if isinstance(fact, EmailSeen)), None)
+def email(*found: Fact) -> EmailSeen | None:
+    return next((fact for fact in found if isinstance(fact, EmailSeen)), None)
 
 
 CUSTOMER = {"id": "cus_1", "object": "customer", "email": "c@d.example"}
@@ -401,15 +401,15 @@ def test_an_invoice_shows_its_customers_e_mail(shape: Any, fields: dict[str, Any
     ],
 )
 def test_a_session_may_bring_a_person_without_money(fields: dict[str, Any]) -> None:
-    told = facts(as_read("checkout.session.completed", session(**fields)))
-    assert [type(fact) for fact in told] == [IdentityLinked]
+    found = facts(as_read("checkout.session.completed", session(**fields)))
+    assert [type(fact) for fact in found] == [IdentityLinked]
 
 
 @pytest.mark.parametrize("invoice", ["in_1", {"id": "in_1"}])
 def test_the_invoice_of_a_session_is_the_money_of_its_payment_intent(invoice: object) -> None:
-    told = facts(as_read("checkout.session.completed", session(invoice=invoice)))
-    assert [type(fact) for fact in told] == [IdentityLinked, ObjectsLinked]
-    assert told[1].objects == ("in_1", "pi_1")
+    found = facts(as_read("checkout.session.completed", session(invoice=invoice)))
+    assert [type(fact) for fact in found] == [IdentityLinked, ObjectsLinked]
+    assert found[1].objects == ("in_1", "pi_1")
 
 
 def test_saving_a_card_is_no_sale() -> None:
@@ -429,8 +429,8 @@ def test_saving_a_card_is_no_sale() -> None:
     ],
 )
 def test_an_invoice_may_be_settled_without_money(fields: dict[str, Any]) -> None:
-    told = facts(as_read("invoice.paid", invoice(**fields)))
-    assert [type(fact) for fact in told] == [IdentityLinked]
+    found = facts(as_read("invoice.paid", invoice(**fields)))
+    assert [type(fact) for fact in found] == [IdentityLinked]
 
 
 def test_a_part_payment_waits_for_the_invoice_to_be_paid() -> None:
@@ -705,10 +705,10 @@ HANDLED = st.sampled_from(
 def test_nothing_odd_in_any_place_breaks_the_reader(handled: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
     event_type, value = handled
     try:
-        told = facts(as_read(event_type, data.draw(spoiled(value, ODD))))
+        found = facts(as_read(event_type, data.draw(spoiled(value, ODD))))
     except EventUnreadable:
         return
-    for fact in told:
+    for fact in found:
         assert all(isinstance(name, str) and name for name in fact.objects)
         if isinstance(fact, PaymentSucceeded):
             assert type(fact.net_amount) is int

@@ -45,8 +45,8 @@ def customer(**fields: object) -> dict[str, Any]:
 def changed(
     value: dict[str, Any], event_type: str = EVENTS[1], created: int | None = SENT
 ) -> SubscriptionChanged | None:
-    told = facts(as_read(event_type, value, created))
-    return next((fact for fact in told if isinstance(fact, SubscriptionChanged)), None)
+    found = facts(as_read(event_type, value, created))
+    return next((fact for fact in found if isinstance(fact, SubscriptionChanged)), None)
 
 
 # The whole of it
@@ -95,8 +95,8 @@ def test_the_statuses_of_a_subscription(status: str, read: str) -> None:
 @pytest.mark.parametrize("status", ["incomplete", "something_new", "", None, 7, {}])
 def test_a_subscription_that_has_not_begun_is_only_somebodys(status: object) -> None:
     for event_type in EVENTS:
-        told = facts(as_read(event_type, subscription(status=status)))
-        assert [type(fact) for fact in told] == [IdentityLinked]
+        found = facts(as_read(event_type, subscription(status=status)))
+        assert [type(fact) for fact in found] == [IdentityLinked]
     assert facts(as_read(EVENTS[0], subscription(status=status, customer=None, metadata={}))) == ()
 
 
@@ -173,8 +173,8 @@ def test_what_is_subscribed_to_and_until_when(
     ],
 )
 def test_a_subscription_names_its_person(fields: dict[str, Any], person: tuple[str | None, ...]) -> None:
-    told = [fact for fact in facts(as_read(EVENTS[0], subscription(**fields))) if not isinstance(fact, EmailSeen)]
-    for fact in told:
+    found = [fact for fact in facts(as_read(EVENTS[0], subscription(**fields))) if not isinstance(fact, EmailSeen)]
+    for fact in found:
         assert isinstance(fact, IdentityLinked | SubscriptionChanged)
         assert fact.objects == ("sub_1", "cus_1")
         assert (fact.external_id, fact.click_id, fact.code) == person
@@ -247,10 +247,10 @@ HANDLED = st.sampled_from(
 def test_nothing_odd_in_any_place_breaks_the_reader(handled: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
     event_type, value = handled
     try:
-        told = facts(as_read(event_type, data.draw(spoiled(value, ODD))))
+        found = facts(as_read(event_type, data.draw(spoiled(value, ODD))))
     except EventUnreadable:
         return
-    for fact in told:
+    for fact in found:
         assert all(isinstance(name, str) and name for name in fact.objects)
         if isinstance(fact, SubscriptionChanged):
             assert fact.key in fact.objects

@@ -40,7 +40,7 @@ def old_charge(*refunds: object, **fields: object) -> dict[str, Any]:
     return stripe_objects.charge_before_2022_11_15(*refunds, amount=1500, refunded=500, created=CREATED) | fields
 
 
-def told(event_type: str, value: dict[str, Any], created: int | None = SENT) -> TakenBack:
+def takeback(event_type: str, value: dict[str, Any], created: int | None = SENT) -> TakenBack:
     (fact,) = facts(as_read(event_type, value, created))
     assert isinstance(fact, TakenBack)
     return fact
@@ -110,7 +110,7 @@ def test_a_refunded_charge_may_show_nothing(refunds: object) -> None:
     ],
 )  # fmt: skip
 def test_the_statuses_of_a_refund(event_type: str, status: str, read: str) -> None:
-    assert told(event_type, refund(status=status)).status == read
+    assert takeback(event_type, refund(status=status)).status == read
 
 
 @pytest.mark.parametrize("event_type", DISPUTE_EVENTS)
@@ -129,7 +129,7 @@ def test_the_statuses_of_a_refund(event_type: str, status: str, read: str) -> No
     ],
 )
 def test_the_statuses_of_a_dispute(event_type: str, status: str, read: str) -> None:
-    assert told(event_type, dispute(status=status)).status == read
+    assert takeback(event_type, dispute(status=status)).status == read
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_a_status_that_says_nothing_of_money_changes_nothing(status: object) -> 
     ],
 )
 def test_what_is_taken_back_is_named_by_its_sale_alone(fields: dict[str, Any], objects: tuple[str, ...]) -> None:
-    assert told("refund.created", refund(**fields)).objects == objects
-    assert told("charge.dispute.created", dispute(**fields)).objects == objects
+    assert takeback("refund.created", refund(**fields)).objects == objects
+    assert takeback("charge.dispute.created", dispute(**fields)).objects == objects
 
 
 @pytest.mark.parametrize("fields", [{"charge": None, "payment_intent": None}, {"charge": 7, "payment_intent": {}}])
@@ -183,7 +183,7 @@ def test_what_is_of_no_sale_says_nothing(fields: dict[str, Any]) -> None:
 )
 def test_the_amount_is_as_it_stands(fields: dict[str, Any], amount: int, currency: str | None) -> None:
     for event_type, value in (("refund.created", refund(**fields)), ("refund.updated", refund(**fields))):
-        fact = told(event_type, value)
+        fact = takeback(event_type, value)
         assert (fact.amount, fact.currency, fact.other_amount) == (amount, currency, None)
 
 
@@ -235,7 +235,7 @@ def test_a_dispute_without_an_id_is_its_charges_one_dispute(charge: object) -> N
 def test_one_time_stands_in_for_the_other(
     event_type: str, created: int | None, sent: int | None, began_at: int, changed_at: int
 ) -> None:
-    fact = told(event_type, refund(created=created), sent)
+    fact = takeback(event_type, refund(created=created), sent)
     assert (fact.began_at, fact.at) == (at(began_at), at(changed_at))
 
 

@@ -15,7 +15,7 @@ from goodword.core import money
 from goodword.program.document import Program
 from tests.support import reckoning, stories
 from tests.support.reckoning import Earned
-from tests.support.stories import END, PROGRAMS
+from tests.support.stories import END, FOR_EACH_PROGRAM, PROGRAMS
 
 Points = dict[AwardKey, Earned]
 
@@ -36,6 +36,7 @@ def left(due: Due) -> int:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("program", PROGRAMS)
+@FOR_EACH_PROGRAM
 @given(story=stories.stories(), hours=st.integers(0, 600 * 24))
 def test_the_engine_comes_to_what_a_second_reckoning_of_the_rules_comes_to(
     program: str, story: list[stories.Report], hours: int
@@ -95,6 +96,7 @@ def test_where_all_is_paid_within_one_period_no_refund_adds_points(case: tuple[F
 
 @pytest.mark.soak
 @pytest.mark.parametrize("program", PROGRAMS)
+@FOR_EACH_PROGRAM
 @given(case=REFUNDS)
 def test_a_refund_changes_awards_of_its_month_of_the_carriers_and_of_level_two_alone(
     program: str, case: tuple[Facts, Takeback, Payment]
@@ -126,6 +128,7 @@ def carrying(program: str, facts: Facts) -> int:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("program", PROGRAMS)
+@FOR_EACH_PROGRAM
 @given(case=REFUNDS)
 def test_a_refund_that_failed_was_never_made(program: str, case: tuple[Facts, Takeback, Payment]) -> None:
     facts, back, _ = case

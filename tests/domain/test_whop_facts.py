@@ -63,16 +63,16 @@ SHAPES = {"v1": nested, "dated v1": dated, "v5": flat}
 each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 
 
-def payment(*told: Fact) -> PaymentSucceeded | None:
-    return next((fact for fact in told if isinstance(fact, PaymentSucceeded)), None)
+def payment(*found: Fact) -> PaymentSucceeded | None:
+    return next((fact for fact in found if isinstance(fact, PaymentSucceeded)), None)
 
 
-def linked(*told: Fact) -> IdentityLinked | None:
-    return next((fact for fact in told if isinstance(fact, IdentityLinked)), None)
+def linked(*found: Fact) -> IdentityLinked | None:
+    return next((fact for fact in found if isinstance(fact, IdentityLinked)), None)
 
 
-def profile(*told: Fact) -> ProfileSeen | None:
-    return next((fact for fact in told if isinstance(fact, ProfileSeen)), None)
+def profile(*found: Fact) -> ProfileSeen | None:
+    return next((fact for fact in found if isinstance(fact, ProfileSeen)), None)
 
 
 def net(value: dict[str, Any]) -> tuple[int, str | None] | None:
@@ -176,8 +176,8 @@ def test_an_event_about_nothing_says_nothing() -> None:
     ],
 )
 def test_the_checkouts_metadata_names_the_person(shape: Any, metadata: object, person: tuple[str | None, ...]) -> None:  # noqa: ANN401 - a function with keywords
-    told = facts(event(shape(metadata=metadata, membership_metadata=None)))
-    for fact in (linked(*told), payment(*told)):
+    found = facts(event(shape(metadata=metadata, membership_metadata=None)))
+    for fact in (linked(*found), payment(*found)):
         assert fact is not None
         assert (fact.external_id, fact.click_id, fact.code) == person
 
@@ -238,8 +238,8 @@ def test_a_profile_is_what_an_app_might_have_told(fields: dict[str, Any], seen: 
 
 @pytest.mark.parametrize("user", [None, {}, {"username": "cleo"}, {"id": None}, {"id": 7}, [], "two words"])
 def test_without_a_user_there_is_no_profile(user: object) -> None:
-    told = facts(event(nested(user=user)))
-    assert [type(fact) for fact in told] == [IdentityLinked, PaymentSucceeded]
+    found = facts(event(nested(user=user)))
+    assert [type(fact) for fact in found] == [IdentityLinked, PaymentSucceeded]
 
 
 # Which
@@ -294,8 +294,8 @@ def test_the_net_amount(fields: dict[str, Any], expected: tuple[int, str] | None
 
 
 def test_a_free_purchase_still_tells_who() -> None:
-    told = facts(event(nested(currency=None, total="0.0", tax_amount=None)))
-    assert [type(fact) for fact in told] == [IdentityLinked, EmailSeen, ProfileSeen]
+    found = facts(event(nested(currency=None, total="0.0", tax_amount=None)))
+    assert [type(fact) for fact in found] == [IdentityLinked, EmailSeen, ProfileSeen]
 
 
 UNREADABLE_AMOUNTS = [
@@ -420,10 +420,10 @@ FITS = {"username": TypeAdapter[str](Text), "email": TypeAdapter[str](Email), "a
 def test_nothing_odd_in_any_place_breaks_the_reader(handled: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
     event_type, value = handled
     try:
-        told = facts(event(data.draw(spoiled(value, ODD)), event_type))
+        found = facts(event(data.draw(spoiled(value, ODD)), event_type))
     except EventUnreadable:
         return
-    for fact in told:
+    for fact in found:
         assert all(isinstance(name, str) and name for name in fact.objects)
         if isinstance(fact, PaymentSucceeded):
             assert type(fact.net_amount) is int

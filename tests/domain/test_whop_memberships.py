@@ -62,8 +62,8 @@ each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def changed(
     value: dict[str, Any], event_type: str = "membership.updated", sent_at: datetime | None = SENT
 ) -> SubscriptionChanged | None:
-    told = facts(event(value, event_type, sent_at))
-    return next((fact for fact in told if isinstance(fact, SubscriptionChanged)), None)
+    found = facts(event(value, event_type, sent_at))
+    return next((fact for fact in found if isinstance(fact, SubscriptionChanged)), None)
 
 
 # The whole of it
@@ -132,8 +132,8 @@ def test_the_statuses_of_a_membership(shape: Any, status: str, read: str, *, can
 @each_shape
 @pytest.mark.parametrize("status", ["drafted", "unresolved", "something_new", None, 7, {}])
 def test_a_membership_that_has_not_begun_is_only_somebodys(shape: Any, status: object) -> None:  # noqa: ANN401 - as above
-    told = facts(event(shape(status=status), "membership.activated"))
-    assert [type(fact) for fact in told if not isinstance(fact, EmailSeen)] == [IdentityLinked, ProfileSeen]
+    found = facts(event(shape(status=status), "membership.activated"))
+    assert [type(fact) for fact in found if not isinstance(fact, EmailSeen)] == [IdentityLinked, ProfileSeen]
 
 
 @each_shape
@@ -240,10 +240,10 @@ HANDLED = st.sampled_from(
 def test_nothing_odd_in_any_place_breaks_the_reader(handled: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
     event_type, value = handled
     try:
-        told = facts(event(data.draw(spoiled(value, ODD)), event_type))
+        found = facts(event(data.draw(spoiled(value, ODD)), event_type))
     except EventUnreadable:
         return
-    for fact in told:
+    for fact in found:
         assert all(isinstance(name, str) and name for name in fact.objects)
         if isinstance(fact, SubscriptionChanged):
             assert fact.key in fact.objects

@@ -64,7 +64,7 @@ each_refund = pytest.mark.parametrize("shape", REFUNDS.values(), ids=REFUNDS)
 each_dispute = pytest.mark.parametrize("shape", DISPUTES.values(), ids=DISPUTES)
 
 
-def told(value: dict[str, Any], event_type: str, sent_at: datetime | None = SENT) -> TakenBack:
+def takeback(value: dict[str, Any], event_type: str, sent_at: datetime | None = SENT) -> TakenBack:
     (fact,) = facts(event(value, event_type, sent_at))
     assert isinstance(fact, TakenBack)
     return fact
@@ -96,7 +96,7 @@ def test_a_dispute_says_the_same_in_every_shape(shape: Any) -> None:  # noqa: AN
     ],
 )  # fmt: skip
 def test_the_statuses_of_a_refund(shape: Any, status: str, read: str) -> None:  # noqa: ANN401 - as above
-    assert told(shape(status=status), "refund.updated").status == read
+    assert takeback(shape(status=status), "refund.updated").status == read
 
 
 @each_dispute
@@ -117,7 +117,7 @@ def test_the_statuses_of_a_refund(shape: Any, status: str, read: str) -> None:  
     ],
 )
 def test_the_statuses_of_a_dispute(shape: Any, fields: dict[str, Any], read: str) -> None:  # noqa: ANN401 - as above
-    assert told(shape(**fields), "dispute.updated").status == read
+    assert takeback(shape(**fields), "dispute.updated").status == read
 
 
 @pytest.mark.parametrize("status", [None, "", "closed", "something_new", 7, [], {"id": "won"}])
@@ -156,13 +156,15 @@ def test_what_names_no_payment_says_nothing(payment: object) -> None:
 def test_a_refund_is_told_in_one_or_two_currencies(
     fields: dict[str, Any], amount: tuple[int, str], other: tuple[int | None, str | None]
 ) -> None:
-    fact = told(dated_refund(**fields), "refund.created")
+    fact = takeback(dated_refund(**fields), "refund.created")
     assert (fact.amount, fact.currency) == amount
     assert (fact.other_amount, fact.other_currency) == other
 
 
 def test_an_amount_without_a_currency_has_the_payments() -> None:
-    assert told(refund(currency=None, payment={"id": "pay_1", "currency": "eur"}), "refund.created").currency == "eur"
+    assert (
+        takeback(refund(currency=None, payment={"id": "pay_1", "currency": "eur"}), "refund.created").currency == "eur"
+    )
 
 
 UNREADABLE_AMOUNTS = ["a lot", "", True, [], {}, {"amount": None}, 10**30, Decimal("1e300"), -1, "-0.01"]
@@ -209,7 +211,7 @@ def test_what_must_be_there_is(value: dict[str, Any], event_type: str) -> None:
 def test_a_refund_begins_when_created_and_changes_when_told(
     fields: dict[str, Any], event_type: str, sent_at: datetime | None, at: datetime
 ) -> None:
-    fact = told(dated_refund(**fields), event_type, sent_at)
+    fact = takeback(dated_refund(**fields), event_type, sent_at)
     assert (fact.began_at, fact.at) == (CREATED, at)
 
 
@@ -220,7 +222,7 @@ def test_a_refund_begins_when_created_and_changes_when_told(
 def test_a_dispute_begins_when_created_and_changes_when_told(
     event_type: str, sent_at: datetime | None, at: datetime
 ) -> None:
-    fact = told(dated_dispute(), event_type, sent_at)
+    fact = takeback(dated_dispute(), event_type, sent_at)
     assert (fact.began_at, fact.at) == (CREATED, at)
 
 

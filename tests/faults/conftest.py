@@ -14,6 +14,7 @@ from local import setup
 from local.postgres import Cluster, children
 from local.setup import Prepared
 from tests.conftest import serve
+from tests.local.support import workers
 from tests.support.clients import Clients
 from tests.support.companies import Company
 from tests.support.waiting import wait_until
@@ -59,16 +60,16 @@ class Fragile:
 
     def kill_one_worker(self) -> None:
         """Kill one process that runs a function, another one each time."""
-        if workers := sorted(children(self._server)):
-            os.kill(workers[next(self._turns) % len(workers)], signal.SIGKILL)
+        if running := sorted(workers(self._server)):
+            os.kill(running[next(self._turns) % len(running)], signal.SIGKILL)
 
     def kill_workers(self) -> int:
         """Kill every process that runs a function, and let the gateway take note; how many there were."""
-        workers = children(self._server)
-        for worker in workers:
+        running = workers(self._server)
+        for worker in running:
             os.kill(worker, signal.SIGKILL)
-        wait_until(lambda: not set(workers) & set(children(self._server)), "the gateway takes note of the dead")
-        return len(workers)
+        wait_until(lambda: not running & workers(self._server), "the gateway takes note of the dead")
+        return len(running)
 
 
 @pytest.fixture(scope="session")

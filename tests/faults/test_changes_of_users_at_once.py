@@ -1,5 +1,7 @@
 """Users changed at once: two of them want one identity, one of them is told two things, a payment comes in between."""
 
+from typing import Any
+
 import psycopg
 
 from tests.support import books
@@ -37,14 +39,14 @@ def test_of_16_users_who_want_one_customer_one_has_it(
 
 def test_what_is_told_of_one_user_at_once_is_all_kept(company: Company, clients: Clients) -> None:
     company.sign_up("ben")
-    told = {
+    changes = {
         "email": EMAIL, "username": "Ben", "avatar_url": "https://img.example/ben.png", "whop_user_id": "user_1",
         "stripe_customer_id": "cus_1",
     }  # fmt: skip
-    answers = clients.fire_each(company.url, [change(company, "ben", **{name: told[name]}) for name in told] * 3)
+    answers = clients.fire_each(company.url, [change(company, "ben", **{name: changes[name]}) for name in changes] * 3)
     assert {answer.status for answer in answers} == {200}
     ben = company.ok("GET", "/v1/users/ben")
-    assert {name: ben[name] for name in told} == told
+    assert {name: ben[name] for name in changes} == changes
 
 
 def test_a_payment_and_the_change_that_finds_its_person_meet(
@@ -53,7 +55,7 @@ def test_a_payment_and_the_change_that_finds_its_person_meet(
     """Whichever comes first: no payment stays parked whose person is known."""
     for number in range(8):
         company.refer(f"ada_{number}", f"ben_{number}")
-    shown = [
+    shown: list[dict[str, Any]] = [
         {"customer": f"cus_{each}", "subscription": f"sub_{each}", "customer_email": f"ben_{each}@app.example"}
         for each in range(8)
     ]

@@ -36,9 +36,9 @@ def test_two_bound_to_each_other_at_once_make_no_circle(
     ]  # fmt: skip
     answers = clients.fire_each(company.url, calls)
     assert [answer.status for answer in answers] == [200] * 2 * PAIRS
-    told = [(answer.json["attribution"]["outcome"], answer.json["attribution"]["reason"]) for answer in answers]
+    outcomes = [(answer.json["attribution"]["outcome"], answer.json["attribution"]["reason"]) for answer in answers]
     for each in range(PAIRS):
-        assert sorted(told[2 * each : 2 * each + 2], key=str) == [("attributed", None), ("rejected", "cycle")]
+        assert sorted(outcomes[2 * each : 2 * each + 2], key=str) == [("attributed", None), ("rejected", "cycle")]
     assert rows.find(superuser, _CIRCLES, id=company.id) == []
     assert books.faults(superuser, company.id) == []
 
@@ -50,8 +50,8 @@ def test_a_ring_bound_at_once_stays_open_at_one_place(
         company.sign_up(f"user-{each}")
     calls = [bind(company, f"user-{each}", referrer_id=f"user-{(each + 1) % 16}") for each in range(16)]
     answers = clients.fire_each(company.url, calls)
-    told = [answer.json["attribution"]["reason"] for answer in answers]
-    assert sorted(map(str, told)) == ["None"] * 15 + ["cycle"]
+    reasons = [answer.json["attribution"]["reason"] for answer in answers]
+    assert sorted(map(str, reasons)) == ["None"] * 15 + ["cycle"]
     assert rows.find(superuser, _CIRCLES, id=company.id) == []
     assert rows.count(superuser, company.id)["referrals"] == 15
 
@@ -64,8 +64,8 @@ def test_one_user_is_bound_to_one_of_16_who_want_them(
         company.sign_up(f"user-{each}")
     calls = [bind(company, "ben", referrer_id=f"user-{each}") for each in range(16)]
     answers = clients.fire_each(company.url, calls)
-    told = [answer.json["attribution"]["reason"] for answer in answers]
-    assert sorted(map(str, told)) == ["None"] + ["already_referred"] * 15
+    reasons = [answer.json["attribution"]["reason"] for answer in answers]
+    assert sorted(map(str, reasons)) == ["None"] + ["already_referred"] * 15
     assert {answer.json["referral"]["id"] for answer in answers} == {answers[0].json["referral"]["id"]}
     assert company.balance("ben") == 25
     assert sum(company.balance(f"user-{each}") for each in range(16)) == 5
@@ -87,8 +87,8 @@ def test_a_code_with_10_uses_binds_and_brings_exactly_10_of_32(
             call(company, "POST", "/v1/signups", {"user": {"external_id": f"new-{number}"}, "referral_code": code}),
         )
     ])  # fmt: skip
-    told = [(answer.json["attribution"]["outcome"], answer.json["attribution"]["reason"]) for answer in answers]
-    assert sorted(told, key=str) == [("attributed", None)] * 10 + [("rejected", "code_used_up")] * 22
+    outcomes = [(answer.json["attribution"]["outcome"], answer.json["attribution"]["reason"]) for answer in answers]
+    assert sorted(outcomes, key=str) == [("attributed", None)] * 10 + [("rejected", "code_used_up")] * 22
     assert rows.find(superuser, "SELECT uses FROM codes WHERE code = %(code)s", code=code) == [{"uses": 10}]
     assert rows.count(superuser, company.id)["referrals"] == 10
     assert company.balance("ada") == 10 * 5

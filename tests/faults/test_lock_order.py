@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -258,6 +259,25 @@ def test_a_redemption_and_its_refund(watched: Company, locks: Locks) -> None:
     kinds = locks(lambda: bought.append(watched.ok("POST", path, body, key="buy")["id"]))
     assert_ordered(kinds, "answer or event", "stock", "wallets", "lots")
     kinds = locks(lambda: watched.ok("POST", f"/v1/redemptions/{bought[0]}/refund", key="back"))
+    assert_ordered(kinds, "answer or event", "stock", "wallets", "lots")
+
+
+@pytest.mark.usefixtures("code")
+def test_an_unlock_its_refund_and_a_reward_that_cannot_be_given(watched: Company, locks: Locks) -> None:
+    unlock = {"kind": "unlock", "name": "Premium", "plan": "premium", "days": 30, "cost_points": 10, "stock": 9}
+    reward = {"kind": "reward", "name": "A mug", "cost_points": 10, "stock": 9}
+    bought: list[str] = []
+
+    def redeem(key: str, body: dict[str, object]) -> None:
+        bought.append(watched.ok("POST", "/v1/users/ada/redemptions", body, key=key)["id"])
+
+    for option, key in ((unlock, "unlock"), (reward, "reward")):
+        body = {"option_id": watched.ok("POST", "/v1/redemption-options", option)["id"]}
+        kinds = locks(partial(redeem, key, body))
+        assert_ordered(kinds, "answer or event", "stock", "grants", "wallets", "lots")
+    kinds = locks(lambda: watched.ok("POST", f"/v1/redemptions/{bought[0]}/refund", key="unlock-back"))
+    assert_ordered(kinds, "answer or event", "stock", "grants", "wallets", "lots")
+    kinds = locks(lambda: watched.ok("POST", f"/v1/redemptions/{bought[1]}/fail", {}, key="reward-back"))
     assert_ordered(kinds, "answer or event", "stock", "wallets", "lots")
 
 

@@ -33,7 +33,7 @@ def reached_through_proxy(proxy: WireProxy, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def firm(reached_through_proxy: str, opener: psycopg.Connection) -> Iterator[Company]:
-    """A company with Ada, who has 100 points and a code, Ben, whom she referred, Gil, and something to buy."""
+    """A company with Ada, who has 100 points and a code, Ben, whom she referred, Gil, something to buy, and a use."""
     firm = Company.write(opener, reached_through_proxy)
     code = firm.sign_up("ada")["user"]["referral_code"]
     firm.sign_up("ben", referral_code=code)
@@ -43,19 +43,24 @@ def firm(reached_through_proxy: str, opener: psycopg.Connection) -> Iterator[Com
     firm.line["option"] = firm.ok("POST", "/v1/redemption-options", option)["id"]
     bought = firm.ok("POST", "/v1/users/ada/redemptions", {"option_id": firm.line["option"]}, key="first")
     firm.line["redemption"] = bought["id"]
+    firm.line["usage"] = firm.ok("POST", "/v1/users/ada/usage", {"feature": "photos", "quantity": 3})["usage_id"]
     firm.line["code"] = code
+    reward = {"kind": "reward", "name": "A mug", "cost_points": 10, "stock": 9}
+    firm.line["reward_option"] = firm.ok("POST", "/v1/redemption-options", reward)["id"]
+    mug = {"option_id": firm.line["reward_option"]}
+    firm.line["reward"] = firm.ok("POST", "/v1/users/ada/redemptions", mug, key="mug")["id"]
     yield firm
     firm.close()
 
 
 def post(path: str, body: dict[str, object], *, key: bool = False, method: str = "POST") -> Callable[[Company], Answer]:
-    """A request that is the same each time it is sent; `$code`, `$option` and `$redemption` stand for the firm's."""
+    """A request that is the same each time it is sent; what begins with `$` stands for the firm's own."""
     name = uuid4().hex if key else None
 
     def send(firm: Company) -> Answer:
         text = json.dumps(body).replace("$code", firm.line["code"]).replace("$option", firm.line["option"])
         to, headers = path, {"idempotency-key": name} if name else None
-        for mark in ("code", "redemption"):
+        for mark in ("code", "redemption", "reward", "usage"):
             to = to.replace(f"${mark}", firm.line[mark])
         return firm.api.send(method, to, json.loads(text), headers=headers)
 
@@ -86,17 +91,34 @@ WRITES = {
         post("/v1/redemptions/$redemption/refund", {}, key=True), b"refund_redemption(", 200,
         {"entries": 1, "allocations": 2, "idempotent_answers": 1},  # of two lots: the referral's and the gift's
     ),
+    "decision": (
+        post("/v1/redemptions/$reward/fail", {}, key=False), b"decide_reward(", 200, {"entries": 1, "allocations": 1},
+    ),
+    "decision with a key": (
+        post("/v1/redemptions/$reward/fulfil", {}, key=True), b"decide_reward(", 200, {"idempotent_answers": 1},
+    ),
+    "activity": (
+        post("/v1/users/ada/activity", {"action": "login"}, key=False), b"COMMIT", 201, {"logins": 1},
+    ),
     "points given": (
         post("/v1/users/ada/points", {"points": 7, "note": ""}, key=True), b"adjust_points(", 201,
         {"entries": 1, "entry_notes": 1, "lots": 1, "idempotent_answers": 1},
     ),
     "use": (
         post("/v1/users/ada/usage", {"feature": "ai_calls"}, key=False), b"consume_usage(", 200,
-        {"usages": 1, "usage_counters": 1},
+        {"usages": 1, "usage_counters": 1, "quota_uses": 1},
     ),
     "use with a key": (
         post("/v1/users/ada/usage", {"feature": "ai_calls"}, key=True), b"consume_usage(", 200,
-        {"usages": 1, "usage_counters": 1, "idempotent_answers": 1},
+        {"usages": 1, "usage_counters": 1, "quota_uses": 1, "idempotent_answers": 1},
+    ),
+    "return": (
+        post("/v1/users/ada/usage/$usage/return", {"quantity": 1}, key=False), b"return_usage(", 200,
+        {"usage_returns": 1},
+    ),
+    "return with a key": (
+        post("/v1/users/ada/usage/$usage/return", {"quantity": 1}, key=True), b"return_usage(", 200,
+        {"usage_returns": 1, "idempotent_answers": 1},
     ),
     "click": (post("/v1/clicks", {"code": "$code"}, key=False), b"record_click(", 201, {"clicks": 1}),
     "signup": (
@@ -177,7 +199,9 @@ def test_a_transaction_cut_anywhere_is_begun_anew(
     assert books.faults(superuser, firm.id) == []
 
 
-@pytest.mark.parametrize("write", ["redemption", "points given", "use with a key", "signup with a key", "endpoint"])
+@pytest.mark.parametrize(
+    "write", ["redemption", "points given", "use with a key", "return with a key", "signup with a key", "endpoint"]
+)
 def test_the_answer_whose_first_copy_was_lost_is_the_one_that_is_replayed(
     firm: Company, proxy: WireProxy, write: str
 ) -> None:
@@ -193,4 +217,4 @@ def test_a_payment_whose_answer_was_lost_is_a_duplicate_ever_after(firm: Company
     proxy.lose_answer(b"COMMIT")
     assert pay(firm).json["outcome"] == "applied"
     assert pay(firm).json == {"received": True, "duplicate": True, "outcome": "applied"}
-    assert firm.balance("ada") == 90 + 5 + 25
+    assert firm.balance("ada") == 80 + 5 + 25

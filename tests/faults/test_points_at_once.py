@@ -12,6 +12,7 @@ from tests.support.clients import Call, Clients, call
 from tests.support.companies import Company
 
 BUYERS = 16
+CLIENTS = 64
 
 
 def offer(company: Company, **fields: object) -> str:
@@ -91,6 +92,56 @@ def test_a_stock_of_5_is_sold_to_5_of_16_buyers(
     assert {answer.json["code"] for answer in answers if answer.status == 422} == {"out_of_stock"}
     assert sorted(company.balance(buyer) for buyer in buyers) == [9] * 5 + [10] * 11
     assert company.ok("GET", "/v1/redemption-options")["data"][0]["stock"] == 0
+    assert books.faults(superuser, company.id) == []
+
+
+@pytest.mark.parametrize("kind", ["unlock", "reward"])
+def test_the_last_one_goes_to_one_of_64_and_the_others_keep_their_points(
+    company: Company, clients: Clients, superuser: psycopg.Connection, kind: str
+) -> None:
+    buyers = [f"buyer_{each}" for each in range(CLIENTS)]
+    for buyer in buyers:
+        company.sign_up(buyer)
+        give(company, buyer, 10)
+    what = {"unlock": {"plan": "premium", "days": 30}, "reward": {}}[kind]
+    body = {"kind": kind, "name": "The last", "cost_points": 7, "stock": 1, **what}
+    option = company.ok("POST", "/v1/redemption-options", body, status=201)["id"]
+    answers = clients.fire_each(company.url, [redemption(company, option, buyer) for buyer in buyers])
+    assert sorted(answer.status for answer in answers) == [201] + [422] * (CLIENTS - 1)
+    assert {answer.json["code"] for answer in answers if answer.status == 422} == {"out_of_stock"}
+    (sold,) = (answer.json for answer in answers if answer.status == 201)
+    assert {buyer for buyer in buyers if company.balance(buyer) == 3} == {sold["user_id"]}
+    assert sum(company.balance(buyer) for buyer in buyers) == 10 * CLIENTS - 7
+    assert company.ok("GET", f"/v1/redemption-options/{option}")["stock"] == 0
+    counted = rows.count(superuser, company.id)
+    assert (counted["redemptions"], counted["access_grants"]) == (1, 1 if kind == "unlock" else 0)
+    assert books.faults(superuser, company.id) == []
+
+
+def test_one_decision_on_a_reward_is_made_by_16_who_make_different_ones(
+    company: Company, clients: Clients, superuser: psycopg.Connection
+) -> None:
+    company.sign_up("ada")
+    give(company, "ada", 10)
+    body = {"kind": "reward", "name": "A mug", "cost_points": 7, "stock": 1}
+    option = company.ok("POST", "/v1/redemption-options", body, status=201)["id"]
+    (bought,) = clients.fire_each(company.url, [redemption(company, option)])
+    path = f"/v1/redemptions/{bought.json['id']}"
+    calls = [
+        decision
+        for number in range(BUYERS // 4)
+        for decision in (
+            call(company, "POST", f"{path}/fail", {}), call(company, "POST", f"{path}/fulfil", {}),
+            call(company, "POST", f"{path}/fail", {}, key=f"fail-{number}"),
+            call(company, "POST", f"{path}/fulfil", {}, key=f"fulfil-{number}"),
+        )
+    ]  # fmt: skip
+    answers = clients.fire_each(company.url, calls)
+    assert sorted(answer.status for answer in answers) == [200] + [409] * (BUYERS - 1)
+    assert {answer.json["code"] for answer in answers if answer.status == 409} == {"redemption_not_pending"}
+    (decided,) = (answer.json for answer in answers if answer.status == 200)
+    stands = (decided["status"], company.balance("ada"), company.ok("GET", f"/v1/redemption-options/{option}")["stock"])
+    assert stands in {("failed", 10, 1), ("fulfilled", 3, 0)}
     assert books.faults(superuser, company.id) == []
 
 

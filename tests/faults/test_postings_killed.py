@@ -20,7 +20,10 @@ from tests.support.tellers import Order
 from tests.support.tenants import AsRole, Tenant
 from tests.support.waiting import wait_until_blocked
 
-_CHANGING = ("wallets", "lots", "redemptions", "redemption_options", "quota_grants", "usage_counters")
+_CHANGING = (
+    "wallets", "lots", "redemptions", "redemption_options", "quota_grants", "usage_counters", "access_grants",
+    "grant_intervals", "grant_schedules",
+)  # fmt: skip
 
 _END_BLOCKED = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -29,21 +32,27 @@ _END_BLOCKED = """
 
 
 class Scene(NamedTuple):
-    """Ada earned 50 points and spent 40 of them; Ben has no wallet yet."""
+    """Ada earned 90 points, spent 40 of them, and waits for a reward; Ben has no wallet yet.
+
+    The last of an unlock is left.
+    """
 
     tenant: Tenant
     option: UUID
+    unlock: UUID
     redemption: UUID
+    unlocked: UUID
+    reward: UUID
 
     @classmethod
     def of(cls, tenant: Tenant) -> "Scene":
         ada, _ = tenant.add_user("ada"), tenant.add_user("ben")
         tenant.post({"user_id": ada, "points": 20, "reference": "one"}, {"user_id": ada, "points": 30})
         option = tenant.add_option(cost=5, stock=10)
-        bought = tenant.redeem("ada", option, 8)
-        redemption = ids.parse("red", bought.json["id"])
-        assert redemption is not None
-        return cls(tenant, option, redemption)
+        redemption = _redeemed(tenant, option, 8)
+        tenant.post({"user_id": ada, "points": 40})
+        unlock, reward = tenant.add_unlock(cost=10, stock=2), tenant.add_reward(cost=10, stock=1)
+        return cls(tenant, option, unlock, redemption, _redeemed(tenant, unlock), _redeemed(tenant, reward))
 
     def users(self) -> list[UUID]:
         found = self.tenant.rows("SELECT id FROM users WHERE company_id = %(company_id)s ORDER BY external_id")
@@ -58,6 +67,12 @@ class Scene(NamedTuple):
             for table in _CHANGING
         }
         return {"counts": rows.count(superuser, self.tenant.id), **changing}
+
+
+def _redeemed(tenant: Tenant, option: UUID, quantity: int = 1) -> UUID:
+    redemption = ids.parse("red", tenant.redeem("ada", option, quantity).json["id"])
+    assert redemption is not None
+    return redemption
 
 
 def _post(scene: Scene) -> Order:
@@ -80,6 +95,19 @@ def _refund(scene: Scene) -> Order:
     return tellers.refund(scene.tenant, "refund", scene.redemption)
 
 
+def _unlock(scene: Scene) -> Order:
+    return tellers.redeem(scene.tenant, "unlock", "ada", scene.unlock)
+
+
+def _lock(scene: Scene) -> Order:
+    return tellers.refund(scene.tenant, "lock", scene.unlocked)
+
+
+def _fail(scene: Scene) -> Order:
+    """A reward that cannot be given."""
+    return tellers.fail(scene.tenant, "fail", scene.reward)
+
+
 POSTINGS: dict[Callable[[Scene], Order], tuple[str, ...]] = {
     _post: ("wallets", "entries", "entry_notes", "lots", "allocations"),
     _redeem: (
@@ -90,6 +118,9 @@ POSTINGS: dict[Callable[[Scene], Order], tuple[str, ...]] = {
         "idempotent_answers", "redemption_options", "entries", "lots", "allocations", "wallets", "quota_grants",
         "redemptions", "outbox_events", "activity",
     ),
+    _unlock: ("redemption_options", "wallets", "redemptions", "access_grants", "grant_intervals", "outbox_events"),
+    _lock: ("redemption_options", "wallets", "access_grants", "grant_intervals", "redemptions", "activity"),
+    _fail: ("redemption_options", "entries", "wallets", "redemptions", "outbox_events"),
 }  # fmt: skip
 
 

@@ -79,15 +79,49 @@ def test_points_given_or_taken_are_one_trip(watched: Company, trips: Callable[..
 
 
 @pytest.mark.usefixtures("ada")
-def test_a_redemption_its_refund_and_a_use_are_one_trip_each(watched: Company, trips: Callable[..., int]) -> None:
+def test_a_redemption_its_refund_a_use_and_its_return_are_one_trip_each(
+    watched: Company, trips: Callable[..., int]
+) -> None:
     option = {"kind": "quota", "name": "Calls", "feature": "ai_calls", "quantity": 5, "cost_points": 10}
     body = {"option_id": watched.ok("POST", "/v1/redemption-options", option)["id"]}
     keys, bought = iter(["buy-1", "buy-2"]), []
     redemptions = "/v1/users/ada/redemptions"
     assert trips(lambda: bought.append(watched.ok("POST", redemptions, body, key=next(keys))["id"])) == 1
-    assert trips(lambda: watched.ok("POST", "/v1/users/ada/usage", {"feature": "ai_calls"})) == 1
+    used = []
+    assert (
+        trips(lambda: used.append(watched.ok("POST", "/v1/users/ada/usage", {"feature": "ai_calls"})["usage_id"])) == 1
+    )
+    returns = iter([f"/v1/users/ada/usage/{each}/return" for each in used])
+    assert trips(lambda: watched.ok("POST", next(returns), {})) == 1
     refunds = iter([f"/v1/redemptions/{each}/refund" for each in bought])
     assert trips(lambda: watched.ok("POST", path := next(refunds), key=path)) == 1
+
+
+@pytest.mark.usefixtures("ada")
+def test_an_unlock_a_reward_and_what_becomes_of_it_are_one_trip_each(
+    watched: Company, trips: Callable[..., int]
+) -> None:
+    unlock = {"kind": "unlock", "name": "Premium", "plan": "premium", "days": 30, "cost_points": 1, "stock": 9}
+    reward = {"kind": "reward", "name": "A mug", "cost_points": 1, "stock": 9, "per_user_limit": 9}
+    keys = iter(f"unlock-or-reward-{number}" for number in range(9))
+
+    def redeem(option: dict[str, object]) -> Callable[[], object]:
+        body = {"option_id": watched.ok("POST", "/v1/redemption-options", option)["id"]}
+        return lambda: waiting.append(watched.ok("POST", "/v1/users/ada/redemptions", body, key=next(keys))["id"])
+
+    waiting: list[str] = []
+    assert trips(redeem(unlock)) == 1
+    waiting.clear()
+    assert [trips(buying) for buying in [redeem(reward)] * 2] == [1, 1]
+    decisions = iter(waiting)
+    assert trips(lambda: watched.ok("POST", f"/v1/redemptions/{next(decisions)}/fulfil", {})) == 1
+    assert trips(lambda: watched.ok("POST", f"/v1/redemptions/{next(decisions)}/fail", {}, key=next(keys))) == 1
+
+
+@pytest.mark.usefixtures("ada")
+def test_an_activity_is_one_trip_and_its_counts_too(watched: Company, trips: Callable[..., int]) -> None:
+    assert trips(lambda: watched.ok("POST", "/v1/users/ada/activity", {"action": "login"}, status=201)) == 1
+    assert trips(lambda: watched.ok("GET", "/v1/users/ada/stats")) == 1
 
 
 def test_a_signup_with_attribution_is_two_trips_and_three_statements_and_two_more_with_a_key(

@@ -30,15 +30,18 @@ def requests(shop: Company, code: str) -> dict[str, Call]:
     """Requests that all need Ada's wallet."""
     body = {"kind": "quota", "name": "Calls", "feature": "ai_calls", "quantity": 1, "cost_points": 10}
     option = shop.ok("POST", "/v1/redemption-options", body)["id"]
+    body = {"kind": "unlock", "name": "Premium", "plan": "premium", "days": 30, "cost_points": 20, "stock": 1}
+    unlock = shop.ok("POST", "/v1/redemption-options", body)["id"]
     return {
         "redemption": call(shop, "POST", "/v1/users/ada/redemptions", {"option_id": option}, key="buy"),
+        "unlock of the last": call(shop, "POST", "/v1/users/ada/redemptions", {"option_id": unlock}, key="unlock"),
         "points": call(shop, "POST", "/v1/users/ada/points", {"points": -10, "note": ""}, key="take"),
         "signup": call(shop, "POST", "/v1/signups", {"user": {"external_id": "eve"}, "referral_code": code}),
         "payment": delivery(shop, invoice_paid("evt_1", "in_1", user="ben")),
     }
 
 
-CHANGES = {"redemption": -10, "points": -10, "signup": 5, "payment": 25}
+CHANGES = {"redemption": -10, "unlock of the last": -20, "points": -10, "signup": 5, "payment": 25}
 
 
 @pytest.mark.parametrize("kind", CHANGES)

@@ -76,7 +76,8 @@ def test_an_option_is_offered_as_it_was_given(company: Company) -> None:
     given = OPTION | {"stock": 7, "per_user_limit": 2, "active": False}
     option = company.ok("POST", "/v1/redemption-options", given, status=201)
     assert option.pop("id").startswith("opt_")
-    assert option == given | {"days": None}
+    assert {time_of(option.pop(name)) for name in ("created_at", "updated_at")} == {NOON}
+    assert option == given | {"days": None, "plan": None}
 
 
 def test_an_option_for_a_feature_that_is_none_is_refused(company: Company, superuser: psycopg.Connection) -> None:

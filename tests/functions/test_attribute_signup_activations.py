@@ -108,8 +108,8 @@ def test_a_use_before_the_signup_takes_effect_after_five_minutes(referred: Compa
 def test_uses_may_be_told_in_any_order(company: Company) -> None:
     company.set_clock(NOON)
     code = company.sign_up("ada")["user"]["referral_code"]
-    told = [("web", 3), ("chat", 2), ("web", 7)]
-    orders = list(permutations(told))
+    uses = [("web", 3), ("chat", 2), ("web", 7)]
+    orders = list(permutations(uses))
     for number in range(len(orders)):
         company.sign_up(f"referee-{number}", referral_code=code)
     company.set_clock(NOON + timedelta(days=1))

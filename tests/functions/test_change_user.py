@@ -39,7 +39,7 @@ def changed(company: Company, user: str = "ben", **wanted: object) -> Any:  # no
     return answer.json
 
 
-def pay(company: Company, customer: str, number: int = 1, **shown: object) -> str:
+def pay(company: Company, customer: str, number: int = 1, **shown: Any) -> str:  # noqa: ANN401 - fields of any kind
     """An invoice that names nobody is paid; what became of it."""
     event = invoice_paid(f"evt_{customer}_{number}", f"in_{customer}_{number}", customer=customer, **shown)
     return company.deliver(event).json["outcome"]
@@ -52,17 +52,17 @@ def earned(company: Company) -> tuple[int, int]:
 
 def test_what_an_app_tells_anew_takes_the_place_of_what_it_told(town: Company) -> None:
     before = town.ok("GET", "/v1/users/ben")
-    told = {"email": EMAIL, "username": "Ben", "avatar_url": "https://img.example/ben.png"}
-    assert changed(town, **told) == before | told
-    assert changed(town) == before | told
-    assert changed(town, username="Benjamin") == before | told | {"username": "Benjamin"}
+    details = {"email": EMAIL, "username": "Ben", "avatar_url": "https://img.example/ben.png"}
+    assert changed(town, **details) == before | details
+    assert changed(town) == before | details
+    assert changed(town, username="Benjamin") == before | details | {"username": "Benjamin"}
     ids = {"whop_user_id": "user_ben", "stripe_customer_id": "cus_ben"}
-    assert changed(town, **ids) == before | told | ids | {"username": "Benjamin"}
+    assert changed(town, **ids) == before | details | ids | {"username": "Benjamin"}
 
 
 def test_null_clears_what_a_person_may_be_without(town: Company) -> None:
     before = town.ok("GET", "/v1/users/ben")
-    changed(town, email=EMAIL, email_verified=True, username="Ben", avatar_url="https://img.example/ben.png")
+    changed(town, email=EMAIL, username="Ben", avatar_url="https://img.example/ben.png")
     assert changed(town, email=None, username=None, avatar_url=None) == before
 
 
@@ -87,7 +87,7 @@ def test_null_clears_what_a_person_may_be_without(town: Company) -> None:
     ],
 )
 def test_a_change_that_cannot_be_is_refused_by_field(
-    town: Company, superuser: psycopg.Connection, wanted: dict[str, object], wrong: str
+    town: Company, superuser: psycopg.Connection, wanted: dict[str, Any], wrong: str
 ) -> None:
     before, ben = rows.count(superuser, town.id), town.ok("GET", "/v1/users/ben")
     assert fields(change(town, **wanted)) == {wrong}
@@ -116,7 +116,7 @@ def test_a_user_whom_nobody_knows_is_not_changed(company: Company, other: Compan
     ],
 )
 def test_another_email_is_one_that_nobody_has_verified(
-    town: Company, wanted: dict[str, object], *, verified: bool
+    town: Company, wanted: dict[str, Any], *, verified: bool
 ) -> None:
     changed(town, email=EMAIL, email_verified=True)
     assert changed(town, **wanted)["email_verified"] is verified
@@ -220,6 +220,18 @@ def test_an_unreferred_user_is_bound_by_the_code_that_their_payment_carried(comp
     assert company.balance("ada") == PAID
 
 
+def test_what_a_former_customer_carries_names_the_referrer_of_whoever_has_it(company: Company) -> None:
+    code = company.sign_up("ada")["user"]["referral_code"]
+    for person in ("gil", "hal"):
+        company.sign_up(person)
+    changed(company, "gil", stripe_customer_id="cus_1")
+    changed(company, "gil", stripe_customer_id="cus_2")
+    changed(company, "hal", stripe_customer_id="cus_1")
+    pay(company, "cus_1", named={"goodword_code": code}, subscription="sub_1")
+    pay(company, "cus_2", subscription="sub_2")
+    assert [each["referee"] for each in company.ok("GET", "/v1/users/ada/referrals")["data"]] == ["hal"]
+
+
 def test_a_subscription_that_waited_gives_its_plan(company: Company) -> None:
     company.ok("PATCH", "/v1/plans/basic", {"stripe_price_id_monthly": "price_basic"})
     company.sign_up("gil")
@@ -233,9 +245,9 @@ def test_a_subscription_that_waited_gives_its_plan(company: Company) -> None:
 def test_a_change_is_told_once_without_what_it_was(town: Company, superuser: psycopg.Connection) -> None:
     changed(town, email=EMAIL, username="Ben")
     changed(town, email=EMAIL)
-    told = rows.find(
+    events = rows.find(
         superuser,
         "SELECT data FROM outbox_events WHERE company_id = %(id)s AND type = 'user.updated'",
         id=town.id,
     )
-    assert [row["data"] for row in told] == [{"id": town.ok("GET", "/v1/users/ben")["id"]}]
+    assert [row["data"] for row in events] == [{"id": town.ok("GET", "/v1/users/ben")["id"]}]

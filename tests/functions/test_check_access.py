@@ -54,6 +54,26 @@ def use(company: Company, feature: str, quantity: int | None = None, *, key: str
     return company.api.send("POST", "/v1/users/ada/usage", body, headers=headers)
 
 
+def give_back(company: Company, usage_id: str, body: object, user: str = "ada") -> Answer:
+    return company.api.send("POST", f"/v1/users/{user}/usage/{usage_id}/return", body)
+
+
+def grant(superuser: psycopg.Connection, company: Company, plan: str) -> str:
+    """Ada is given a plan for good; the grant's id."""
+    (grant_id,) = rows.find_one(
+        superuser,
+        """
+        SELECT make_grant(company_id, id, jsonb_build_object('id', gen_random_uuid(), 'plan_id', %(plan)s::text,
+            'source', 'admin'), company_now(company_id)) ->> 'id' AS grant_id
+        FROM (SELECT users.*, hold_grants(company_id, id) FROM users) AS held
+        WHERE company_id = %(id)s AND external_id = 'ada'
+        """,
+        plan=plan,
+        id=company.id,
+    ).values()
+    return grant_id
+
+
 def buy(company: Company, quantity: int, *, key: str) -> None:
     """Ada buys so many AI calls with points that she is given for it."""
     company.ok("POST", "/v1/users/ada/points", {"points": 1, "note": "x"}, key=f"points-{key}")
@@ -152,6 +172,14 @@ def test_an_unlimited_feature_never_ends(ada: Company, superuser: psycopg.Connec
     assert (used["allowed"], used["reason"], used["limit"], used["remaining"]) == (True, "unlimited", None, None)
 
 
+@pytest.mark.parametrize("quantity", [0, -1, 1_000_001, 10**30, "1", 1.5, True, None])
+def test_a_quantity_is_a_whole_number_up_to_a_million(ada: Company, quantity: object) -> None:
+    body = {"feature": "photos", "quantity": quantity}
+    (error,) = problem(ada.api.send("POST", "/v1/users/ada/usage", body), 422, "invalid_request")["errors"]
+    assert error["field"] == "quantity"
+    assert entitled(ada, "photos")["used"] == 0
+
+
 def test_use_never_counts_against_a_feature_that_is_only_on_or_off(ada: Company, superuser: psycopg.Connection) -> None:
     on_plan(superuser, ada, "basic")
     for _ in range(3):
@@ -198,6 +226,8 @@ def test_months_are_the_companys_own(ada: Company, superuser: psycopg.Connection
 @pytest.mark.parametrize(
     ("zone", "begins", "resets"),
     [
+        ("America/Santiago", "2026-09-06T04:00:00+00:00", "2026-09-07T03:00:00+00:00"),
+        ("America/Havana", "2026-11-01T04:00:00+00:00", "2026-11-02T05:00:00+00:00"),
         # the day begins at 01:00; the next one at midnight, 23 hours later
         ("America/Santiago", "2027-09-05T04:00:00+00:00", "2027-09-06T03:00:00+00:00"),
         # the day before the one whose midnight comes twice, and that day, of 25 hours
@@ -256,6 +286,94 @@ def test_a_plan_without_a_limit_for_a_feature_falls_back_to_the_features_own(
     photos, calls = entitled(ada, "photos"), entitled(ada, "ai_calls")
     assert (photos["source"], photos["limit"], photos["reason"]) == ("default", None, "unlimited")
     assert (calls["source"], calls["limit"], calls["reason"]) == ("default", 0, "disabled")
+
+
+def test_a_plan_without_a_limit_leaves_a_feature_to_the_plan_after_a_trial(
+    ada: Company, superuser: psycopg.Connection
+) -> None:
+    """And under `disabled` everything is off that no plan of one's own opens, whatever the default says."""
+    given = grant(superuser, ada, "basic")
+    superuser.execute(
+        "DELETE FROM plan_limits WHERE company_id = %(id)s AND plan_id = 'basic' AND feature = 'photos'", {"id": ada.id}
+    )
+    found = entitled(ada, "photos")
+    assert (found["source"], found["plan"], found["grant_id"], found["limit"]) == ("plan", "free", None, 5)
+    on_plan(superuser, ada, "disabled")
+    off, calls = entitled(ada, "photos"), entitled(ada, "ai_calls")
+    assert (off["source"], off["plan"], off["limit"], off["reason"]) == ("plan", "disabled", 0, "disabled")
+    problem(use(ada, "photos"), 422, "feature_disabled")
+    assert (calls["source"], calls["plan"], calls["grant_id"], calls["limit"]) == ("grant", "basic", given, 3)
+    assert use(ada, "ai_calls").json["grant_id"] == given
+
+
+def test_what_came_to_nothing_is_returned(ada: Company, superuser: psycopg.Connection) -> None:
+    used = use(ada, "photos", 4).json
+    part = give_back(ada, used["usage_id"], {"quantity": 1})
+    assert part.status == 200
+    assert part.json == {
+        **used, "used": 3, "remaining": 2, "returnable": 3,
+    }  # fmt: skip
+    rest = give_back(ada, used["usage_id"], {}).json
+    assert (rest["used"], rest["returnable"]) == (0, 0)
+    assert problem(give_back(ada, used["usage_id"], {}), 422, "return_exceeds_usage")["returnable"] == 0
+    assert rows.count(superuser, ada.id)["usage_returns"] == 2
+
+
+def test_more_than_is_left_of_a_use_is_not_returned_at_all(ada: Company) -> None:
+    used = use(ada, "photos", 4).json["usage_id"]
+    give_back(ada, used, {"quantity": 1})
+    assert problem(give_back(ada, used, {"quantity": 4}), 422, "return_exceeds_usage")["returnable"] == 3
+    assert entitled(ada, "photos")["used"] == 3
+
+
+@pytest.mark.parametrize(
+    "body", [{"quantity": 0}, {"quantity": None}, {"quantity": "1"}, {"quantity": 1, "feature": "x"}]
+)
+def test_a_return_that_cannot_be_changes_nothing(ada: Company, body: object) -> None:
+    problem(give_back(ada, use(ada, "photos", 4).json["usage_id"], body), 422, "invalid_request")
+    assert entitled(ada, "photos")["used"] == 4
+
+
+def test_nobody_returns_what_is_not_theirs(ada: Company, other: Company) -> None:
+    used = use(ada, "photos").json["usage_id"]
+    ada.sign_up("ben")
+    other.sign_up("ada")
+    for usage_id in (f"use_{'0' * 32}", "use_1", "nothing", "%00"):
+        problem(give_back(ada, usage_id, {}), 404, "usage_not_found")
+    problem(give_back(ada, used, {}, user="ben"), 404, "usage_not_found")
+    problem(give_back(ada, used, {}, user="nobody"), 404, "user_not_found")
+    problem(give_back(other, used, {}), 404, "usage_not_found")
+    assert entitled(ada, "photos")["used"] == 1
+
+
+def test_what_is_returned_after_its_period_gives_nothing_and_what_was_bought_does(
+    ada: Company, superuser: psycopg.Connection
+) -> None:
+    on_plan(superuser, ada, "basic")
+    buy(ada, 4, key="1")
+    used = use(ada, "ai_calls", 5).json
+    assert (used["used"], used["extra"]) == (3, 2)
+    ada.set_clock(datetime(2027, 2, 1, tzinfo=UTC))
+    back = give_back(ada, used["usage_id"], {}).json
+    assert (back["used"], back["extra"], back["remaining"], back["returnable"]) == (0, 4, 7, 0)
+
+
+def test_uses_are_listed_newest_first_by_feature_and_page_by_page(ada: Company) -> None:
+    ids = [use(ada, feature, 2).json["usage_id"] for feature in ("photos", "weight_entries", "photos")]
+    give_back(ada, ids[0], {"quantity": 1})
+    listed = ada.ok("GET", "/v1/users/ada/usage")
+    assert ([each["usage_id"] for each in listed["data"]], listed["has_more"]) == (ids[::-1], False)
+    assert listed["data"][-1] == {
+        "usage_id": ids[0], "feature": "photos", "quantity": 2, "returned": 1,
+        "occurred_at": "2027-01-15T12:00:00.000000Z",
+    }  # fmt: skip
+    first = ada.ok("GET", "/v1/users/ada/usage?feature=photos&limit=1")
+    assert ([each["usage_id"] for each in first["data"]], first["has_more"]) == ([ids[2]], True)
+    second = ada.ok("GET", f"/v1/users/ada/usage?feature=photos&limit=1&after={ids[2]}")
+    assert ([each["usage_id"] for each in second["data"]], second["has_more"]) == ([ids[0]], False)
+    assert ada.ok("GET", "/v1/users/ada/usage?feature=no_such")["data"] == []
+    problem(ada.api.send("GET", f"/v1/users/ada/usage?after=use_{'0' * 32}"), 422, "invalid_request")
+    problem(ada.api.send("GET", "/v1/users/nobody/usage"), 404, "user_not_found")
 
 
 def test_nobodys_entitlements_are_not_found(ada: Company, other: Company) -> None:

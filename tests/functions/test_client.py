@@ -67,7 +67,9 @@ def test_everything_an_app_does_in_a_life(goodword: Goodword, company: Company) 
     (option,) = goodword.redemption_options()
     for _ in range(2):
         assert goodword.redeem("ben", option["id"], key="order-1")["balance_after"] == 15
-    assert goodword.use("ben", "ai_calls")["remaining"] == 19
+    used = goodword.use("ben", "ai_calls", quantity=3)
+    assert used["remaining"] == 17
+    assert goodword.give_back("ben", used["usage_id"], quantity=2)["returnable"] == 1
     assert goodword.entitlement("ben", "ai_calls")["remaining"] == 19
     assert [entry["delta"] for entry in goodword.transactions("ben")] == [-10, 25]
     assert goodword.balance("ben")["balance"] == 15

@@ -102,7 +102,7 @@ def send(company: Company, event: dict[str, Any]) -> Answer:
     return company.deliver(event) if event.get("object") == "event" else company.deliver_whop(event)
 
 
-def told(company: Company, *events: dict[str, Any]) -> list[str]:
+def outcomes(company: Company, *events: dict[str, Any]) -> list[str]:
     """Deliver events of which none is a duplicate; their outcomes."""
     answers = [send(company, event) for event in events]
     assert [(answer.status, answer.json["duplicate"]) for answer in answers] == [(200, False)] * len(answers)
@@ -198,7 +198,7 @@ def test_03_one_sale_told_by_three_events_and_at_two_endpoints_is_one(
     paid = invoice()
     succeeded = paid | {"id": "evt_succeeded", "type": "invoice.payment_succeeded"}
     bought = session(mode="subscription", invoice="in_1", subscription="sub_1", payment_intent=None)
-    assert told(referred, paid, succeeded, bought) == ["applied"] * 3
+    assert outcomes(referred, paid, succeeded, bought) == ["applied"] * 3
 
     secret = "whsec_the_second"
     url = referred.ok("POST", "/v1/provider-endpoints", {"provider": "stripe", "secrets": [secret]})["url"]
@@ -211,9 +211,9 @@ def test_03_one_sale_told_by_three_events_and_at_two_endpoints_is_one(
 
 
 def test_04_a_refund_waits_for_its_payment(referred: Company) -> None:
-    assert told(referred, stripe("refund.created", refund(950))) == ["parked"]
+    assert outcomes(referred, stripe("refund.created", refund(950))) == ["parked"]
     assert standing(referred) == REGISTERED
-    assert told(referred, link(), invoice()) == ["applied"] * 2
+    assert outcomes(referred, link(), invoice()) == ["applied"] * 2
     assert standing(referred) == ("qualified", 950, 5 + 13)
 
 
@@ -221,8 +221,8 @@ def test_05_an_invoice_before_its_session_and_its_signup_counts_under_its_own_da
     """Twice the signup comes last or the session does; the second time after the referral would have lapsed."""
     company.set_clock(NOON)
     code = company.sign_up("ada")["user"]["referral_code"]
-    assert told(company, invoice(user=None)) == ["parked"]
-    told(company, session(mode="subscription", invoice="in_1", subscription="sub_1", payment_intent=None))
+    assert outcomes(company, invoice(user=None)) == ["parked"]
+    outcomes(company, session(mode="subscription", invoice="in_1", subscription="sub_1", payment_intent=None))
     company.sign_up("ben", referral_code=code)
     assert standing(company) == QUALIFIED
 
@@ -230,7 +230,7 @@ def test_05_an_invoice_before_its_session_and_its_signup_counts_under_its_own_da
     company.set_clock(NOON + 100 * DAY)
     late = invoice(user=None, buyer="eve", at=NOON + 80 * DAY)
     named = session(id="cs_eve", user="eve", customer="cus_eve", mode="subscription", payment_intent=None)
-    assert told(company, late, named) == ["parked", "applied"]
+    assert outcomes(company, late, named) == ["parked", "applied"]
     stages = {each["referee"]: each["stage"] for each in company.ok("GET", "/v1/users/ada/referrals")["data"]}
     assert stages == {"ben": "qualified", "eve": "qualified"}
 
@@ -243,7 +243,7 @@ def test_06_a_referrer_named_after_the_payment_gets_what_it_earns_once(
     body = {"referral_code": company.sign_up("ada")["user"]["referral_code"], "reason": "told us on the phone"}
     for person, age in (("ben", 90 * DAY), ("eve", 90 * DAY + timedelta(seconds=1))):
         company.sign_up(person)
-        told(company, invoice(user=person, buyer=person, at=NOON - age))
+        outcomes(company, invoice(user=person, buyer=person, at=NOON - age))
     assert company.ok("PUT", "/v1/users/ben/referrer", body)["referral"]["stage"] == "qualified"
     assert company.ok("PUT", "/v1/users/eve/referrer", body)["referral"]["stage"] == "registered"
     again = company.api.send("PUT", "/v1/users/ben/referrer", body)
@@ -259,7 +259,7 @@ def test_07_a_cancelled_subscription_loses_no_commission_whenever_it_is_told(com
         company.sign_up(person, referral_code=code)
         first, last = (invoice(k, user=person, buyer=person, at=NOON + k * DAY) for k in (0, 31))
         gone = subscription("deleted", "canceled", NOON + 31 * DAY, customer=f"cus_{person}", id=f"sub_{person}")
-        told(company, first, *((gone, last) if deleted_first else (last, gone)))
+        outcomes(company, first, *((gone, last) if deleted_first else (last, gone)))
     found = company.ok("GET", "/v1/users/ada/referrals")["data"]
     assert [(each["stage"], each["revenue"][0]["amount"]) for each in found] == [("qualified", 3800)] * 2
     assert earned(company, "recurring") == [(10, "paid", 0)] * 2
@@ -268,9 +268,9 @@ def test_07_a_cancelled_subscription_loses_no_commission_whenever_it_is_told(com
 
 def test_08_refunds_in_parts_add_up_to_what_was_earned(referred: Company, superuser: psycopg.Connection) -> None:
     """Each is counted from the whole payment, and the last one brings the rest of the rounding."""
-    told(referred, invoice(), link())
+    outcomes(referred, invoice(), link())
     for number, (amount, balance) in enumerate(((500, 23), (500, 17), (900, 5)), start=1):
-        told(referred, stripe("refund.created", refund(amount, number=number)))
+        outcomes(referred, stripe("refund.created", refund(amount, number=number)))
         assert referred.balance("ada") == balance
     assert standing(referred) == CANCELLED
     assert booked(superuser, referred) == [25, -7, -6, -12]
@@ -281,9 +281,9 @@ def test_09_a_refund_told_by_its_charge_and_by_itself_is_one(referred: Company, 
         "id": "ch_1", "object": "charge", "amount": 1900, "amount_refunded": 950, "payment_intent": "pi_1",
         "invoice": "in_1", "refunds": {"object": "list", "data": [refund(950)]},
     }  # fmt: skip
-    told(referred, invoice(), stripe("charge.refunded", charge), stripe("refund.created", refund(950)))
+    outcomes(referred, invoice(), stripe("charge.refunded", charge), stripe("refund.created", refund(950)))
     bare = {name: value for name, value in charge.items() if name != "refunds"}
-    told(referred, stripe("charge.refunded", bare, suffix="_bare"), stripe("charge.refund.updated", refund(950)))
+    outcomes(referred, stripe("charge.refunded", bare, suffix="_bare"), stripe("charge.refund.updated", refund(950)))
     assert standing(referred) == ("qualified", 950, 5 + 13)
     assert booked(superuser, referred) == [25, -12]
 
@@ -292,9 +292,9 @@ def test_09_a_refund_told_by_its_charge_and_by_itself_is_one(referred: Company, 
 def test_10_a_refund_that_comes_to_nothing_is_undone(
     referred: Company, superuser: psycopg.Connection, event: str, status: str
 ) -> None:
-    told(referred, invoice(), link(), stripe("refund.created", refund(1900, "pending")))
+    outcomes(referred, invoice(), link(), stripe("refund.created", refund(1900, "pending")))
     assert standing(referred) == CANCELLED
-    told(referred, stripe(event, refund(1900, status), NOON + DAY))
+    outcomes(referred, stripe(event, refund(1900, status), NOON + DAY))
     assert standing(referred) == QUALIFIED
     assert booked(superuser, referred) == [25, -25, 25]
 
@@ -304,12 +304,12 @@ def test_11_what_was_paid_out_is_taken_back_from_the_balance_and_the_rest_is_owe
     referred: Company, spent: int
 ) -> None:
     """No balance is ever below zero: what it cannot cover is debt, which the next points repay."""
-    told(referred, invoice(), link())
+    outcomes(referred, invoice(), link())
     if spent:
         option = {"kind": "quota", "name": "Calls", "feature": "ai_calls", "quantity": 5, "cost_points": spent}
         bought = {"option_id": referred.ok("POST", "/v1/redemption-options", option)["id"]}
         referred.ok("POST", "/v1/users/ada/redemptions", bought, key="calls")
-    told(referred, stripe("refund.created", refund(1900)))
+    outcomes(referred, stripe("refund.created", refund(1900)))
     found = referred.ok("GET", "/v1/users/ada/balance")
     assert (found["balance"], found["debt"]) == ((0, 25) if spent else (5, 0))
     assert referral(referred)["stage"] == "cancelled"
@@ -324,13 +324,13 @@ def test_12_a_refund_at_another_rate_is_the_part_that_the_buyer_got(referred: Co
         "amount": money("11.00"), "original_amount": money("8.00", "eur"),
     }  # fmt: skip
     sale = sale_on_whop(total=money("19.00"), presentment_total=money("16.00", "eur"))
-    assert told(referred, sale, whop("msg_1", "refund.created", half)) == ["applied"] * 2
+    assert outcomes(referred, sale, whop("msg_1", "refund.created", half)) == ["applied"] * 2
     assert standing(referred) == ("qualified", 950, 5 + 13)
 
 
 def test_13_a_dispute_holds_then_takes_back_or_gives_back(referred: Company, superuser: psycopg.Connection) -> None:
     """A paid award stays while the dispute is open; an inquiry moves nothing, and an appeal leaves what was."""
-    told(referred, invoice(), link())
+    outcomes(referred, invoice(), link())
     steps = [
         ("created", "warning_needs_response", "applied", QUALIFIED),
         ("updated", "needs_response", "applied", QUALIFIED),
@@ -340,7 +340,7 @@ def test_13_a_dispute_holds_then_takes_back_or_gives_back(referred: Company, sup
         ("updated", "prevented", "applied", CANCELLED),
     ]
     for number, (event, status, outcome, expected) in enumerate(steps):
-        assert told(referred, stripe(f"charge.dispute.{event}", dispute(status), NOON + number * DAY)) == [outcome]
+        assert outcomes(referred, stripe(f"charge.dispute.{event}", dispute(status), NOON + number * DAY)) == [outcome]
         assert standing(referred) == expected, status
     assert booked(superuser, referred) == [25, -25, 25, -25]
 
@@ -351,9 +351,9 @@ def test_13_an_award_that_waits_is_held_while_a_dispute_is_open(company: Company
     company.ok("PUT", "/v1/program", program)
     company.set_clock(NOON)
     company.refer("ada", "ben")
-    told(company, invoice(), link(), stripe("charge.dispute.created", dispute("needs_response")))
+    outcomes(company, invoice(), link(), stripe("charge.dispute.created", dispute("needs_response")))
     assert earned(company, "qualified") == [(25, "held", 0)]
-    told(company, stripe("charge.dispute.closed", dispute("won"), NOON + DAY))
+    outcomes(company, stripe("charge.dispute.closed", dispute("won"), NOON + DAY))
     assert earned(company, "qualified") == [(25, "pending", 0)]
 
 
@@ -362,7 +362,7 @@ def test_14_a_refund_and_a_dispute_together_take_back_no_more_than_was_earned(
     referred: Company, superuser: psycopg.Connection, *, refund_first: bool
 ) -> None:
     taken = [stripe("refund.created", refund(1200)), stripe("charge.dispute.closed", dispute("lost"))]
-    told(referred, invoice(), link(), *(taken if refund_first else reversed(taken)))
+    outcomes(referred, invoice(), link(), *(taken if refund_first else reversed(taken)))
     assert standing(referred) == CANCELLED
     assert sum(booked(superuser, referred)) == 0
 
@@ -379,7 +379,7 @@ def test_14_a_refund_and_a_dispute_together_take_back_no_more_than_was_earned(
 def test_15_a_dispute_takes_back_its_part_and_no_more_than_the_charge(
     referred: Company, fields: dict[str, Any], expected: tuple[str, int, int]
 ) -> None:
-    told(referred, invoice(), link(), stripe("charge.dispute.closed", dispute("lost", **fields)))
+    outcomes(referred, invoice(), link(), stripe("charge.dispute.closed", dispute("lost", **fields)))
     assert standing(referred) == expected
 
 
@@ -395,18 +395,18 @@ def test_16_a_change_of_plan_counts_as_what_its_invoice_came_to(referred: Compan
         stated: dict[str, Any] = {"amount_paid": paid, "total": total, "total_excluding_tax": total, "lines": lines}
         return invoice(number, at=NOON + number * DAY, billing_reason="subscription_update", **stated)
 
-    told(referred, invoice(), changed(2, 1000, 2000, -1000))
+    outcomes(referred, invoice(), changed(2, 1000, 2000, -1000))
     assert standing(referred) == ("qualified", 2900, 30)
-    told(referred, changed(3, 0, 500, -2500), changed(4, 0, -100))
+    outcomes(referred, changed(3, 0, 500, -2500), changed(4, 0, -100))
     assert standing(referred) == ("qualified", 2900, 30)
 
 
 def test_17_the_first_payment_after_a_trial_is_the_first_once(referred: Company, superuser: psycopg.Connection) -> None:
     free: dict[str, Any] = {"amount_paid": 0, "total": 0, "total_excluding_tax": 0}
-    told(referred, subscription("created", "trialing"), invoice(1, **free))
+    outcomes(referred, subscription("created", "trialing"), invoice(1, **free))
     assert standing(referred) == REGISTERED
     cycle = invoice(2, at=NOON + 14 * DAY, billing_reason="subscription_cycle")
-    told(referred, cycle, cycle | {"id": "evt_again", "type": "invoice.payment_succeeded"})
+    outcomes(referred, cycle, cycle | {"id": "evt_again", "type": "invoice.payment_succeeded"})
     assert standing(referred) == QUALIFIED
     assert booked(superuser, referred) == [25]
 
@@ -414,9 +414,9 @@ def test_17_the_first_payment_after_a_trial_is_the_first_once(referred: Company,
 def test_18_what_a_coupon_made_free_earns_nothing_until_there_is_money(referred: Company) -> None:
     free = session(amount_total=0, payment_status="no_payment_required", payment_intent=None)
     unpaid: dict[str, Any] = {"amount_paid": 0, "total": 0, "total_excluding_tax": 0}
-    assert told(referred, free, invoice(1, **unpaid), invoice(2, at=NOON + 31 * DAY, **unpaid)) == ["applied"] * 3
+    assert outcomes(referred, free, invoice(1, **unpaid), invoice(2, at=NOON + 31 * DAY, **unpaid)) == ["applied"] * 3
     assert standing(referred) == REGISTERED
-    told(referred, invoice(3, at=NOON + 62 * DAY))
+    outcomes(referred, invoice(3, at=NOON + 62 * DAY))
     assert standing(referred) == QUALIFIED
     assert earned(referred, "recurring") == []
 
@@ -425,7 +425,7 @@ def test_19_a_session_that_saves_a_payment_method_sells_nothing(
     referred: Company, superuser: psycopg.Connection
 ) -> None:
     setup_only = session(mode="setup", amount_total=None, payment_intent=None, payment_status="no_payment_required")
-    assert told(referred, setup_only) == ["ignored"]
+    assert outcomes(referred, setup_only) == ["ignored"]
     assert standing(referred) == REGISTERED
     assert payments(superuser, referred) == 0
 
@@ -437,23 +437,23 @@ def test_19_a_session_that_saves_a_payment_method_sells_nothing(
 def test_20_a_session_that_is_paid_later_counts_when_it_is_paid(
     referred: Company, event: str, expected: tuple[str, int, int]
 ) -> None:
-    told(referred, session(payment_status="unpaid"))
+    outcomes(referred, session(payment_status="unpaid"))
     assert standing(referred) == REGISTERED
     later = session(event, payment_status="paid" if expected == QUALIFIED else "unpaid")
-    assert told(referred, later) == ["applied" if expected == QUALIFIED else "ignored"]
+    assert outcomes(referred, later) == ["applied" if expected == QUALIFIED else "ignored"]
     assert standing(referred) == expected
 
 
 def test_21_only_what_came_through_stripe_counts_and_it_counts_whenever_it_comes(referred: Company) -> None:
     """Paid out of band, in the old shape and in the new one; then void; then written off, and paid after all."""
     by_hand = [invoice(1, paid_out_of_band=True), invoice(2, amount_paid_off_stripe=1900)]
-    assert told(referred, *by_hand) == ["applied"] * 2
+    assert outcomes(referred, *by_hand) == ["applied"] * 2
     undone: dict[str, Any] = {"id": "in_3", "object": "invoice", "customer": "cus_1", "amount_paid": 0, "total": 1900}
     void = stripe("invoice.voided", undone | {"status": "void"})
     uncollectible = stripe("invoice.marked_uncollectible", undone | {"status": "uncollectible"})
-    assert told(referred, void, uncollectible) == ["ignored"] * 2
+    assert outcomes(referred, void, uncollectible) == ["ignored"] * 2
     assert standing(referred) == REGISTERED
-    told(referred, invoice(3, at=NOON + 9 * DAY))
+    outcomes(referred, invoice(3, at=NOON + 9 * DAY))
     assert standing(referred) == QUALIFIED
 
 
@@ -461,13 +461,13 @@ def test_22_an_invoice_paid_in_parts_counts_once_and_each_part_can_be_refunded(
     referred: Company, superuser: psycopg.Connection
 ) -> None:
     part = invoice(1, status="open", amount_paid=900) | {"id": "evt_part", "type": "invoice.payment_succeeded"}
-    told(referred, part, link(1), link(2, invoice_number=1))
+    outcomes(referred, part, link(1), link(2, invoice_number=1))
     assert standing(referred) == REGISTERED
-    told(referred, invoice(1))
+    outcomes(referred, invoice(1))
     assert standing(referred) == QUALIFIED
-    told(referred, stripe("refund.created", refund(450, number=1)))
+    outcomes(referred, stripe("refund.created", refund(450, number=1)))
     second = refund(500, number=2, charge="ch_2", payment_intent="pi_2")
-    assert told(referred, stripe("refund.created", second)) == ["applied"]
+    assert outcomes(referred, stripe("refund.created", second)) == ["applied"]
     assert standing(referred) == ("qualified", 950, 5 + 13)
     assert (sum(booked(superuser, referred)), payments(superuser, referred)) == (13, 1)
 
@@ -476,9 +476,9 @@ def test_23_a_customers_credit_is_no_payment(company: Company) -> None:
     company.set_clock(NOON)
     take_tenth(company, usd=100)
     company.refer("ada", "ben")
-    told(company, invoice(1, amount_paid=0, starting_balance=-2900, ending_balance=-1000))
+    outcomes(company, invoice(1, amount_paid=0, starting_balance=-2900, ending_balance=-1000))
     assert standing(company) == REGISTERED
-    told(company, invoice(2, amount_paid=900, starting_balance=-1000, ending_balance=0))
+    outcomes(company, invoice(2, amount_paid=900, starting_balance=-1000, ending_balance=0))
     assert standing(company) == ("qualified", 900, 5 + 90)
 
 
@@ -492,16 +492,16 @@ def test_23_a_customers_credit_is_no_payment(company: Company) -> None:
     ids=["told without tax", "one tax", "several taxes"],
 )
 def test_24_tax_is_nobodys_revenue_and_no_part_of_a_refund(referred: Company, taxed: dict[str, Any]) -> None:
-    told(referred, invoice(amount_paid=2380, total=2380, **taxed), link())
+    outcomes(referred, invoice(amount_paid=2380, total=2380, **taxed), link())
     assert standing(referred) == ("qualified", 2000, 30)
-    told(referred, stripe("refund.created", refund(1190)))
+    outcomes(referred, stripe("refund.created", refund(1190)))
     assert standing(referred) == ("qualified", 1000, 5 + 13)
 
 
 def test_24_tax_inside_or_on_top_of_a_price_on_whop_is_inside_its_total(referred: Company) -> None:
     half = {"id": "rf_1", "payment": {"id": "pay_1"}, "amount": 11.9, "currency": "usd", "status": "succeeded",
             "created_at": NOON.isoformat()}  # fmt: skip
-    told(referred, sale_on_whop(total="23.80", tax_amount="3.80"), whop("msg_1", "refund.created", half))
+    outcomes(referred, sale_on_whop(total="23.80", tax_amount="3.80"), whop("msg_1", "refund.created", half))
     assert standing(referred) == ("qualified", 1000, 5 + 13)
 
 
@@ -529,7 +529,7 @@ def test_25_every_currency_has_its_own_minor_unit(
         "total_excluding_tax": amount,
         "currency": currency,
     }
-    assert told(company, invoice(**stated)) == ["applied"]
+    assert outcomes(company, invoice(**stated)) == ["applied"]
     kept = rows.find_one(superuser, "SELECT * FROM payments WHERE company_id = %(id)s", id=company.id)
     assert (kept["currency"], kept["net_amount"]) == (currency, amount)
     assert company.balance("ada") == 5 + points
@@ -545,17 +545,17 @@ def test_26_a_payer_is_known_by_the_session_and_never_by_an_e_mail_that_is_not_v
         "customer_details": {"email": "ben@app.example"},
         "customer_email": "ben@app.example",
     }
-    assert told(company, session(id="cs_email", payment_intent="pi_email", user=None, **seen)) == ["parked"]
+    assert outcomes(company, session(id="cs_email", payment_intent="pi_email", user=None, **seen)) == ["parked"]
     deleted = {"id": "cus_1", "object": "customer", "deleted": True}
-    assert told(company, invoice(user=None, customer=deleted)) == ["parked"]
+    assert outcomes(company, invoice(user=None, customer=deleted)) == ["parked"]
     assert standing(company) == REGISTERED
     named = session(mode="subscription", invoice="in_1", payment_intent=None)
-    assert told(company, named) == ["applied"]
+    assert outcomes(company, named) == ["applied"]
     assert standing(company) == QUALIFIED
 
 
 def test_26_a_guest_is_known_by_the_reference_of_the_session(referred: Company) -> None:
-    assert told(referred, session(customer=None)) == ["applied"]
+    assert outcomes(referred, session(customer=None)) == ["applied"]
     assert standing(referred) == QUALIFIED
 
 
@@ -566,7 +566,7 @@ def test_27_all_lines_of_an_invoice_are_one_payment(referred: Company) -> None:
         {"amount": 1400, "quantity": 7, "period": start, "pricing": {"price_details": {"product": "prod_1"}}},
         {"amount": 500, "quantity": 1, "period": start, "price": {"id": "price_2", "product": "prod_2"}},
     ]
-    told(referred, invoice(lines={"data": lines}))
+    outcomes(referred, invoice(lines={"data": lines}))
     assert standing(referred) == QUALIFIED
     assert earned(referred, "qualified") == [(25, "paid", 0)]
 
@@ -583,7 +583,7 @@ def test_28_nobody_earns_by_paying_themselves(company: Company) -> None:
     problem(company.api.send("POST", "/v1/signups", same), 409, "identity_taken")
     with_code: dict[str, Any] = {"metadata": {"goodword_code": code}}
     bought = session(id="cs_2", user="twin", customer="cus_2", payment_intent="pi_2", **with_code)
-    assert told(company, bought, session(user="ada", **with_code)) == ["applied"] * 2
+    assert outcomes(company, bought, session(user="ada", **with_code)) == ["applied"] * 2
     assert company.ok("GET", "/v1/users/ada/referrals")["data"] == []
     assert company.balance("ada") == 0
 
@@ -591,7 +591,7 @@ def test_28_nobody_earns_by_paying_themselves(company: Company) -> None:
 def test_29_a_cancellation_taken_back_and_made_again_reverses_nothing_paid(
     referred: Company, superuser: psycopg.Connection
 ) -> None:
-    told(
+    outcomes(
         referred,
         invoice(),
         subscription("updated", "active", NOON + 3 * DAY, cancel_at_period_end=True),
@@ -606,11 +606,11 @@ def test_30_a_test_event_and_another_accounts_event_are_kept_and_pay_nothing(liv
     live.refer("ada", "ben")
     real = invoice_paid("evt_real", "in_1", user="ben", livemode=True)
     of_a_test = invoice_paid("evt_test", "in_1", user="ben")
-    assert told(live, of_a_test, real | {"id": "evt_account", "account": "acct_1"}) == ["ignored"] * 2
+    assert outcomes(live, of_a_test, real | {"id": "evt_account", "account": "acct_1"}) == ["ignored"] * 2
     notes = {each["event_id"]: each["note"] for each in live.ok("GET", "/v1/inbox")["data"]}
     assert notes == {"evt_test": "livemode_mismatch", "evt_account": "connect_account"}
     assert standing(live) == REGISTERED
-    assert told(live, real) == ["applied"]
+    assert outcomes(live, real) == ["applied"]
     assert standing(live) == QUALIFIED
 
 
@@ -661,7 +661,7 @@ def test_33_what_is_no_event_is_refused_and_nothing_of_it_is_kept(
     problem(referred.deliver(None, raw=good + b" " * 1024 * 1024), 413, "body_too_large")
     assert not rows.count(superuser, referred.id)["inbox_events"]
     # well-formed, but more than any bank has: kept for an operator
-    assert told(referred, invoice(amount_paid=2**63)) == ["failed"]
+    assert outcomes(referred, invoice(amount_paid=2**63)) == ["failed"]
     assert standing(referred) == REGISTERED
 
 
@@ -683,7 +683,7 @@ def test_34_an_event_without_its_object_is_shown_to_an_operator(company: Company
 def test_35_a_kind_or_a_status_yet_to_be_invented_changes_nothing(
     referred: Company, superuser: psycopg.Connection
 ) -> None:
-    told(referred, invoice(), link())
+    outcomes(referred, invoice(), link())
     unheard_of = [
         stripe("invoice.teleported", {"id": "in_1", "object": "invoice"}),
         stripe("charge.dispute.updated", dispute("under_divination")),
@@ -692,7 +692,7 @@ def test_35_a_kind_or_a_status_yet_to_be_invented_changes_nothing(
         whop("msg_1", "payment.teleported", {"id": "pay_1"}),
         whop("msg_2", "dispute.updated", {"id": "dspt_1", "status": "dreaming", "payment": {"id": "pay_1"}}),
     ]
-    assert told(referred, *unheard_of) == ["ignored"] * len(unheard_of)
+    assert outcomes(referred, *unheard_of) == ["ignored"] * len(unheard_of)
     assert rows.count(superuser, referred.id)["inbox_events"] == 2 + len(unheard_of)
     assert standing(referred) == QUALIFIED
 
@@ -705,14 +705,14 @@ def test_36_an_expanded_object_stands_for_its_id(referred: Company) -> None:
     parent = {"type": "subscription_details", "subscription_details": details}
     expanded = invoice(user=None, customer=customer, parent=parent)
     expanded["data"]["object"]["subscription"] = details["subscription"]
-    assert told(referred, expanded) == ["applied"]
+    assert outcomes(referred, expanded) == ["applied"]
     charge: dict[str, Any] = {
         "id": "ch_1",
         "object": "charge",
         "payment_intent": {"id": "pi_1", "invoice": {"id": "in_1"}},
     }
     given_back = refund(950, charge=charge, payment_intent=charge["payment_intent"])
-    assert told(referred, stripe("refund.created", given_back)) == ["applied"]
+    assert outcomes(referred, stripe("refund.created", given_back)) == ["applied"]
     assert standing(referred) == ("qualified", 950, 5 + 13)
 
 
@@ -726,7 +726,7 @@ def test_37_a_sale_told_by_both_kinds_of_whops_webhooks_is_one(
         "membership_metadata": {"goodword_user": "ben"},
     }  # fmt: skip
     v5 = {"action": "payment.succeeded", "api_version": "v5", "data": flat}
-    assert told(referred, v5, sale_on_whop()) == ["applied"] * 2
+    assert outcomes(referred, v5, sale_on_whop()) == ["applied"] * 2
     assert standing(referred) == QUALIFIED
     assert (booked(superuser, referred), payments(superuser, referred)) == ([25], 1)
 
@@ -747,7 +747,7 @@ def test_38_a_replay_on_whop_is_one_sale_under_its_old_id_and_under_a_new_one(
 def test_39_a_free_purchase_on_whop_earns_nothing(
     referred: Company, superuser: psycopg.Connection, free: dict[str, Any]
 ) -> None:
-    assert told(referred, sale_on_whop(billing_reason="one_time", **free)) == ["applied"]
+    assert outcomes(referred, sale_on_whop(billing_reason="one_time", **free)) == ["applied"]
     assert standing(referred) == REGISTERED
     assert payments(superuser, referred) == 0
 
@@ -762,11 +762,11 @@ def test_40_a_membership_without_a_payment_is_only_a_membership(
             "id": "mem_user_1", "status": status, "created_at": NOON.isoformat(), "user": {"id": "user_1"},
             "plan": {"id": "plan_free"}, "metadata": {"goodword_user": "ben"},
         }  # fmt: skip
-        assert told(referred, whop(f"msg_{days}", f"membership.{event}", data, NOON + days * DAY)) == ["applied"]
+        assert outcomes(referred, whop(f"msg_{days}", f"membership.{event}", data, NOON + days * DAY)) == ["applied"]
     assert standing(referred) == REGISTERED
     kept = rows.find_one(superuser, "SELECT * FROM subscriptions WHERE company_id = %(id)s", id=referred.id)
     assert (kept["status"], kept["ended_at"]) == ("active", None)
-    assert told(referred, sale_on_whop(metadata={})) == ["applied"]
+    assert outcomes(referred, sale_on_whop(metadata={})) == ["applied"]
     assert standing(referred) == QUALIFIED
 
 
@@ -783,7 +783,7 @@ def test_41_what_an_endpoint_missed_counts_under_its_own_date_when_it_is_told_af
     returned = stripe("refund.created", refund(900, created=int((NOON + 3 * DAY).timestamp())), NOON + 3 * DAY)
     missed = [returned, invoice(2, at=NOON + 32 * DAY), link(), invoice(1, at=NOON + DAY)]
     if by == "sent again":
-        assert told(referred, *missed) == ["parked", "applied", "applied", "applied"]
+        assert outcomes(referred, *missed) == ["parked", "applied", "applied", "applied"]
     else:
         endpoint = f"/v1/provider-endpoints/{referred.line['stripe_endpoint'].rpartition('/')[2]}"
         referred.ok("PATCH", endpoint, {"api_key": providers.open(missed).key})
@@ -799,7 +799,7 @@ def test_41_what_an_endpoint_missed_counts_under_its_own_date_when_it_is_told_af
 def test_42_a_delivery_of_months_ago_is_still_the_same_one(referred: Company, superuser: psycopg.Connection) -> None:
     """Its body is forgotten after ninety days; that it was here, and what it sold, never is."""
     sale = sale_on_whop()
-    told(referred, invoice(), sale)
+    outcomes(referred, invoice(), sale)
     superuser.execute(
         "UPDATE inbox_events SET received_at = received_at - interval '400 days' WHERE company_id = %s", (referred.id,)
     )
@@ -811,5 +811,5 @@ def test_42_a_delivery_of_months_ago_is_still_the_same_one(referred: Company, su
     for event in (invoice(), sale):
         assert send(referred, event).json == {"received": True, "duplicate": True, "outcome": "applied"}
     assert rows.count(superuser, referred.id) == before
-    assert told(referred, sale | {"id": "msg_regenerated"}, invoice() | {"id": "evt_again"}) == ["applied"] * 2
+    assert outcomes(referred, sale | {"id": "msg_regenerated"}, invoice() | {"id": "evt_again"}) == ["applied"] * 2
     assert (booked(superuser, referred), payments(superuser, referred)) == ([25], 2)

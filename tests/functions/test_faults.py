@@ -50,8 +50,8 @@ def test_a_job_that_violates_a_constraint_tells_no_row(bundle: serve, forbid: Ca
     assert (report["errorType"], report["errorMessage"]) == ("Fault", "CheckViolation 23514 made_up_ck")
     assert any("in _record" in frame for frame in report["stackTrace"])
     ours, lambdas = new_lines(bundle.log, before)
-    told = {name: ours[name] for name in ("message", "job", "fault", "sqlstate", "constraint")}
-    assert told == {
+    fields = {name: ours[name] for name in ("message", "job", "fault", "sqlstate", "constraint")}
+    assert fields == {
         "message": "fault",
         "job": "expire_points",
         "fault": "CheckViolation",
@@ -71,8 +71,8 @@ def test_a_request_that_violates_a_constraint_tells_no_row(
     answer = company.api.send("POST", "/v1/signups", {"user": {"external_id": SECRET}})
     assert answer.status == 500
     ours, lambdas = new_lines(bundle.log, before)
-    told = {name: ours[name] for name in ("message", "route", "fault", "sqlstate", "constraint")}
-    assert told == {
+    fields = {name: ours[name] for name in ("message", "route", "fault", "sqlstate", "constraint")}
+    assert fields == {
         "message": "fault",
         "route": "POST /v1/signups",
         "fault": "CheckViolation",

@@ -108,21 +108,19 @@ def test_how_a_bought_feature_is_counted_stays(company: Company) -> None:
 
 
 def test_a_plan_of_one_row_opens_one_feature_and_no_other(company: Company) -> None:
-    company.ok("POST", "/v1/plans", {"id": "none", "name": "None", "sort_order": 0}, status=201)
-    company.ok("PATCH", "/v1/settings", {"post_trial_plan": "none"})
-    for feature in ("photos", "ai_calls", "export_csv"):
-        company.ok("PATCH", f"/v1/features/{feature}", {"default_limit": 0})
     company.ok("POST", "/v1/plans", {"id": "export", "name": "Export", "sort_order": 9}, status=201)
     company.ok("PUT", "/v1/plans/export/limits/export_csv", {"limit": 1})
     company.sign_up("ada")
 
-    def allowed() -> set[str]:
-        return {each["feature"] for each in company.ok("GET", "/v1/users/ada/entitlements")["data"] if each["allowed"]}
+    def entitlements() -> dict[str, Any]:
+        return {each.pop("feature"): each for each in company.ok("GET", "/v1/users/ada/entitlements")["data"]}
 
-    before = allowed()
-    assert "export_csv" not in before
-    company.ok("PATCH", "/v1/settings", {"post_trial_plan": "export"})
-    assert allowed() == before | {"export_csv"}
+    before = entitlements()
+    assert before["export_csv"]["allowed"] is False
+    company.ok("POST", "/v1/users/ada/grants", {"plan": "export", "days": 30, "reason": "a friend"}, status=201)
+    after = entitlements()
+    assert (after["export_csv"]["allowed"], after["export_csv"]["source"]) == (True, "grant")
+    assert {feature for feature in before if before[feature] != after[feature]} == {"export_csv"}
 
 
 @pytest.mark.parametrize(

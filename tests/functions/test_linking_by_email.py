@@ -85,8 +85,8 @@ def in_orders(*orders: Sequence[str]) -> pytest.MarkDecorator:
 
 def enter(company: Company, person: str, code: str | None = None, *, email: str | None = EMAIL, **user: object) -> Any:  # noqa: ANN401
     """A signup, by default with a verified e-mail."""
-    told = {"external_id": person, "email": email, "email_verified": email is not None, **user}
-    return company.ok("POST", "/v1/signups", {"user": told, "referral_code": code} if code else {"user": told})
+    named = {"external_id": person, "email": email, "email_verified": email is not None, **user}
+    return company.ok("POST", "/v1/signups", {"user": named, "referral_code": code} if code else {"user": named})
 
 
 @dataclass

@@ -12,15 +12,19 @@ from pydantic import BaseModel
 
 from goodword.access.entitlements import Entitlement
 from local.client import Answer
+from tests.support import points as support
 from tests.support.answers import problem
 from tests.support.companies import Company
-from tests.support.points import buy, give, offer, refund
+from tests.support.points import REWARD, UNLOCK, buy, give, offer, refund
 from tests.support.requests import ROUTES
 
 REDEEM = "POST /v1/users/{user_id}/redemptions"
 REFUND = "POST /v1/redemptions/{id}/refund"
+FULFIL = "POST /v1/redemptions/{id}/fulfil"
+FAIL = "POST /v1/redemptions/{id}/fail"
 ADJUST = "POST /v1/users/{user_id}/points"
 CONSUME = "POST /v1/users/{user_id}/usage"
+RETURN = "POST /v1/users/{user_id}/usage/{usage_id}/return"
 
 PROBLEM = {"type", "title", "status", "detail", "code", "request_id"}
 LIMIT = Entitlement.model_fields.keys() - {"feature", "allowed", "reason"}
@@ -59,7 +63,22 @@ def give_back(redemption: str) -> Case:
     return Case(REFUND, f"/v1/redemptions/{{{redemption}}}/refund")
 
 
+def undo(usage: str, user: str = "ada", **fields: object) -> Case:
+    return Case(RETURN, f"/v1/users/{user}/usage/{{{usage}}}/return", fields)
+
+
+def decide(decision: str, redemption: str) -> Case:
+    return Case(
+        f"POST /v1/redemptions/{{id}}/{decision}", f"/v1/redemptions/{{{redemption}}}/{decision}", {"note": "by hand"}
+    )
+
+
 DONE = [
+    redeem("unlock", 2),
+    redeem("reward"),
+    give_back("unlocked"),
+    decide("fulfil", "waiting"),
+    decide("fail", "waiting"),
     redeem("limited", 2),
     redeem("plenty"),
     give_back("bought"),
@@ -69,6 +88,8 @@ DONE = [
     consume("photos", 2),
     consume("weight_entries"),
     consume("ai_calls"),
+    undo("use", quantity=1),
+    undo("use"),
 ]
 
 BALANCE = frozenset({"balance", "required"})
@@ -79,6 +100,12 @@ REFUSED = [
     Refusal(redeem("limited", 4), 422, "out_of_stock"),
     Refusal(redeem("limited", 3), 422, "limit_reached"),
     Refusal(redeem("plenty", 1000), 422, "insufficient_points", BALANCE),
+    Refusal(redeem("unlock", 2000), 422, "invalid_request", frozenset({"errors"})),
+    Refusal(give_back("failed"), 409, "redemption_failed"),
+    Refusal(decide("fulfil", "nobodys"), 404, "redemption_not_found"),
+    Refusal(decide("fulfil", "bought"), 409, "redemption_not_pending"),
+    Refusal(decide("fail", "nobodys"), 404, "redemption_not_found"),
+    Refusal(decide("fail", "failed"), 409, "redemption_not_pending"),
     Refusal(give_back("nobodys"), 404, "redemption_not_found"),
     Refusal(give_back("refunded"), 409, "redemption_refunded"),
     Refusal(adjust(5, user="nobody"), 404, "user_not_found"),
@@ -88,27 +115,41 @@ REFUSED = [
     Refusal(consume("teleport"), 422, "feature_unknown"),
     Refusal(consume("export_csv"), 422, "feature_disabled"),
     Refusal(consume("photos", 6), 422, "limit_reached", frozenset(LIMIT)),
+    Refusal(undo("use", user="nobody"), 404, "user_not_found"),
+    Refusal(undo("nobodys_use"), 404, "usage_not_found"),
+    Refusal(undo("use", quantity=3), 422, "return_exceeds_usage", frozenset({"returnable"})),
 ]
 
 
 class Scene:
-    """Ada with points, bought quota, and options that can and cannot be bought."""
+    """Ada with points, bought quota, a use, and options that can and cannot be bought."""
 
     def __init__(self, company: Company) -> None:
         self.company = company
         company.sign_up("ada")
         give(company, 500, key="start")
+        company.sign_up("bob")
+        give(company, 50, key="bobs", user="bob")
         refunded = buy(company, key="refunded")
         refund(company, refunded, key="refund")
+        failed = buy(company, REWARD, key="failed")
+        support.decide(company, failed, "fail")
         self.names = {
             "plenty": offer(company),
             "limited": offer(company, stock=3, per_user_limit=2),
             "inactive": offer(company, active=False),
+            "unlock": offer(company, UNLOCK, cost_points=1),
+            "reward": offer(company, REWARD),
+            "unlocked": buy(company, UNLOCK, key="unlocked", user="bob"),
+            "waiting": buy(company, REWARD, key="waiting"),
+            "failed": failed,
             "nothing": f"opt_{'0' * 32}",
             "bought": buy(company, key="bought"),
             "kept": buy(company, key="kept"),
             "refunded": refunded,
             "nobodys": f"red_{'0' * 32}",
+            "use": company.ok("POST", "/v1/users/ada/usage", {"feature": "photos", "quantity": 2})["usage_id"],
+            "nobodys_use": f"use_{'0' * 32}",
         }
 
     def send(self, case: Case, key: str) -> Answer:
@@ -159,6 +200,7 @@ def test_a_refusal_and_its_replay_are_problems_with_their_own_fields(scene: Scen
         (give_back("bought"), give_back("kept")),
         (adjust(5), adjust(6)),
         (consume("photos"), consume("photos", 2)),
+        (undo("use", quantity=1), undo("use", quantity=2)),
     ],
     ids=lambda case: case.route,
 )
@@ -174,4 +216,4 @@ def test_a_key_that_was_used_for_something_else_is_a_problem_of_every_route(
 def test_every_route_that_is_one_trip_is_among_them() -> None:
     tried = {case.route for case in DONE}
     assert {refusal.case.route for refusal in REFUSED} == tried
-    assert tried == {REDEEM, REFUND, ADJUST, CONSUME}
+    assert tried == {REDEEM, REFUND, FULFIL, FAIL, ADJUST, CONSUME, RETURN}

@@ -105,8 +105,8 @@ def test_whatever_a_provider_sends_is_answered_and_nothing_is_left_failed(compan
 
 
 def assert_answered(company: Company, answer: Any, event: Any) -> None:  # noqa: ANN401 - whatever JSON holds
-    told = (event.get("type") if isinstance(event, dict) else event, answer.status, answer.raw)
-    assert answer.status in {200, 400}, told
+    context = (event.get("type") if isinstance(event, dict) else event, answer.status, answer.raw)
+    assert answer.status in {200, 400}, context
     if answer.status == 200 and answer.json["outcome"] == "failed":
         failed = company.ok("GET", "/v1/inbox?status=failed")["data"]
-        assert {each["error"] for each in failed} == {"thin_event"}, (told, failed)
+        assert {each["error"] for each in failed} == {"thin_event"}, (context, failed)

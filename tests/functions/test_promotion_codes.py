@@ -282,11 +282,11 @@ def test_told_at_the_moment_something_else_happens_it_is_never_missed(
                 "session": delivery(company, session(person, customer=person, key=person)),
                 "invoice": delivery(company, invoice(person)),
             }
-            told = delivery(company, promotion_code(code, key=person))
+            delivered = delivery(company, promotion_code(code, key=person))
             at_once = happens.pop(beside)
             for before in happens.values():
                 clients.fire_each(company.url, [before])
-            answers = clients.fire_each(company.url, [at_once, told])
+            answers = clients.fire_each(company.url, [at_once, delivered])
             assert [answer.status for answer in answers] == [201 if beside == "signup" else 200, 200]
     assert referees(company) == set(people)
     assert company.balance("ada") == len(people) * (5 + 25)

@@ -153,8 +153,8 @@ def test_a_payment_intent_of_the_apps_own_counts_where_it_names_somebody(company
     given = snippet("stripe-intent", **ada)
     own = {"currency": given["currency"], "amount_received": given["amount"]}
     assert outcome(company, event("payment_intent.succeeded", id="pi_0", **own, metadata={})) == "ignored"
-    told = event("payment_intent.succeeded", id="pi_1", **own, metadata=given["metadata"])
-    assert outcome(company, told) == "parked"
+    paid = event("payment_intent.succeeded", id="pi_1", **own, metadata=given["metadata"])
+    assert outcome(company, paid) == "parked"
     company.sign_up("ben")
     came_through(company, "code")
 

@@ -311,8 +311,8 @@ def test_a_profile_is_filled_in_from_whop(company: Company, event_type: str) -> 
 
 
 def test_what_the_app_said_is_never_overwritten(company: Company) -> None:
-    told = {"external_id": "ben", "username": "Ben", "email": "ben@app.example", "whop_user_id": "user_1"}
-    company.ok("POST", "/v1/signups", {"user": told})
+    user = {"external_id": "ben", "username": "Ben", "email": "ben@app.example", "whop_user_id": "user_1"}
+    company.ok("POST", "/v1/signups", {"user": user})
     assert company.deliver_whop(membership("msg_1", user=SHOWN)).json == APPLIED
     assert profile(company) == ("user_1", "Ben", "ben@app.example", "https://img.example/ben.png")
 

@@ -60,8 +60,8 @@ def give(company: Company, key: str | None, provider: str = "stripe") -> dict[st
 def until(company: Company, provider: str = "stripe") -> datetime | None:
     """Until when the company's endpoint is reconciled."""
     found = company.ok("GET", "/v1/provider-endpoints")["data"]
-    (told,) = (each["reconciled_until"] for each in found if each["provider"] == provider)
-    return told and time_of(told)
+    (instant,) = (each["reconciled_until"] for each in found if each["provider"] == provider)
+    return instant and time_of(instant)
 
 
 def at_whop(superuser: psycopg.Connection, company: Company) -> str:
@@ -410,8 +410,8 @@ def test_nothing_of_a_key_is_logged(
     monkeypatch.setenv("STRIPE_API_URL", providers.variables["STRIPE_API_URL"])
     give(referred, "rk_test_of_nobody")
     assert counts(jobs.run_steps(reconciliation.JOB, Remaining(), reconciliation.steps())) == {"unanswered": 1}
-    (told,) = (record for record in caplog.records if record.levelname == "ERROR")
-    assert (told.__dict__["fault"], told.__dict__["endpoint"]) == ("http_401", endpoint_of(referred))
+    (record,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert (record.__dict__["fault"], record.__dict__["endpoint"]) == ("http_401", endpoint_of(referred))
     assert "rk_test_of_nobody" not in json.dumps([record.__dict__ for record in caplog.records], default=str)
 
 

@@ -39,10 +39,11 @@ def test_points_buy_quota(rich: Company) -> None:
     assert answer.status == 201
     redemption = answer.json
     assert redemption.pop("id").startswith("red_")
-    assert time_of(redemption.pop("created_at")) == NOON
+    assert {time_of(redemption.pop(name)) for name in ("created_at", "updated_at", "fulfilled_at")} == {NOON}
     assert redemption == {
         "user_id": "ada", "option_id": option_id, "kind": "quota", "quantity": 1, "cost_points": 30,
-        "status": "fulfilled", "balance_after": 70, "grant": None, "refunded_at": None,
+        "status": "fulfilled", "balance_after": 70, "grant": None, "note": None, "failed_at": None,
+        "refunded_at": None,
     }  # fmt: skip
     entitlement = rich.ok("GET", "/v1/users/ada/entitlements/ai_calls")
     assert (entitlement["allowed"], entitlement["extra"], entitlement["remaining"]) == (True, 20, 20)
@@ -158,8 +159,11 @@ def test_options_are_listed_newest_first_and_page_by_page(company: Company, othe
         after = f"&after={pages[-1][-1]}" if page["has_more"] else None
     assert pages == [[ids[4], ids[3]], [ids[2], ids[1]], [ids[0]]]
     option = company.ok("GET", "/v1/redemption-options?limit=1")["data"][0]
+    assert option == company.ok("GET", f"/v1/redemption-options/{ids[4]}")
+    assert option.pop("created_at") == option.pop("updated_at")
     assert option == OPTION | {
-        "id": ids[4], "name": "option 4", "days": None, "stock": None, "per_user_limit": None, "active": True,
+        "id": ids[4], "name": "option 4", "days": None, "plan": None, "stock": None, "per_user_limit": None,
+        "active": True,
     }  # fmt: skip
 
 

@@ -51,6 +51,7 @@ def test_a_refund_gives_all_points_back(rich: Company) -> None:
     assert answer.status == 200
     assert answer.json == bought | {
         "status": "refunded", "balance_after": 100, "refunded_at": "2027-01-16T12:00:00.000000Z",
+        "updated_at": "2027-01-16T12:00:00.000000Z",
     }  # fmt: skip
     entry = transactions(rich)["data"][0]
     assert (entry["type"], entry["delta"], entry["balance_after"], entry["ref"]) == (
@@ -68,6 +69,7 @@ def test_a_refund_is_told_and_remembered(rich: Company, superuser: psycopg.Conne
         "SELECT data FROM outbox_events WHERE company_id = %(id)s AND type = 'redemption.refunded'",
         id=rich.id,
     )
+    assert refunded.pop("note") is None
     assert event["data"] == refunded
     assert refunded["user_id"] == "ada"
     done = rows.find_one(

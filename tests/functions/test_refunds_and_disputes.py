@@ -135,14 +135,14 @@ def test_refunds_take_back_their_share_and_the_last_one_the_rest(
 def test_one_refund_is_one_refund_whatever_events_tell_of_it(referred: Company, superuser: psycopg.Connection) -> None:
     shown = {"object": "list", "data": [refund(1, 500)]}
     charge = {"id": "ch_1", "object": "charge", "amount": 1900, "amount_refunded": 500, "payment_intent": "pi_1"}
-    told = [
+    refunds = [
         stripe("evt_1", "charge.refunded", charge),
         stripe("evt_2", "charge.refunded", charge | {"refunds": shown, "invoice": "in_1"}),
         stripe("evt_3", "refund.created", refund(1, 500)),
         stripe("evt_4", "refund.updated", refund(1, 500)),
         stripe("evt_5", "charge.refund.updated", refund(1, 500)),
     ]
-    for event in (invoice(), link(), *told):
+    for event in (invoice(), link(), *refunds):
         assert outcome(referred, event) == "applied"
     assert booked(superuser, referred) == [("REFERRAL_FIRST_PAYMENT", 25), ("REVERSAL", -7)]
 
@@ -288,8 +288,8 @@ def test_a_paid_award_stays_while_a_dispute_is_open_and_goes_and_comes_back_with
         ("funds_reinstated", "won", ("qualified", "paid", 0, 30)),
     ]
     for number, (event, status, expected) in enumerate(steps):
-        told = stripe(f"evt_{number}", f"charge.dispute.{event}", dispute(status), NOON + number * DAY)
-        assert outcome(referred, told) == ("ignored" if status.startswith("appeal") else "applied")
+        stripe_event = stripe(f"evt_{number}", f"charge.dispute.{event}", dispute(status), NOON + number * DAY)
+        assert outcome(referred, stripe_event) == ("ignored" if status.startswith("appeal") else "applied")
         assert standing(referred) == expected, status
     assert booked(superuser, referred) == [
         ("REFERRAL_FIRST_PAYMENT", 25), ("REVERSAL", -25), ("REINSTATEMENT", 25),

@@ -47,13 +47,13 @@ def test_right_books(shop: Company) -> None:
     before = datetime.now(UTC)
     answer = ask(shop)
     assert answer.status == 200
-    told = answer.json
-    assert told.keys() == {"ok", "checks", "head"}
-    assert (told["ok"], told["head"]) == (True, None)
-    assert [(each["name"], each["ok"], each["detail"]) for each in told["checks"]] == [
+    report = answer.json
+    assert report.keys() == {"ok", "checks", "head"}
+    assert (report["ok"], report["head"]) == (True, None)
+    assert [(each["name"], each["ok"], each["detail"]) for each in report["checks"]] == [
         (name, True, None) for name in checks.NAMES
     ]
-    assert all(before <= time_of(each["checked_at"]) <= datetime.now(UTC) for each in told["checks"])
+    assert all(before <= time_of(each["checked_at"]) <= datetime.now(UTC) for each in report["checks"])
 
 
 def test_a_company_without_anything(company: Company) -> None:
@@ -78,9 +78,9 @@ def test_the_head_is_that_of_the_latest_sealing(shop: Company, superuser: psycop
 
 def test_wrong_books_are_named(shop: Company, other: Company, superuser: psycopg.Connection) -> None:
     user = break_wallet(superuser, shop)
-    told = ask(shop).json
-    assert told["ok"] is False
-    wrong = [each for each in told["checks"] if not each["ok"]]
+    report = ask(shop).json
+    assert report["ok"] is False
+    wrong = [each for each in report["checks"] if not each["ok"]]
     assert [each["name"] for each in wrong] == ["wallet_equals_entries"]
     assert wrong[0]["detail"] == f"{user}: version is 5, by its entries 4"
     assert ask(other).json["ok"] is True, "another company's books are its own"
@@ -97,15 +97,15 @@ def test_a_large_company_is_told_what_its_latest_audit_found(shop: Company, supe
     superuser.execute(
         "UPDATE chain_heads SET position = %s WHERE company_id = %s", (integrity.MOST_ENTRIES + 1, shop.id)
     )
-    told = ask(shop).json
-    assert told["ok"] is True
-    assert told["head"]["position"] == integrity.MOST_ENTRIES + 1
+    report = ask(shop).json
+    assert report["ok"] is True
+    assert report["head"]["position"] == integrity.MOST_ENTRIES + 1
     run_job(shop.url, AUDIT, {"company": shop.line["company"]})
-    told = ask(shop).json
-    wrong = {each["name"]: each["detail"] for each in told["checks"] if not each["ok"]}
+    report = ask(shop).json
+    wrong = {each["name"]: each["detail"] for each in report["checks"] if not each["ok"]}
     assert wrong.keys() == {"wallet_equals_entries", "chain_head"}
     assert user in wrong["wallet_equals_entries"]
-    assert len({each["checked_at"] for each in told["checks"]}) == 1
+    assert len({each["checked_at"] for each in report["checks"]}) == 1
 
 
 def test_a_large_company_that_was_never_audited_is_not_called_right(
@@ -115,7 +115,7 @@ def test_a_large_company_that_was_never_audited_is_not_called_right(
     superuser.execute(
         "UPDATE chain_heads SET position = %s WHERE company_id = %s", (integrity.MOST_ENTRIES + 1, shop.id)
     )
-    told = ask(shop).json
-    assert told["ok"] is None
-    assert [each["name"] for each in told["checks"]] == list(checks.NAMES)
-    assert {(each["ok"], each["detail"], each["checked_at"]) for each in told["checks"]} == {(None, None, None)}
+    report = ask(shop).json
+    assert report["ok"] is None
+    assert [each["name"] for each in report["checks"]] == list(checks.NAMES)
+    assert {(each["ok"], each["detail"], each["checked_at"]) for each in report["checks"]} == {(None, None, None)}

@@ -86,8 +86,8 @@ def test_a_statement_says_what_came_and_went(ada: Company) -> None:
     give(ada, -10, key="back")
     ada.set_clock(NOON + 3 * DAY)
     give(ada, 7, key="more")
-    told = statement(ada, NOON + DAY, NOON + 3 * DAY)
-    assert told == {
+    answer = statement(ada, NOON + DAY, NOON + 3 * DAY)
+    assert answer == {
         "user_id": "ada", "from": text(NOON + DAY), "to": text(NOON + 3 * DAY), "opening": 120, "earned": 0,
         "spent": 25, "expired": 0, "reversed": 0, "closing": 95, "opening_debt": 0, "closing_debt": 0,
         "by_type": {"REDEMPTION_QUOTA": -15, "ADMIN_GRANT": -10}, "entries": 2,
@@ -101,8 +101,8 @@ def test_the_sums_are_exact_and_adjoin_over_everything_that_can_happen(
     instants = live(ada, superuser)
     edges = sorted({edge for at in instants[:-1] for edge in (at - TICK, at, at + TICK)})
     balances = {edge: ada.ok("GET", f"/v1/users/ada/balance?as_of={text(edge - TICK)}") for edge in edges}
-    told = {(a, b): statement(ada, a, b) for a, b in itertools.combinations_with_replacement(edges, 2)}
-    for (a, b), each in told.items():
+    statements = {(a, b): statement(ada, a, b) for a, b in itertools.combinations_with_replacement(edges, 2)}
+    for (a, b), each in statements.items():
         assert (time_of(each["from"]), time_of(each["to"])) == (a, b)
         assert each["opening"] + each["earned"] - each["spent"] - each["expired"] - each["reversed"] == each["closing"]
         assert (each["opening"], each["opening_debt"]) == (balances[a]["balance"], balances[a]["debt"])
@@ -113,8 +113,8 @@ def test_the_sums_are_exact_and_adjoin_over_everything_that_can_happen(
     first = edges[0]
     for a, b in itertools.combinations(edges, 2):
         for name in SUMS:
-            assert told[first, b][name] == told[first, a][name] + told[a, b][name]
-    whole = told[first, edges[-1]]
+            assert statements[first, b][name] == statements[first, a][name] + statements[a, b][name]
+    whole = statements[first, edges[-1]]
     assert (whole["opening"], [whole[name] for name in SUMS]) == (0, [201, 123, 46, 0, 18])
 
 
@@ -138,11 +138,11 @@ def test_points_that_expire_count_from_their_very_instant(ada: Company) -> None:
     give(ada, 5, key="two", expires_at=text(soon))
     give(ada, 2, key="three", expires_at=text(soon + TICK))
     ada.set_clock(soon + DAY)
-    told = [statement(ada, soon, soon + ticks * TICK) for ticks in range(3)]
-    assert [(each["opening"], each["expired"], each["closing"], each["entries"]) for each in told] == [
+    statements = [statement(ada, soon, soon + ticks * TICK) for ticks in range(3)]
+    assert [(each["opening"], each["expired"], each["closing"], each["entries"]) for each in statements] == [
         (17, 0, 17, 0), (17, 15, 2, 1), (17, 17, 0, 2),
     ]  # fmt: skip
-    assert told[2]["by_type"] == {"EXPIRY": -17}
+    assert statements[2]["by_type"] == {"EXPIRY": -17}
     assert statement(ada, soon + TICK)["opening"] == 2
 
 
@@ -154,8 +154,8 @@ def test_more_may_be_given_back_than_was_taken(ada: Company, superuser: psycopg.
     ada.set_clock(NOON + DAY)
     refund(ada, redemption_id, key="f1")
     post(superuser, ada.id, "REINSTATEMENT", 50, reference="import")
-    told = statement(ada, NOON + DAY)
-    assert (told["opening"], told["spent"], told["reversed"], told["closing"]) == (60, -40, -50, 150)
+    answer = statement(ada, NOON + DAY)
+    assert (answer["opening"], answer["spent"], answer["reversed"], answer["closing"]) == (60, -40, -50, 150)
 
 
 def test_debt_is_carried_over(ada: Company, superuser: psycopg.Connection) -> None:
@@ -176,33 +176,34 @@ def test_debt_is_carried_over(ada: Company, superuser: psycopg.Connection) -> No
 @pytest.mark.parametrize("until", [None, "2027-01-15T12:00:00.000001Z", "2027-01-16", "2999-12-31T23:59:59Z"])
 def test_a_statement_without_an_end_ends_just_after_now(ada: Company, until: str | None) -> None:
     give(ada, 100, key="start")
-    told = statement(ada, "2027-01-01", until)
-    assert (time_of(told["to"]), told["closing"], told["entries"]) == (NOON + TICK, 100, 1)
-    assert ada.ok("GET", f"/v1/users/ada/balance?as_of={text(time_of(told['to']) - TICK)}")["balance"] == 100
-    assert statement(ada, told["from"], told["to"]) == told
-    following = statement(ada, told["to"])
+    answer = statement(ada, "2027-01-01", until)
+    assert (time_of(answer["to"]), answer["closing"], answer["entries"]) == (NOON + TICK, 100, 1)
+    assert ada.ok("GET", f"/v1/users/ada/balance?as_of={text(time_of(answer['to']) - TICK)}")["balance"] == 100
+    assert statement(ada, answer["from"], answer["to"]) == answer
+    following = statement(ada, answer["to"])
     assert (following["opening"], following["closing"], following["entries"]) == (100, 100, 0)
 
 
 def test_what_happens_at_the_end_is_no_longer_in_it(ada: Company) -> None:
     give(ada, 100, key="start")
-    told = statement(ada, NOON - DAY, NOON)
-    assert (time_of(told["to"]), told["closing"], told["by_type"], told["entries"]) == (NOON, 0, {}, 0)
+    answer = statement(ada, NOON - DAY, NOON)
+    assert (time_of(answer["to"]), answer["closing"], answer["by_type"], answer["entries"]) == (NOON, 0, {}, 0)
 
 
 def test_real_time_is_now_where_no_clock_is_set(company: Company) -> None:
     company.sign_up("ada")
     give(company, 10, key="start")
-    told = statement(company, "2026-01-01")
-    assert (told["earned"], told["closing"]) == (10, 10)
+    answer = statement(company, "2026-01-01")
+    assert (answer["earned"], answer["closing"]) == (10, 10)
     since = time_of(transactions(company)["data"][0]["effective_at"])
-    assert time_of(told["to"]) > since
+    assert time_of(answer["to"]) > since
     assert statement(company, since)["earned"] == 10
 
 
 def test_somebody_without_a_wallet_has_an_empty_statement(ada: Company) -> None:
-    told = statement(ada, "2027-01-01")
-    assert {name: told[name] for name in (*SUMS, "opening", "closing", "opening_debt", "closing_debt", "by_type")} == {
+    answer = statement(ada, "2027-01-01")
+    shown = (*SUMS, "opening", "closing", "opening_debt", "closing_debt", "by_type")
+    assert {name: answer[name] for name in shown} == {
         "earned": 0, "spent": 0, "expired": 0, "reversed": 0, "entries": 0, "opening": 0, "closing": 0,
         "opening_debt": 0, "closing_debt": 0, "by_type": {},
     }  # fmt: skip
@@ -262,5 +263,5 @@ def test_a_day_begins_in_the_companys_time_zone(
     ada: Company, superuser: psycopg.Connection, zone: str, day: str, start: str
 ) -> None:
     superuser.execute("UPDATE companies SET time_zone = %(zone)s WHERE id = %(id)s", {"zone": zone, "id": ada.id})
-    told = statement(ada, day, day)
-    assert time_of(told["from"]) == time_of(told["to"]) == datetime.fromisoformat(start)
+    answer = statement(ada, day, day)
+    assert time_of(answer["from"]) == time_of(answer["to"]) == datetime.fromisoformat(start)

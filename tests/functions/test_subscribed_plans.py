@@ -211,3 +211,15 @@ def test_others_get_to_hear_of_each_change_that_stands(seller: Company, superuse
         ("active", None), ("active", "2031-02-15T12:00:00.000000Z"),
     ]  # fmt: skip
     assert (heard[0]["data"]["user_id"], heard[0]["data"]["plans"]) == ("ben", ["premium"])
+
+
+def test_a_subscription_event_that_changes_the_plan_is_among_the_activity(
+    seller: Company, superuser: psycopg.Connection
+) -> None:
+    tell(seller, stripe("active", NOON), stripe("past_due", NOON + DAY))
+    seller.set_clock(NOON + 2 * DAY)
+    tell(seller, stripe("canceled", NOON + 2 * DAY, ended_at=int((NOON + 2 * DAY).timestamp())))
+    changes = superuser.execute(
+        "SELECT details FROM activity WHERE company_id = %s AND action = 'plan_changed' ORDER BY id", (seller.id,)
+    ).fetchall()
+    assert changes == [({"from": "free", "to": "premium"},), ({"from": "premium", "to": "free"},)]

@@ -89,12 +89,12 @@ def stored(superuser: psycopg.Connection, company: Company) -> dict[str, Any]:
 def test_a_referral_is_retained_where_its_subscription_goes_on(
     referred: Company, events: list[tuple[str, dict[str, Any], int]], stage: str, *, paid_first: bool
 ) -> None:
-    told = [
+    stripe_events = [
         stripe(f"evt_{number}", f"customer.subscription.{name}", value, NOON + days * DAY)
         for number, (name, value, days) in enumerate(events)
     ]
     paid = invoice_paid("evt_paid", "in_1", user="ben", paid_at=NOON)
-    for event in (paid, *told) if paid_first else (*told, paid):
+    for event in (paid, *stripe_events) if paid_first else (*stripe_events, paid):
         assert outcome(referred, event) == "applied"
     assert stage_after(referred, 32 * DAY) == stage
 
@@ -147,6 +147,6 @@ def test_a_referral_is_retained_where_its_membership_goes_on(
     at = NOON.isoformat()
     assert outcome(referred, whop_payment("msg_paid", "pay_1", user="ben", created_at=at, paid_at=at)) == "applied"
     for number, (name, status, days) in enumerate(events):
-        told = membership(f"msg_{number}", f"membership.{name}", status, NOON + days * DAY)
-        assert outcome(referred, told) == "applied"
+        whop_event = membership(f"msg_{number}", f"membership.{name}", status, NOON + days * DAY)
+        assert outcome(referred, whop_event) == "applied"
     assert stage_after(referred, 32 * DAY) == stage

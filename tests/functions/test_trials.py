@@ -115,3 +115,32 @@ def test_where_invites_are_needed_nobody_comes_without(
         problem(shop.api.send("POST", "/v1/signups", {"user": user}), 422, code)
         problem(shop.api.send("GET", f"/v1/users/{user['external_id']}"), 404, "user_not_found")
     assert shop.ok("POST", "/v1/signups", {"user": {"external_id": "ada"}}, status=200)["trial"] is not None
+
+
+def test_a_trial_begins_when_the_email_is_verified(shop: Company, superuser: psycopg.Connection) -> None:
+    come(shop, "ada", verified=False)
+    shop.set_clock(T0 + DAY)
+    user = shop.ok("PATCH", "/v1/users/ada", {"email_verified": True})
+    assert (user["plan"], user["trial_ends_at"]) == ("premium", "2027-03-16T12:00:00.000000Z")
+    (trial,) = shop.ok("GET", "/v1/users/ada/grants")["data"]
+    shop.ok("POST", f"/v1/users/ada/grants/{trial['id']}/end", {"reason": "enough"})
+    shop.ok("PATCH", "/v1/users/ada", {"email_verified": True})
+    assert len(shop.ok("GET", "/v1/users/ada/grants")["data"]) == 1, "once for ever"
+    actions = superuser.execute("SELECT action FROM activity WHERE company_id = %s", (shop.id,)).fetchall()
+    assert sorted(action for (action,) in actions) == ["plan_changed", "plan_changed", "signed_up", "trial_started"]
+
+
+def test_none_is_used_up_while_its_plan_is_had_anyway(shop: Company) -> None:
+    come(shop, "ada", verified=False)
+    by_hand = shop.ok("POST", "/v1/users/ada/grants", {"plan": "premium", "days": None, "reason": "a friend"})
+    assert shop.ok("PATCH", "/v1/users/ada", {"email_verified": True})["trial_ends_at"] is None
+    shop.ok("POST", f"/v1/users/ada/grants/{by_hand['id']}/end", {"reason": "no longer"})
+    assert shop.ok("GET", "/v1/users/ada")["plan"] == "free"
+    assert shop.ok("PATCH", "/v1/users/ada", {"email_verified": True})["plan"] == "premium"
+
+
+def test_switching_verification_off_starts_nothing_until_the_next_word(shop: Company) -> None:
+    come(shop, "ada", verified=False)
+    shop.ok("PATCH", "/v1/settings", {"require_email_verification": False})
+    assert shop.ok("GET", "/v1/users/ada")["plan"] == "free"
+    assert shop.ok("PATCH", "/v1/users/ada", {"username": "Ada"})["plan"] == "premium"

@@ -5,6 +5,7 @@ import threading
 import time
 from pathlib import Path
 
+from local import processes
 from local.postgres import children
 from tests.support.waiting import LONGEST_SECONDS
 
@@ -12,6 +13,12 @@ from tests.support.waiting import LONGEST_SECONDS
 def family(pid: int) -> set[int]:
     """A process and all that it started, and those started, and so on."""
     return {pid}.union(*(family(child) for child in children(pid)))
+
+
+def workers(server: int) -> set[int]:
+    """The processes that run the functions of a server on a PostgreSQL of somebody else."""
+    own = children(server)
+    return {fork for each in own for fork in children(each)} if processes.FORKS else set(own)
 
 
 def wait_until_gone(pids: set[int], seconds: float = LONGEST_SECONDS) -> set[int]:

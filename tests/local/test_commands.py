@@ -113,13 +113,13 @@ def test_it_ends_with_whoever_started_it(home: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def told(home: Path) -> subprocess.CompletedProcess[str]:
+def story(home: Path) -> subprocess.CompletedProcess[str]:
     """The story, told once, in a shell that knows another Postgres and an app that the links lead to."""
     return finished(RUN, environment(home, ONCE="1", DESTINATION=MY_APP, **ELSEWHERE))
 
 
 @pytest.fixture(scope="module")
-def serving(home: Path, told: subprocess.CompletedProcess[str]) -> Iterator[Running]:  # noqa: ARG001 - data have one server at a time
+def serving(home: Path, story: subprocess.CompletedProcess[str]) -> Iterator[Running]:  # noqa: ARG001 - data have one server at a time
     """A server on the story's data, for tests that start nothing of their own there."""
     with started(SERVE, environment(home, **ELSEWHERE)) as running:
         yield running
@@ -127,27 +127,27 @@ def serving(home: Path, told: subprocess.CompletedProcess[str]) -> Iterator[Runn
         running.process.wait(PATIENCE_SECONDS)
 
 
-def test_the_story_is_played_once(told: subprocess.CompletedProcess[str]) -> None:
-    assert told.returncode == 0, told.stderr
-    (line,) = told.stdout.splitlines()
+def test_the_story_is_played_once(story: subprocess.CompletedProcess[str]) -> None:
+    assert story.returncode == 0, story.stderr
+    (line,) = story.stdout.splitlines()
     assert {"url", "company", "secret_key", "publishable_key", "stripe_endpoint", "stripe_secret"} <= json.loads(
         line
     ).keys()
-    assert f"302 to {MY_APP}?utm_source=newsletter&gw_click=clk_" in told.stderr
+    assert f"302 to {MY_APP}?utm_source=newsletter&gw_click=clk_" in story.stderr
 
 
 def test_the_story_has_a_company_of_its_own_and_says_how_to_look_into_it(
-    serving: Running, told: subprocess.CompletedProcess[str]
+    serving: Running, story: subprocess.CompletedProcess[str]
 ) -> None:
-    assert "to the users ada, ben and cleo:" in told.stderr
-    (key,) = re.findall(r"Bearer (gw_test_[\w-]+)", told.stderr)
+    assert "to the users ada, ben and cleo:" in story.stderr
+    (key,) = re.findall(r"Bearer (gw_test_[\w-]+)", story.stderr)
     assert [serving.get(f"/v1/users/{name}", key) for name in ("ada", "ben", "cleo")] == [200, 200, 200]
 
 
 def test_the_company_that_the_line_names_is_fresh_and_its_time_is_real(
-    serving: Running, told: subprocess.CompletedProcess[str]
+    serving: Running, story: subprocess.CompletedProcess[str]
 ) -> None:
-    client = Client(serving.line["url"], json.loads(told.stdout)["secret_key"])
+    client = Client(serving.line["url"], json.loads(story.stdout)["secret_key"])
     assert client.send("GET", "/v1/users/ada").status == 404
     assert client.send("GET", "/v1/test-clock").json == {"now": None}
     code = client.send("POST", "/v1/signups", {"user": {"external_id": "me"}}).json["user"]["referral_code"]
@@ -169,7 +169,8 @@ def refusal(variables: dict[str, str]) -> str:
 def test_a_port_in_use_is_said_before_anything_is_started(serving: Running, tmp_path: Path) -> None:
     port = serving.line["url"].rpartition(":")[2]
     said = refusal(environment(tmp_path / "other", PORT=port))
-    assert said.startswith(f"goodword: port {port} is in use by another program")
+    (pid,) = re.findall(rf"^goodword: port {port} is in use by process (\d+) ", said)
+    assert int(pid) == serving.process.pid
     assert "stop that one, or choose another port with PORT" in said
     assert not (tmp_path / "other").exists()
 

@@ -1,20 +1,22 @@
 """local/pool.py: functions run in their own processes, as Lambda promises."""
 
 import asyncio
-import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from local import processes
 from local.pool import FunctionError, FunctionPools, PatienceError, PayloadTooLargeError, UnknownFunctionError
 from local.postgres import children
 from local.template import load
-from tests.local.support import wait_until_gone
+from tests.local.support import wait_until_gone, workers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -63,9 +65,8 @@ Resources:
 """
 
 SERVER = """
-import asyncio, json, os, sys
+import asyncio, sys
 from pathlib import Path
-from local.postgres import children
 from local.template import load
 from local.pool import FunctionPools
 
@@ -74,7 +75,7 @@ async def main():
     await pools.invoke("PatientFunction", {})
     stuck = asyncio.create_task(pools.invoke("PatientFunction", {"stuck": sys.argv[2]}))
     await asyncio.sleep(0)
-    print(json.dumps(children(os.getpid())), flush=True)
+    print("stuck", flush=True)
     await stuck
 
 asyncio.run(main())
@@ -97,9 +98,11 @@ def bundle(tmp_path: Path) -> Path:
     return template
 
 
-@pytest.fixture
-def play(bundle: Path) -> Play:
+@pytest.fixture(params=["forked", "spawned"] if processes.FORKS else ["spawned"])
+def play(bundle: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Play:
     """Runs a scene in an event loop, with pools of at most two processes."""
+    monkeypatch.setattr(processes, "FORKS", request.param == "forked")
+    monkeypatch.setattr(processes, "LIBRARIES", ())  # these functions need none
 
     def run(scene: Callable[[FunctionPools], Awaitable[Any]]) -> Any:  # noqa: ANN401 - whatever the scene answers
         async def with_pools() -> Any:  # noqa: ANN401 - the same
@@ -186,6 +189,23 @@ def test_a_process_that_ends_has_failed_and_is_replaced(play: Play, code: int, r
     assert report["errorMessage"].endswith(f"Error: {reason}")
 
 
+@pytest.mark.skipif(not processes.FORKS, reason="no process is forked here")
+@pytest.mark.parametrize("play", ["forked"], indirect=True)
+def test_a_fork_server_that_ends_takes_its_processes_along_and_is_replaced(play: Play) -> None:
+    async def scene(pools: FunctionPools) -> tuple[int, int]:
+        before = children(os.getpid())
+        pid = await pools.invoke("FirstFunction", {})
+        for fork_server in set(children(os.getpid())) - set(before):
+            os.kill(fork_server, signal.SIGKILL)
+        assert await asyncio.to_thread(wait_until_gone, {pid}) == set()
+        with suppress(FunctionError):  # whoever asks before the server has taken note
+            await pools.invoke("FirstFunction", {})
+        return pid, await pools.invoke("FirstFunction", {})
+
+    first, second = play(scene)
+    assert first != second
+
+
 def test_a_process_that_takes_too_long_has_failed_and_is_replaced(play: Play, tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     report = failure(play, "FirstFunction", {"sleep": 2, "touch": str(marks)})
@@ -229,7 +249,7 @@ def test_processes_are_started_on_demand_and_run_one_event_at_a_time(play: Play,
     async def scene(pools: FunctionPools) -> list[set[int]]:
         seen = [set(children(os.getpid()))]
         for at_once in (1, 5):
-            events = ({"sleep": 0.1, "touch": str(marks)} for _ in range(at_once))
+            events = ({"sleep": 0.4, "touch": str(marks)} for _ in range(at_once))
             pids = await asyncio.gather(*(pools.invoke("PatientFunction", event) for event in events))
             seen.append(set(pids))
         return seen
@@ -286,7 +306,8 @@ def test_a_process_ends_with_its_server_even_if_stuck(bundle: Path, how: str) ->
     command = [sys.executable, "-c", SERVER, str(bundle), how]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
-        workers = set(json.loads(server.stdout.readline()))
-        assert len(workers) == 1
+        assert server.stdout.readline() == b"stuck\n"
+        left = workers(server.pid)
+        assert len(left) == 1
         server.kill()
-    assert wait_until_gone(workers) == set()
+    assert wait_until_gone(left) == set()

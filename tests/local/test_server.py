@@ -1,6 +1,7 @@
 """local/server.py: the two routes that only the local server has."""
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,7 +163,8 @@ def test_half_a_body_of_a_client_that_has_gone_reaches_no_function(client: Clien
 def test_a_port_that_is_taken_is_an_error_of_one_line() -> None:
     with listen(0) as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(ServerError, match=rf"^port {port} is in use by another program, .* with PORT$"):
+        own = rf"^port {port} is in use by process {os.getpid()} \(\S+\), .*: stop that one, or .* with PORT$"
+        with pytest.raises(ServerError, match=own):
             listen(port)
     with pytest.raises(ServerError, match=r"^port 70000 cannot be used"):
         listen(70_000)

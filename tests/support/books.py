@@ -163,10 +163,11 @@ _REDEMPTIONS = """
 
 _REFUNDS = """
     SELECT coalesce('redemption ' || r.id, 'entry ' || e.id) || ': a refund and its one entry do not agree'
-    FROM (SELECT * FROM redemptions WHERE company_id = %(company_id)s AND status = 'refunded') r
+    FROM (SELECT * FROM redemptions WHERE company_id = %(company_id)s AND status IN ('refunded', 'failed')) r
     FULL JOIN (SELECT * FROM entries WHERE company_id = %(company_id)s AND type = 'REDEMPTION_REFUND') e
         ON e.reference = public_id('red', r.id)
-    WHERE (r.user_id, r.cost_points, r.refunded_at) IS DISTINCT FROM (e.user_id, e.delta, e.effective_at)
+    WHERE (r.user_id, r.cost_points, coalesce(r.refunded_at, r.failed_at))
+        IS DISTINCT FROM (e.user_id, e.delta, e.effective_at)
 """
 
 _REFILLED = """
@@ -175,7 +176,7 @@ _REFILLED = """
         SELECT r.id, a.lot_id, sum(a.amount) AS kept FROM redemptions r
         JOIN entries e ON e.company_id = r.company_id AND e.reference = public_id('red', r.id)
         JOIN allocations a ON a.company_id = e.company_id AND a.entry_id = e.id
-        WHERE r.company_id = %(company_id)s AND r.status = 'refunded' GROUP BY r.id, a.lot_id
+        WHERE r.company_id = %(company_id)s AND r.status IN ('refunded', 'failed') GROUP BY r.id, a.lot_id
     ) AS by_lot
     WHERE kept <> 0
 """
@@ -189,6 +190,22 @@ _QUOTA = """
     ) r
     FULL JOIN (SELECT * FROM quota_grants WHERE company_id = %(company_id)s) q ON q.redemption_id = r.id
     WHERE (r.user_id, r.bought, r.refunded_at) IS DISTINCT FROM (q.user_id, q.quantity, q.ended_at)
+"""
+
+_UNLOCKS = """
+    SELECT coalesce('redemption ' || r.id, 'grant ' || g.id) || ': a redemption and its grant do not agree'
+    FROM (
+        SELECT r.*, o.plan, o.days * r.quantity * 86400 AS bought FROM redemptions r
+        JOIN redemption_options o ON o.company_id = r.company_id AND o.id = r.option_id
+        WHERE r.company_id = %(company_id)s AND r.kind = 'unlock'
+    ) r
+    FULL JOIN (
+        SELECT * FROM access_grants WHERE company_id = %(company_id)s AND source = 'redemption'
+    ) g ON g.redemption_id = r.id
+    WHERE (r.user_id, r.plan, r.bought) IS DISTINCT FROM (g.user_id, g.plan_id, g.granted_seconds)
+        OR (r.status = 'refunded' AND EXISTS (
+            SELECT FROM grant_intervals i WHERE i.company_id = g.company_id AND i.grant_id = g.id
+                AND i.ends_at > r.refunded_at))
 """
 
 _USAGES = """
@@ -217,7 +234,8 @@ _USAGES = """
 
 _CHECKS = (
     _WALLETS, _LOTS_OF_WALLETS, _NEXT_EXPIRY, _RUNNING, _EARNINGS, _OUTFLOWS, _REMAINING, _TERMS, _TAKEN_BACK,
-    _REPAYMENTS, _AWARDS, _STATUSES, _AWARDS_TAKEN_BACK, _REDEMPTIONS, _REFUNDS, _REFILLED, _QUOTA, _USAGES,
+    _REPAYMENTS, _AWARDS, _STATUSES, _AWARDS_TAKEN_BACK, _REDEMPTIONS, _REFUNDS, _REFILLED, _QUOTA, _UNLOCKS,
+    _USAGES,
 )  # fmt: skip
 _FAULTS = " UNION ALL ".join(_CHECKS)
 

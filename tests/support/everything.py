@@ -8,6 +8,8 @@ from goodword.access.coupon_redemptions import EnteredCoupon
 from goodword.access.coupons import NewCoupon
 from goodword.access.plans import PlanChange
 from goodword.access.restrictions import NewRestriction
+from goodword.accounts import activity
+from goodword.accounts.activity import NewActivity
 from goodword.core import ids
 from goodword.facts.kinds import (
     EmailSeen,
@@ -50,7 +52,7 @@ def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_i
 
 
 def fill(tenant: Tenant) -> None:
-    """Play the first story: a click, a subscription, a promotion code, a purchase, a use given back, a restriction."""
+    """Play the first story: a click, a subscription, a promotion code, purchases, a use given back, a restriction."""
     code = sign_up(tenant, REFERRER).user.referral_code
     assert code is not None
     click_id = click(tenant, code)
@@ -70,8 +72,18 @@ def fill(tenant: Tenant) -> None:
     option = tenant.add_option(cost=10, quantity=5)
     assert tenant.adjust(REFEREE, 100).status == 201
     assert tenant.redeem(REFEREE, option).status == 201
+    assert tenant.redeem(REFEREE, tenant.add_unlock(cost=10)).status == 201
     used = tenant.consume(REFEREE, "ai_calls", 2)
     assert tenant.give_back(REFEREE, used.json["usage_id"], 1).status == 200
+    _unlock_a_plan(tenant)
+
+
+def _unlock_a_plan(tenant: Tenant) -> None:
+    tenant.add_user("uma")
+    with tenant.transaction("app") as connection:
+        activity.report(connection, tenant.id, "uma", ids.new_id(), NewActivity(action=activity.LOGIN))
+    assert tenant.adjust("uma", 10).status == 201
+    assert tenant.redeem("uma", tenant.add_unlock(cost=10)).status == 201
 
 
 def _restrict(tenant: Tenant) -> None:
@@ -93,9 +105,9 @@ def _redeem_a_coupon(tenant: Tenant, referral_code: str) -> None:
 def _carry_a_promotion_code(tenant: Tenant) -> None:
     at = datetime.now(UTC)
     shown = IdentityLinked(("cus_9",), REFERRER, None, "SUMMER", at)
-    told = [PromotionUsed(("cus_9",), REFERRER, "promo_1", at), PromotionCodeTold(("promo_1",), "WINTER")]
+    promotions = [PromotionUsed(("cus_9",), REFERRER, "promo_1", at), PromotionCodeTold(("promo_1",), "WINTER")]
     with tenant.transaction("webhook") as connection:
-        inbox.apply(connection, tenant.id, "stripe", [shown, *told])
+        inbox.apply(connection, tenant.id, "stripe", [shown, *promotions])
 
 
 def _pay(tenant: Tenant) -> None:

@@ -112,8 +112,22 @@ TABLE: dict[str, Row] = {
     "administer_account__read_settings": Row(200, {"trial_duration_days": 14, "post_trial_plan": "free"}),
     "administer_account__revoke_key": Row(204),
     "administer_account__turn_endpoint_off": Row(204),
+    "administer_program__fail": Row(
+        200,
+        {"kind": "reward", "user_id": "hal", "status": "failed", "note": "sold out", "balance_after": 20},
+        together({"entries": 1, "allocations": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
+    ),
+    "administer_program__fulfil": Row(
+        200,
+        {"kind": "reward", "user_id": "hal", "status": "fulfilled", "note": "sent by mail", "balance_after": 0},
+        together({"outbox_events": 1}, DONE_ONCE),
+    ),
+    "administer_program__list_redemptions": Row(200, {"has_more": False}),
     "administer_program__change_code": Row(
         200, {"type": "auto", "user_id": "ada", "active": False, "max_uses": 10, "uses": 1}, {"outbox_events": 1}
+    ),
+    "administer_program__change_option": Row(
+        200, {"kind": "quota", "cost_points": 25, "stock": 500, "active": True}, {"outbox_events": 1}
     ),
     "administer_program__create_code": Row(
         201,
@@ -184,17 +198,17 @@ TABLE: dict[str, Row] = {
     "audit_ledger__hourly": Row(
         None,
         {"job": "audit_ledger", "set_aside": [], "complete": True, "skipped": None},
-        # Ben's signup earned points for two; Ada was given some twice, and spent the latter
-        {"seals": 5, "chain_heads": 1},
+        # Ben's signup earned points for two; Ada was given some twice, and spent the latter, as Hal did once
+        {"seals": 7, "chain_heads": 1},
     ),
     "check_access__consume": Row(
         200,
-        {"feature": "weight_entries", "allowed": True, "used": 2, "limit": 30, "remaining": 28},
+        {"feature": "weight_entries", "allowed": True, "used": 2, "limit": None, "source": "grant"},
         together({"usage_counters": 1, "usages": 1, "outbox_events": 1}, DONE_ONCE),
     ),
     # a counter at 0 is the lock of this user and feature, and says nothing
     "check_access__consume_what_is_off": Row(422, {"code": "feature_disabled"}, {"usage_counters": 1}),
-    "check_access__entitlement": Row(200, {"feature": "ai_calls", "allowed": False, "reason": "disabled", "limit": 0}),
+    "check_access__entitlement": Row(200, {"feature": "ai_calls", "allowed": True, "source": "grant", "limit": 3}),
     "check_access__entitlements": Row(200, {"has_more": False}),
     "check_access__return": Row(
         200,
@@ -279,6 +293,28 @@ TABLE: dict[str, Row] = {
             DONE_ONCE,
         ),
     ),
+    "redeem_points__redemptions": Row(200, {"has_more": False}),
+    "redeem_points__unlock": Row(
+        201,
+        {
+            "kind": "unlock",
+            "status": "fulfilled",
+            "balance_after": 65,
+            "grant": {"plan": "premium", "status": "active"},
+        },
+        together(
+            {
+                "redemptions": 1,
+                "access_grants": 1,
+                "grant_intervals": 1,
+                "entries": 1,
+                "allocations": 2,
+                "outbox_events": 2,
+                "activity": 2,
+            },
+            DONE_ONCE,
+        ),
+    ),
     "redeem_points__statement": Row(
         200, {"user_id": "ada", "opening": 0, "earned": 135, "spent": 30, "expired": 0, "closing": 105, "entries": 4}
     ),
@@ -289,7 +325,8 @@ TABLE: dict[str, Row] = {
     "serve_users__change": Row(
         200,
         {"external_id": "gil", "username": "Gil", "email_verified": True, "stripe_customer_id": "cus_gil"},
-        {"verified_emails": 1, "outbox_events": 1},
+        # whose e-mail is verified has a trial from then on
+        together(GIVEN, {"verified_emails": 1, "identity_marks": 3, "outbox_events": 1, "activity": 1}),
     ),
     "serve_users__circle": Row(200, {"has_more": False}),
     "serve_users__explain_award": Row(
@@ -319,6 +356,18 @@ TABLE: dict[str, Row] = {
             "referral": {"referrer": "ada", "referee": "gil"},
         },
         together(REFERRED, {"activity": 1}),
+    ),
+    "serve_users__activity": Row(200, {"has_more": False}),
+    "serve_users__login": Row(201, {"action": "login", "app_id": "web"}, {"activity": 1, "logins": 1}),
+    "serve_users__stats": Row(
+        200,
+        {
+            "last_login": None,
+            "login_count": 0,
+            "counts": {"photos": 2},
+            "total_data_points": 2,
+            "total_earned_from_referrals": 5,
+        },
     ),
     "serve_users__read": Row(200, {"external_id": "ada", "username": "Ada", "balance": 105}),
     "serve_users__unknown": Row(404, {"code": "user_not_found"}),

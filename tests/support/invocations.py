@@ -72,11 +72,11 @@ class Invocations:
     def _end(self) -> Any:  # noqa: ANN401 - any JSON value
         """Wait for the end of the process; its result, None if it was killed."""
         self._running = None
-        told = self._heard()
-        if told == KILLED:
+        line = self._heard()
+        if line == KILLED:
             return None
         assert self._heard() in {"0", KILLED}
-        return json.loads(told)
+        return json.loads(line)
 
     def _heard(self) -> str:
         assert self._process.stdout is not None

@@ -55,7 +55,7 @@ class Life:
     order: int
 
 
-class Told(NamedTuple):
+class Delivery(NamedTuple):
     """An event under its id, and when it happened."""
 
     at: datetime
@@ -104,11 +104,11 @@ lives = st.builds(
 )
 
 
-def tell(life: Life, name: str) -> list[Told]:
+def tell(life: Life, name: str) -> list[Delivery]:
     """Everything a provider tells of a life, in the order in which it happened."""
     happened = _Stripe(life, name).tell() if life.provider == "stripe" else _Whop(life, name).tell()
-    told = [Told(at, f"{name}-{number}", event) for number, (at, event) in enumerate(happened)]
-    return sorted(told, key=lambda each: each.at)
+    deliveries = [Delivery(at, f"{name}-{number}", event) for number, (at, event) in enumerate(happened)]
+    return sorted(deliveries, key=lambda each: each.at)
 
 
 def customer(life: Life, name: str) -> dict[str, object]:

@@ -47,13 +47,13 @@ def is_ended(connection: http.client.HTTPConnection) -> bool:
 
 def work(fd: int) -> None:
     """Be a client, until nobody gives out jobs any more."""
-    with socket.socket(fileno=fd) as end, end.makefile("r") as told, end.makefile("w") as say:
-        while job := told.readline():
+    with socket.socket(fileno=fd) as end, end.makefile("r") as jobs, end.makefile("w") as say:
+        while job := jobs.readline():
             asked = json.loads(job)
             connection = http.client.HTTPConnection(asked["host"], timeout=asked["timeout"])
             connection.connect()
             print("ready", file=say, flush=True)
-            told.readline()
+            jobs.readline()
             if is_ended(connection):
                 connection.close()
             print(json.dumps(hear_all(connection, asked)), file=say, flush=True)
@@ -68,7 +68,7 @@ def main() -> None:
                 if fd != own:
                     os.close(fd)
             work(own)
-            return
+            os._exit(0)  # there is nothing to tidy up, 64 times
     for fd in fds:
         os.close(fd)
     for _ in fds:

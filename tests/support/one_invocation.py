@@ -13,18 +13,18 @@ from local import worker
 
 def main() -> None:
     # the child writes here as well; what the handler prints goes elsewhere
-    told = os.fdopen(os.dup(1), "w", buffering=1)
+    output = os.fdopen(os.dup(1), "w", buffering=1)
     worker.log_everything()
     handler = worker.load(sys.argv[1])
     while line := sys.stdin.readline():
         child = os.fork()
         if child == 0:
-            told.write(f"{os.getpid()}\n")
+            output.write(f"{os.getpid()}\n")
             result = worker.invoke(handler, json.loads(line)).decode()
-            told.write(f"{result}\n")
+            output.write(f"{result}\n")
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        told.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        output.write(f"{os.waitstatus_to_exitcode(status)}\n")
 
 
 if __name__ == "__main__":

@@ -149,9 +149,9 @@ class Play:
         if event:
             self.tell(*event)
 
-    def tell(self, *told: Fact | Fragment) -> None:
+    def tell(self, *pieces: Fact | Fragment) -> None:
         """One event of the provider."""
-        found = [self._fact(each) for each in told]
+        found = [self._fact(each) for each in pieces]
         with self.tenant.transaction("webhook") as connection:
             concerned, _ = keep(connection, self.tenant.id, "stripe", found)
             settlement.settle(connection, self.tenant.id, sorted(concerned))
@@ -225,9 +225,9 @@ class Play:
             use = {"user_id": name + self.name, "app_id": app_id or None, "occurred_at": at.isoformat()}
             activations.activate(connection, self.tenant.id, Activation.model_validate(use))
 
-    def _fact(self, told: Fact | Fragment) -> Fact:
+    def _fact(self, piece: Fact | Fragment) -> Fact:
         customer = f"cus_{self.name}"
-        match told:
+        match piece:
             case Named():
                 fact = IdentityLinked((customer,), self.person, None, None, REGISTERED)
             case Joined(sale):
@@ -239,25 +239,25 @@ class Play:
                     sale.paid_at + timedelta(seconds=1), None, stands_in_for=key,
                 )  # fmt: skip
             case Sale():
-                key = told.key(self.name)
+                key = piece.key(self.name)
                 fact = PaymentSucceeded(
-                    key, (customer, key), None, None, None, told.currency, told.gross, told.net, told.paid_at,
-                    told.period_start, is_proration=told.is_proration,
+                    key, (customer, key), None, None, None, piece.currency, piece.gross, piece.net, piece.paid_at,
+                    piece.period_start, is_proration=piece.is_proration,
                 )  # fmt: skip
             case Back():
-                key = f"{told.kind}_{self.name}{told.number}"
+                key = f"{piece.kind}_{self.name}{piece.number}"
                 fact = TakenBack(
-                    told.kind, key, (f"ch_{self.name}{told.sale}", f"pi_{self.name}{told.sale}"), told.amount, None,
-                    told.status, told.began_at, told.at,
+                    piece.kind, key, (f"ch_{self.name}{piece.sale}", f"pi_{self.name}{piece.sale}"), piece.amount, None,
+                    piece.status, piece.began_at, piece.at,
                 )  # fmt: skip
             case Subscribed():
-                key = f"sub_{self.name}{told.number}"
+                key = f"sub_{self.name}{piece.number}"
                 fact = SubscriptionChanged(
-                    key, (customer, key), None, None, None, "ended" if told.ended_at else "active", (), None,
-                    cancel_at_period_end=False, ended_at=told.ended_at, at=told.at,
+                    key, (customer, key), None, None, None, "ended" if piece.ended_at else "active", (), None,
+                    cancel_at_period_end=False, ended_at=piece.ended_at, at=piece.at,
                 )  # fmt: skip
             case Use():
-                raise TypeError(told)
+                raise TypeError(piece)
             case _:
-                fact = told
+                fact = piece
         return fact

@@ -62,6 +62,7 @@ REQUESTS: dict[str, Good] = {
     "POST /v1/users/{user_id}/redemptions": Good(
         "/v1/users/{user_id}/redemptions", {"option_id": "{option_id}", "quantity": 1}, idempotent=True
     ),
+    "GET /v1/users/{user_id}/redemptions": Good("/v1/users/{user_id}/redemptions"),
     "GET /v1/users/{user_id}/balance": Good("/v1/users/{user_id}/balance"),
     "GET /v1/users/{user_id}/transactions": Good("/v1/users/{user_id}/transactions"),
     "GET /v1/users/{user_id}/statement": Good(
@@ -86,6 +87,16 @@ REQUESTS: dict[str, Good] = {
     ),
     "GET /v1/users/{user_id}/referrals": Good("/v1/users/{user_id}/referrals"),
     "GET /v1/users/{user_id}/awards": Good("/v1/users/{user_id}/awards"),
+    "POST /v1/users/{user_id}/activity": Good(
+        "/v1/users/{user_id}/activity",
+        {
+            "action": "login", "details": {"screen": "home"}, "app_id": "web", "ip": "203.0.113.7", "ip_type": "vpn",
+            "ip_country": "DE", "ip_asn": 3320, "user_agent": "Firefox/140", "device_fingerprint": "fp",
+        },
+        idempotent=True,
+    ),
+    "GET /v1/users/{user_id}/activity": Good("/v1/users/{user_id}/activity"),
+    "GET /v1/users/{user_id}/stats": Good("/v1/users/{user_id}/stats"),
     "PUT /v1/users/{user_id}/referrer": Good(
         "/v1/users/{user_id}/referrer",
         {"referral_code": "{other_code}", "referrer_id": None, "reason": "told us on the phone"},
@@ -140,10 +151,27 @@ REQUESTS: dict[str, Good] = {
     "POST /v1/redemption-options": Good(
         "/v1/redemption-options",
         {
-            "kind": "quota", "name": "20 AI calls", "feature": "ai_calls", "quantity": 20, "cost_points": 1,
-            "stock": 10, "per_user_limit": 5, "active": True,
+            "kind": "quota", "name": "20 AI calls", "feature": "ai_calls", "quantity": 20, "days": 30,
+            "cost_points": 1, "stock": 10, "per_user_limit": 5, "active": True,
         },
         idempotent=True,
+        instead=("plan",),
+    ),
+    "GET /v1/redemption-options/{id}": Good("/v1/redemption-options/{option_id}"),
+    "PATCH /v1/redemption-options/{id}": Good(
+        "/v1/redemption-options/{option_id}",
+        {
+            "name": "1 AI call", "quantity": 1, "days": 30, "cost_points": 1, "stock": 10, "per_user_limit": 5,
+            "active": True,
+        },
+    ),
+    "GET /v1/redemptions": Good("/v1/redemptions", query={"status": "pending"}),
+    "GET /v1/redemptions/{id}": Good("/v1/redemptions/{redemption_id}"),
+    "POST /v1/redemptions/{id}/fulfil": Good(
+        "/v1/redemptions/{reward_id}/fulfil", {"note": "sent by mail"}, idempotent=True
+    ),
+    "POST /v1/redemptions/{id}/fail": Good(
+        "/v1/redemptions/{other_reward_id}/fail", {"note": "sold out"}, idempotent=True
     ),
     "POST /v1/users/{user_id}/points": Good(
         "/v1/users/{user_id}/points",
@@ -282,6 +310,9 @@ class Asked:
         given = {"plan": "basic", "days": 30, "reason": "by hand"}
         company.ok("POST", "/v1/coupons", coupon | {"code": "HERS"})
         used = company.ok("POST", f"/v1/users/{ADA}/usage", {"feature": "photos", "quantity": 2})
+        reward = {"kind": "reward", "name": "A mug", "cost_points": 1}
+        mug = {"option_id": company.ok("POST", "/v1/redemption-options", reward)["id"]}
+        rewards = [company.ok("POST", f"/v1/users/{ADA}/redemptions", mug, key=f"mug-{each}") for each in range(2)]
         spare = {"provider": "whop", "secrets": ["ws_0123456789"]}
         company.deliver({"object": "v2.core.event", "id": "evt_thin", "type": "v1.invoice.paid"})
         (failed,) = company.ok("GET", "/v1/inbox")["data"]
@@ -298,6 +329,8 @@ class Asked:
             "option_id": option_id,
             "redemption_id": bought["id"],
             "usage_id": used["usage_id"],
+            "reward_id": rewards[0]["id"],
+            "other_reward_id": rewards[1]["id"],
             "inbox_event_id": failed["id"],
             "spare_endpoint_id": company.ok("POST", "/v1/provider-endpoints", spare)["id"],
             "spare_key_id": company.ok("POST", "/v1/api-keys", {"name": "x", "scope": "read"})["id"],

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from goodword.awards import differences, engine, history
@@ -24,6 +25,8 @@ from goodword.program.document import Program
 REGISTERED = datetime(2031, 1, 31, 9, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 END = REGISTERED + 600 * DAY
+FOR_EACH_PROGRAM = settings(max_examples=settings().max_examples // 2)
+"""How often a property is asked that is asked of every program."""
 
 PEOPLE: Mapping[str, UUID] = {"referrer": UUID(int=101), "referee": UUID(int=102), "upline": UUID(int=103)}
 

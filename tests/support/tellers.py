@@ -20,7 +20,7 @@ from goodword.access.usage import Usage
 from goodword.core import ids
 from goodword.points import ledger, redemptions
 from goodword.points.ledger import PointsAdjustment
-from goodword.points.redemptions import NewRedemption
+from goodword.points.redemptions import NewRedemption, RewardDecision
 from local.setup import Prepared
 from tests.support.tenants import Tenant
 from tests.support.waiting import wait_until_blocked
@@ -72,6 +72,13 @@ def redeem(tenant: Tenant, key: str, user: str, option: UUID) -> Order:
 def refund(tenant: Tenant, key: str, redemption: UUID) -> Order:
     """The points of a redemption given back."""
     return Order(key, "admin", redemptions.refund, (tenant.trip(key, redemption), redemption))
+
+
+def fail(tenant: Tenant, key: str, redemption: UUID) -> Order:
+    """A reward that cannot be given."""
+    decision = RewardDecision()
+    trip = tenant.trip(key, redemption, decision)
+    return Order(key, "admin", redemptions.fail, (trip, redemption, decision))
 
 
 def consume(tenant: Tenant, key: str, user: str) -> Order:

@@ -33,10 +33,10 @@ _ADD_USER = """
 """
 
 _ADD_OPTION = """
-    INSERT INTO redemption_options (company_id, id, kind, name, feature, quantity, cost_points, stock, per_user_limit,
-        created_at)
-    VALUES (%(company_id)s, %(id)s, 'quota', 'More', %(feature)s, %(quantity)s, %(cost)s, %(stock)s,
-        %(per_user_limit)s, clock_timestamp())
+    INSERT INTO redemption_options (company_id, id, kind, name, feature, quantity, days, plan, cost_points, stock,
+        per_user_limit, created_at, updated_at)
+    VALUES (%(company_id)s, %(id)s, %(kind)s, 'More', %(feature)s, %(quantity)s, %(days)s, %(plan)s, %(cost)s,
+        %(stock)s, %(per_user_limit)s, clock_timestamp(), clock_timestamp())
 """
 
 _POST = "SELECT unnest(post_entries(%(company_id)s, %(postings)s)) AS entry_id"
@@ -116,19 +116,40 @@ class Tenant:
         return user_id
 
     def add_option(
-        self, *, cost: int, feature: str = "ai_calls", quantity: int = 1, stock: int | None = None,
-        per_user_limit: int | None = None,
+        self, *, cost: int, feature: str = "ai_calls", quantity: int = 1, days: int | None = None,
+        stock: int | None = None, per_user_limit: int | None = None,
     ) -> UUID:  # fmt: skip
-        """Something points can buy."""
-        option_id = ids.new_id()
-        self.superuser.execute(
-            _ADD_OPTION,
-            {
-                "company_id": self.id, "id": option_id, "feature": feature, "quantity": quantity, "cost": cost,
-                "stock": stock, "per_user_limit": per_user_limit,
-            },
+        """Quota that points can buy."""
+        return self._offer(
+            kind="quota", feature=feature, quantity=quantity, days=days, plan=None, cost=cost, stock=stock,
+            per_user_limit=per_user_limit,
         )  # fmt: skip
+
+    def add_unlock(self, *, cost: int, plan: str = "premium", days: int = 30, stock: int | None = None) -> UUID:
+        """A plan that points can buy."""
+        return self._offer(
+            kind="unlock", feature=None, quantity=None, days=days, plan=plan, cost=cost, stock=stock,
+            per_user_limit=None,
+        )  # fmt: skip
+
+    def add_reward(self, *, cost: int, stock: int | None = None, per_user_limit: int | None = None) -> UUID:
+        """A reward that points can buy."""
+        return self._offer(
+            kind="reward", feature=None, quantity=None, days=None, plan=None, cost=cost, stock=stock,
+            per_user_limit=per_user_limit,
+        )  # fmt: skip
+
+    def _offer(self, **option: object) -> UUID:
+        option_id = ids.new_id()
+        self.superuser.execute(_ADD_OPTION, {"company_id": self.id, "id": option_id, **option})
         return option_id
+
+    def grant_for_ever(self, user_id: UUID, plan: str) -> None:
+        """Give a user a plan by hand, without an end."""
+        grant = Jsonb({"id": str(ids.new_id()), "plan_id": plan, "source": "admin", "reason": "x"})
+        with self.transaction("admin") as connection:
+            connection.execute("SELECT hold_grants(%s, %s)", (self.id, user_id))
+            connection.execute("SELECT make_grant(%s, %s, %s, company_now(%s))", (self.id, user_id, grant, self.id))
 
     def post(self, *postings: dict[str, object], role: str = "app") -> list[dict[str, Any] | None]:
         """Book in one call. A posting gives user_id and points; the rest has defaults.

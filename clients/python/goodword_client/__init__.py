@@ -28,6 +28,7 @@ from goodword_client.schemas import (
     Referral,
     SignupAnswer,
     UsageAnswer,
+    UsageReturnAnswer,
     User,
 )
 
@@ -69,10 +70,10 @@ class Goodword:
             self._idle.pop().close()
 
     def sign_up(
-        self, user: NewUser, *, click_id: str | None = None, referral_code: str | None = None, **told: str | None
+        self, user: NewUser, *, click_id: str | None = None, referral_code: str | None = None, **fields: str | None
     ) -> SignupAnswer:
-        """Tell of a new user. `referral_code` is what the person typed; `told` the other fields, as `ip`."""
-        return self.call("POST", "/v1/signups", user=user, click_id=click_id, referral_code=referral_code, **told)
+        """Tell of a new user. `referral_code` is what the person typed; `fields` what else there is to say, as `ip`."""
+        return self.call("POST", "/v1/signups", user=user, click_id=click_id, referral_code=referral_code, **fields)
 
     def activate(self, user_id: str, *, app_id: str | None = None) -> ActivationAnswer:
         """Tell that a user has used the app; only the first use of each app counts."""
@@ -118,6 +119,13 @@ class Goodword:
     def use(self, user_id: str, feature: str, *, quantity: int = 1, key: str | None = None) -> UsageAnswer:
         """Use a feature if the user may: else Problem, and nothing is used."""
         return self.call("POST", f"{_user(user_id)}/usage", key=key, feature=feature, quantity=quantity)
+
+    def give_back(
+        self, user_id: str, usage_id: str, *, quantity: int | None = None, key: str | None = None
+    ) -> UsageReturnAnswer:
+        """Return a use that came to nothing, or a part of it."""
+        fields = {} if quantity is None else {"quantity": quantity}
+        return self.call("POST", f"{_user(user_id)}/usage/{usage_id}/return", key=key, **fields)
 
     def call(self, method: str, path: str, *, key: str | None = None, **fields: object) -> Any:  # noqa: ANN401 - any route
         """Any route. `fields` are a GET's query, without what is None, else the body; `key` is the Idempotency-Key."""

@@ -148,7 +148,7 @@ class NewUser(TypedDict):
 
 
 class Redemption(TypedDict):
-    """Points spent, and what came of it."""
+    """Points spent, and what came of it. `balance_after` is as of when it last moved points."""
 
     id: str
     user_id: str
@@ -158,8 +158,12 @@ class Redemption(TypedDict):
     cost_points: int
     status: Literal["fulfilled", "pending", "failed", "refunded"]
     balance_after: int
-    grant: None
+    grant: Grant | None
+    note: str | None
     created_at: str
+    updated_at: str
+    fulfilled_at: str | None
+    failed_at: str | None
     refunded_at: str | None
 
 
@@ -172,10 +176,13 @@ class RedemptionOption(TypedDict):
     feature: str | None
     quantity: int | None
     days: int | None
+    plan: str | None
     cost_points: int
     stock: int | None
     per_user_limit: int | None
     active: bool
+    created_at: str
+    updated_at: str
 
 
 class Referral(TypedDict):
@@ -236,6 +243,24 @@ class UsageAnswer(TypedDict):
     extra: int
     resets_at: str | None
     usage_id: str
+
+
+class UsageReturnAnswer(TypedDict):
+    """The entitlement after the return, and how much of the use may still be returned."""
+
+    feature: str
+    allowed: bool
+    reason: Literal["ok", "unlimited", "limit_reached", "disabled", "feature_inactive", "feature_unknown"]
+    source: Literal["restriction", "grant", "subscription", "plan", "default"] | None
+    plan: str | None
+    grant_id: str | None
+    limit: int | None
+    used: int
+    remaining: int | None
+    extra: int
+    resets_at: str | None
+    usage_id: str
+    returnable: int
 
 
 class User(TypedDict):

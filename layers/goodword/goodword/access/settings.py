@@ -14,13 +14,13 @@ from goodword.core.fields import UNCHANGED, AnswerModel, Destination, Instant, R
 
 LONGEST_TRIAL_DAYS = 3650
 
-Days = Annotated[int, Field(ge=0, le=LONGEST_TRIAL_DAYS)]
+TrialDays = Annotated[int, Field(ge=0, le=LONGEST_TRIAL_DAYS)]
 
 
 class SettingsChange(RequestModel):
     """The body of PATCH /v1/settings: what is left out stays. A trial of 0 days is none."""
 
-    trial_duration_days: Days = UNCHANGED
+    trial_duration_days: TrialDays = UNCHANGED
     trial_plan: PlanId = UNCHANGED
     post_trial_plan: PlanId = UNCHANGED
     require_email_verification: bool = UNCHANGED
@@ -31,7 +31,7 @@ class SettingsChange(RequestModel):
     whop_company_id: Text | None = None
 
 
-class Settings(AnswerModel):
+class CompanySettings(AnswerModel):
     """All settings. `post_trial_plan` is the plan of whoever has no other; `disabled` gives nothing at all."""
 
     trial_duration_days: int
@@ -53,12 +53,12 @@ _PLANS = "SELECT id FROM plans WHERE company_id = %(company_id)s AND id = ANY (%
 _NAMES_A_PLAN: dict[str, set[str]] = {"trial_plan": set(), "post_trial_plan": {NO_PLAN}}
 
 
-def read(connection: Connection, company_id: UUID) -> Settings:
+def read(connection: Connection, company_id: UUID) -> CompanySettings:
     """The settings in force."""
-    return Settings.model_validate(companies.settings(connection, company_id))
+    return CompanySettings.model_validate(companies.settings(connection, company_id))
 
 
-def change(connection: Connection, company_id: UUID, event_id: UUID, wanted: SettingsChange) -> Settings:
+def change(connection: Connection, company_id: UUID, event_id: UUID, wanted: SettingsChange) -> CompanySettings:
     """Change settings, for what happens from now on. Raises Refused for a plan that is not there.
 
     A whop_company_id that another company has is a violated constraint, by name.
@@ -67,7 +67,7 @@ def change(connection: Connection, company_id: UUID, event_id: UUID, wanted: Set
     if not given:
         return read(connection, company_id)
     _refuse_unknown_plans(connection, company_id, given)
-    settings = Settings.model_validate(companies.change_settings(connection, company_id, given))
+    settings = CompanySettings.model_validate(companies.change_settings(connection, company_id, given))
     changed = outbox.Event("settings.updated", {"fields": sorted(given)}, event_id)
     outbox.announce(connection, company_id, [changed], settings.updated_at)
     return settings

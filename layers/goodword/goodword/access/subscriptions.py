@@ -1,12 +1,21 @@
 """Subscriptions as they give access: the company's systems hear of each change by the plans that it is about."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
 
-from goodword.core import ids
+from goodword import facts
+from goodword.core import ids, query
+from goodword.core.query import Later
 from goodword.facts.kinds import Fact, SubscriptionChanged
+
+
+class _Owner(NamedTuple):
+    owner: UUID
+    plan: str
+
 
 # Only the status that stands is announced, and only once the subscription's user is known.
 _ANNOUNCE = """
@@ -24,12 +33,56 @@ _ANNOUNCE = """
 """
 
 
-def announce(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> None:
+# The plan of the profile of whoever has, or will have, the subscription.
+_PLAN = """
+    SELECT own.owner, plan_of_user(%(company_id)s, own.owner, company_now(%(company_id)s)) AS plan
+    FROM owner_of(%(company_id)s, %(provider)s, %(external_id)s, NULL, %(objects)s) AS own
+    WHERE own.owner IS NOT NULL
+"""
+
+_PLAN_OF_USER = "SELECT plan_of_user(%(company_id)s, %(user_id)s, company_now(%(company_id)s))"
+
+_RECORD = "SELECT record_plan_change(%(company_id)s, %(user_id)s, %(plan)s, company_now(%(company_id)s))"
+
+
+def ask_plans(
+    connection: Connection, company_id: UUID, provider: str, event: Sequence[Fact]
+) -> Later[Mapping[UUID, str]]:
+    """Ask for the plans of those whose subscriptions an event is about, before it is kept. Locks: what it is about."""
+    told = [fact for fact in event if isinstance(fact, SubscriptionChanged)]
+    if told:
+        facts.hold(connection, company_id, provider, event)
+    asked = [
+        query.one_later(
+            connection, _Owner, _PLAN, company_id=company_id, provider=provider, external_id=fact.external_id,
+            objects=list(fact.objects),
+        )
+        for fact in told
+    ]  # fmt: skip
+    return lambda: {owner.owner: owner.plan for read in asked if (owner := read()) is not None}
+
+
+def announce(
+    connection: Connection, company_id: UUID, provider: str, event: Sequence[Fact], plans: Mapping[UUID, str]
+) -> None:
     """Tell the outbox of the subscriptions that the facts of an event have changed; costs no trip of its own.
 
-    Needs: the facts kept, with what they claimed.
+    Whose plan is another than in `plans` has it among their activity. Needs: the facts kept, with what they claimed.
     """
-    for fact in facts:
+    for fact in event:
         if isinstance(fact, SubscriptionChanged):
             values = {"provider": provider, "key": fact.key, "status": fact.status, "at": fact.at}
             connection.execute(_ANNOUNCE, {"company_id": company_id, "outbox_id": ids.new_id(), **values})
+    for user_id, plan in plans.items():
+        record_plan(connection, company_id, user_id, plan)
+
+
+def ask_plan(connection: Connection, company_id: UUID, user_id: UUID) -> Later[str]:
+    """Ask for the plan of a user's profile."""
+    cursor = connection.execute(_PLAN_OF_USER, {"company_id": company_id, "user_id": user_id})
+    return lambda: cursor.fetchall()[0][0]
+
+
+def record_plan(connection: Connection, company_id: UUID, user_id: UUID, before: str) -> None:
+    """Note in a user's activity that the plan of their profile is another than it was; costs no trip of its own."""
+    connection.execute(_RECORD, {"company_id": company_id, "user_id": user_id, "plan": before})

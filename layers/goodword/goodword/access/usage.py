@@ -46,7 +46,7 @@ class UsageReturnAnswer(UsageAnswer):
     returnable: int
 
 
-class Use(AnswerModel):
+class UsageRecord(AnswerModel):
     """A use, and how much of it was returned."""
 
     usage_id: UsageId
@@ -56,11 +56,11 @@ class Use(AnswerModel):
     occurred_at: Instant
 
 
-class UseList(Page[Use]):
+class UsageList(Page[UsageRecord]):
     """A page of uses, newest first."""
 
 
-class UseQuery(PageQuery):
+class UsageQuery(PageQuery):
     """How GET …/usage is asked."""
 
     feature: str | None = Field(default=None, pattern=FEATURE_KEY)
@@ -111,7 +111,7 @@ def give_back(
     return trip.answer(connection, _RETURN, **values)
 
 
-def listed(connection: Connection, company_id: UUID, external_id: str, page: UseQuery) -> UseList:
+def listed(connection: Connection, company_id: UUID, external_id: str, page: UsageQuery) -> UsageList:
     """A page of a user's uses, newest first.
 
     Raises NotFound for an unknown user, Refused for an `after` that is no use of theirs.
@@ -121,7 +121,7 @@ def listed(connection: Connection, company_id: UUID, external_id: str, page: Use
         "user_id": users.find(connection, company_id, external_id).id,
         "after": ids.parse("use", page.after) if page.after else None,
     }
-    uses = query.every(connection, Use, _LIST, **scope, feature=page.feature, limit=page.limit)
+    uses = query.every(connection, UsageRecord, _LIST, **scope, feature=page.feature, limit=page.limit)
     if page.after and not uses:
         paging.refuse_unknown(connection, _IS_USE, "is no use of this user", **scope)
-    return UseList.of(uses, page.limit)
+    return UsageList.of(uses, page.limit)

@@ -23,14 +23,14 @@ RANDOM_BYTES = 30
 PREFIX_LENGTH = 12
 """So many characters of a key are shown for good: its kind, and a few by which people tell it from others."""
 
-Kind = Literal["secret", "publishable"]
+KeyKind = Literal["secret", "publishable"]
 
 
 class NewApiKey(RequestModel):
     """The body of POST /v1/api-keys. A publishable key may what browsers may, whatever `scope` says."""
 
     name: Text
-    kind: Kind = "secret"
+    kind: KeyKind = "secret"
     scope: Literal["read", "write", "admin"] | None = None
     expires_at: GivenInstant | None = None
 
@@ -40,7 +40,7 @@ class ApiKey(AnswerModel):
 
     id: KeyId
     name: str
-    kind: Kind
+    kind: KeyKind
     scope: Literal["publishable", "read", "write", "admin"]
     prefix: str
     last_used_at: Instant | None
@@ -77,7 +77,7 @@ class DrawnKey:
     random: str = field(default_factory=lambda: secrets.token_urlsafe(RANDOM_BYTES))
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> KeyKind:
         """Whether browsers may hold it."""
         return "publishable" if self.scope is Scope.PUBLISHABLE else "secret"
 

@@ -67,8 +67,12 @@ def settle(connection: Connection, company_id: UUID, referees: Sequence[UUID], *
 
     Locks: the referrals, by id, and then the wallets that are posted to.
     """
-    if referees:
-        bring(connection, company_id, _read(connection, company_id, referees, holds=True), time_passes=time_passes)
+    bring(connection, company_id, hold(connection, company_id, referees), time_passes=time_passes)
+
+
+def hold(connection: Connection, company_id: UUID, referees: Sequence[UUID]) -> list[KnownReferral]:
+    """The referrals by which these users came, locked by id, for who has something to do before `bring`."""
+    return _read(connection, company_id, referees, holds=True) if referees else []
 
 
 def bring(

@@ -63,9 +63,14 @@ BY_CONSTRAINT: Mapping[str, DomainError] = {
     "users_stripe_customer_uq": Conflict("identity_taken", "Another user has this stripe_customer_id."),
     "companies_whop_company_uq": Conflict("whop_company_taken", "Another company has this whop_company_id."),
     "codes_code_uq": Conflict("code_taken", "This code is taken."),
+    "redemption_options_feature_fk": Refused(
+        "feature_unknown",
+        "There is no such feature.",
+        errors=[{"field": "feature", "message": "is no feature of this company"}],
+    ),
+    "redemption_options_plan_fk": invalid_fields(("plan", "is no plan of this company")),
     "access_grants_plan_fk": invalid_fields(("plan", "is no plan of this company")),
     "coupons_plan_fk": invalid_fields(("plan", "is no plan of this company")),
     "coupons_code_uq": Conflict("coupon_exists", "There is another coupon with this code."),
     "coupons_window_ck": invalid_fields(("valid_until", "must be later than valid_from")),
-    "redemption_options_feature_fk": Refused("feature_unknown", "There is no such feature."),
 }

@@ -31,6 +31,7 @@ EXTERNAL_ID_RULE = (
 )
 BIGGEST = 2**53 - 1  # what every JSON reader holds exactly
 MOST_AT_ONCE = 10**12  # points or uses in one request: no number of requests then leaves a bigint
+LONGEST_KEPT = 2000  # of what a browser says of itself
 MOST_DIGITS = 18  # of a number in a query: it is then a bigint
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
@@ -62,6 +63,10 @@ def _address(text: str) -> str:
         return addresses.canonical(text)
     except ValueError:
         raise ValueError("must be an IPv4 or IPv6 address without a zone id") from None
+
+
+def _kept_text(text: str | None) -> str | None:
+    return text if text and len(text) <= LONGEST_KEPT and "\x00" not in text else None
 
 
 def _unless_empty(value: object) -> object:
@@ -132,6 +137,8 @@ IpAddress = Annotated[
     Annotated[str, StringConstraints(strip_whitespace=True, max_length=45), AfterValidator(_address)] | None,
     BeforeValidator(_unless_empty),
 ]
+# What a browser says is never in the way: what fits is kept, and the rest is dropped (docs/rules.md, Clicks).
+KeptText = Annotated[str | None, AfterValidator(_kept_text)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 LongText = Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
 Email = Annotated[str, StringConstraints(max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]

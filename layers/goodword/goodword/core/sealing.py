@@ -1,7 +1,8 @@
 """Sealing: how a secret that is shown once stands in a kept answer (`core.idempotency`).
 
 A request that is repeated is given the same answer, secret and all, and yet nobody shall find the secret in the
-database. So it is kept under a pad that follows from the API key of whoever asked for it, which is stored nowhere.
+database. So it is kept under a pad that follows from the API key of whoever asked for it, which is stored nowhere
+(docs/decisions/0036).
 """
 
 import hmac

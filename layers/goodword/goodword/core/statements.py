@@ -18,15 +18,16 @@ from functools import partial
 from typing import Any, Generic, LiteralString, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from psycopg import Connection, InterfaceError, OperationalError
+from psycopg import Connection, InterfaceError, OperationalError, postgres
 from psycopg._pipeline_base import BasePipeline
 from psycopg._preparing import Prepare
 from psycopg.abc import Buffer, PQGen, Transformer
-from psycopg.adapt import PyFormat
+from psycopg.adapt import AdaptersMap, Dumper, PyFormat
 from psycopg.adapt import Transformer as Adapter
 from psycopg.errors import PipelineAborted, error_from_result
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, Format
 from psycopg.pq.abc import PGresult
+from psycopg.types.string import BytesBinaryDumper
 
 T = TypeVar("T")
 MakesRow: TypeAlias = Callable[..., T]
@@ -93,6 +94,15 @@ class _Statement:
         return adapter.load_rows(0, result.ntuples, make)
 
 
+class _BytesInAList(Dumper):
+    """Bytes as text, which is how lists are written: psycopg's own way asks a connection how, and errs without one."""
+
+    oid = postgres.types["bytea"].oid
+
+    def dump(self, obj: bytes) -> bytes:
+        return rb"\x" + obj.hex().encode()
+
+
 class _Known:
     """The statements that were asked on a connection, and how their values are written and read.
 
@@ -100,7 +110,10 @@ class _Known:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.adapter: Transformer = Adapter(connection.adapters)
+        adapters = AdaptersMap(connection.adapters)
+        for dumper in (_BytesInAList, BytesBinaryDumper):  # what comes last writes bytes that stand alone
+            adapters.register_dumper(bytes, dumper)
+        self.adapter: Transformer = Adapter(adapters)
         self.statements: dict[str, _Statement] = {}
 
 

@@ -45,6 +45,12 @@ def keep(connection: Connection, company_id: UUID, provider: str, facts: Sequenc
     return kept(row, facts)
 
 
+def hold(connection: Connection, company_id: UUID, provider: str, facts: Sequence[Fact]) -> None:
+    """Take the locks under which `keep` keeps an event, for who has to read something before that."""
+    hashes = [digest for email in by_email.shown(connection, facts) for digest in email.hashed.hashes]
+    locks.hold_event(connection, company_id, provider, _objects_of(facts), _named_by(facts), hashes)
+
+
 def kept(row: Mapping[str, Any], facts: Sequence[Fact]) -> Kept:
     """What the columns of KEPT say."""
     is_without_payment = _has_any(facts, (TakenBack,)) and not row["matched"]

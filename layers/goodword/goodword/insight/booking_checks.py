@@ -63,7 +63,7 @@ _REDEMPTIONS_EQUAL_ENTRIES = """
     ORDER BY r.id, e.id LIMIT %(most)s
 """
 
-# A refund gives back the whole price, into the very lots it was taken from.
+# A refund gives back the whole price, into the very lots it was taken from; so does a reward that failed.
 _REFUNDS_EQUAL_ENTRIES = """
     SELECT coalesce(public_id('red', r.id) || ': ' || r.status || ', ' || r.cost_points || ' points of '
             || public_id('usr', r.user_id), e.reference || ': no such redemption')
@@ -71,13 +71,15 @@ _REFUNDS_EQUAL_ENTRIES = """
         || coalesce('txn_' || e.id || ' of ' || e.delta || ' for ' || public_id('usr', e.user_id), 'no entry')
     FROM (
         SELECT * FROM redemptions
-        WHERE company_id = %(company_id)s AND user_id BETWEEN %(first)s AND %(last)s AND status = 'refunded'
+        WHERE company_id = %(company_id)s AND user_id BETWEEN %(first)s AND %(last)s
+            AND status IN ('refunded', 'failed')
     ) AS r
     FULL JOIN (
         SELECT id, user_id, delta, reference, effective_at FROM entries
         WHERE company_id = %(company_id)s AND user_id BETWEEN %(first)s AND %(last)s AND type = 'REDEMPTION_REFUND'
     ) AS e ON e.reference = public_id('red', r.id)
-    WHERE (r.user_id, r.cost_points, r.refunded_at) IS DISTINCT FROM (e.user_id, e.delta, e.effective_at)
+    WHERE (r.user_id, r.cost_points, coalesce(r.refunded_at, r.failed_at))
+            IS DISTINCT FROM (e.user_id, e.delta, e.effective_at)
         OR EXISTS (
             SELECT FROM allocations a
             WHERE a.company_id = %(company_id)s AND a.entry_id IN (r.entry_id, e.id)
@@ -85,9 +87,49 @@ _REFUNDS_EQUAL_ENTRIES = """
     ORDER BY r.id, e.id LIMIT %(most)s
 """
 
+# Quota is opened and ended with its redemption. How much a piece was, the option does not say: it may have changed.
+_QUOTA_EQUALS_REDEMPTIONS = """
+    SELECT coalesce(public_id('red', r.id) || ': quota of ' || public_id('usr', r.user_id),
+            public_id('red', q.redemption_id) || ': no such redemption')
+        || '; there is ' || coalesce(q.quantity || ' for ' || public_id('usr', q.user_id), 'no quota')
+    FROM (
+        SELECT * FROM redemptions
+        WHERE company_id = %(company_id)s AND user_id BETWEEN %(first)s AND %(last)s AND kind = 'quota'
+    ) AS r
+    FULL JOIN (
+        SELECT * FROM quota_grants WHERE company_id = %(company_id)s AND user_id BETWEEN %(first)s AND %(last)s
+    ) AS q ON q.redemption_id = r.id
+    WHERE (r.user_id, r.created_at, r.refunded_at) IS DISTINCT FROM (q.user_id, q.created_at, q.ended_at)
+        OR q.quantity %% r.quantity <> 0
+    ORDER BY r.id, q.redemption_id LIMIT %(most)s
+"""
+
+# So is the grant of an unlock, which may have ended before it was refunded.
+_GRANTS_EQUAL_REDEMPTIONS = """
+    SELECT coalesce(public_id('red', r.id) || ': an unlock of ' || public_id('usr', r.user_id),
+            public_id('red', g.redemption_id) || ': no such redemption')
+        || '; there is ' || coalesce(public_id('grt', g.id) || ' for ' || public_id('usr', g.user_id), 'no grant')
+    FROM (
+        SELECT * FROM redemptions
+        WHERE company_id = %(company_id)s AND user_id BETWEEN %(first)s AND %(last)s AND kind = 'unlock'
+    ) AS r
+    FULL JOIN (
+        SELECT * FROM access_grants WHERE company_id = %(company_id)s AND user_id BETWEEN %(first)s AND %(last)s
+            AND redemption_id IS NOT NULL
+    ) AS g ON g.redemption_id = r.id
+    WHERE (r.user_id, r.created_at) IS DISTINCT FROM (g.user_id, g.created_at)
+        OR g.granted_seconds %% (86400 * r.quantity) <> 0
+        OR EXISTS (
+            SELECT FROM grant_intervals AS i
+            WHERE i.company_id = %(company_id)s AND i.grant_id = g.id AND i.ends_at > r.refunded_at)
+    ORDER BY r.id, g.id LIMIT %(most)s
+"""
+
 CHECKS: Final[Sequence[Check]] = (
     Check("awards_equal_entries", "users", _AWARDS_EQUAL_ENTRIES),
     Check("awards_equal_entries", "users", _REVERSALS_FIT_AWARDS),
     Check("redemptions_equal_entries", "users", _REDEMPTIONS_EQUAL_ENTRIES),
     Check("redemptions_equal_entries", "users", _REFUNDS_EQUAL_ENTRIES),
+    Check("redemptions_equal_entries", "users", _QUOTA_EQUALS_REDEMPTIONS),
+    Check("redemptions_equal_entries", "users", _GRANTS_EQUAL_REDEMPTIONS),
 )

@@ -24,7 +24,7 @@ class SeenCandidate(AnswerModel):
 
 
 class AttributionTrace(AnswerModel):
-    """How a referral came to be: by the signup, late by a key of `scope` for a `reason`, or by what a payment told."""
+    """How a referral came to be: by the signup, late by a key of `scope` for a `reason`, or by what a payment named."""
 
     by: Literal["signup", "late", "payment"]
     scope: str | None = None
@@ -51,7 +51,7 @@ class ExplainedPayment(AnswerModel):
 
     The period is that of the anniversary of the first payment (its `period_start`, else `paid_at`) nearest to this
     one's `period_start`, else `paid_at`; of a change within a period (`is_proration`), the one that contains `paid_at`.
-    A superseded one was told by a part of a sale that is known by now.
+    A superseded one stood for a sale that is known itself by now.
     """
 
     id: str
@@ -72,7 +72,7 @@ class ExplainedPayment(AnswerModel):
 class ExplainedTakeback(AnswerModel):
     """A refund or a dispute. Only what is `gone` is taken back; while something is `disputed`, unpaid awards wait.
 
-    It is about `part` out of `whole` of its payment, in a currency that both were told in; mostly that of the payment.
+    It is about `part` out of `whole` of its payment, in a currency that both have; mostly that of the payment.
     """
 
     payment_id: str
@@ -90,7 +90,7 @@ class ExplainedTakeback(AnswerModel):
 
 
 class ExplainedSubscription(AnswerModel):
-    """A subscription as its provider last told of it, and since when it has told."""
+    """A subscription as its provider last reported it, and when it was first reported."""
 
     provider: str
     key: str

@@ -261,6 +261,7 @@ CREATE TABLE activity (
     user_id     uuid NOT NULL,
     action      text NOT NULL,
     details     jsonb NOT NULL DEFAULT '{}',
+    app_id      text,
     created_at  timestamptz NOT NULL,
     CONSTRAINT activity_pk PRIMARY KEY (company_id, id)
 );

@@ -44,6 +44,19 @@ END $$;
 ALTER TABLE activity ADD CONSTRAINT activity_user_fk FOREIGN KEY (company_id, user_id)
     REFERENCES users (company_id, id);
 
+-- How often a user has logged in, for ever: the rows of their activity end after a while.
+CREATE TABLE logins (
+    company_id   uuid NOT NULL,
+    user_id      uuid NOT NULL,
+    login_count  bigint NOT NULL,
+    last_login   timestamptz NOT NULL,
+    CONSTRAINT logins_pk PRIMARY KEY (company_id, user_id),
+    CONSTRAINT logins_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT logins_count_ck CHECK (login_count > 0)
+) WITH (fillfactor = 70);
+
+GRANT SELECT ON activity TO :"app";
+GRANT SELECT, INSERT, UPDATE ON logins TO :"app";
 GRANT SELECT (company_id, id, external_id, username) ON users TO :"click";
 GRANT SELECT (company_id, id, external_id) ON users TO :"ledger";
 GRANT SELECT ON users TO :"webhook", :"app", :"admin", :"jobs";

@@ -93,7 +93,7 @@ CREATE FUNCTION takeback_rank(status text) RETURNS integer
 -- because between two currencies rates have moved. Where they have none in common it is about all of it.
 CREATE FUNCTION taken_part(back takebacks, payment payments, OUT part bigint, OUT whole bigint)
     LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = goodword, pg_temp AS $$
-    SELECT told.part, told.whole
+    SELECT measure.part, measure.whole
     FROM (VALUES
         (1, back.currency = payment.currency, back.amount, payment.gross_amount),
         (2, back.currency = payment.other_currency, back.amount, payment.other_amount),
@@ -101,7 +101,7 @@ CREATE FUNCTION taken_part(back takebacks, payment payments, OUT part bigint, OU
         (4, back.other_currency = payment.currency, back.other_amount, payment.gross_amount),
         (5, back.currency IS NULL OR payment.currency IS NULL, back.amount, payment.gross_amount),
         (6, true, payment.gross_amount, payment.gross_amount)
-    ) AS told (rank, comparable, part, whole)
+    ) AS measure (rank, comparable, part, whole)
     WHERE comparable ORDER BY rank LIMIT 1
 $$;
 
@@ -201,7 +201,7 @@ CREATE FUNCTION takebacks_beside(p_company uuid, p_provider text, p_objects text
     SELECT kind, takeback_key, objects
     FROM (
         SELECT company_id, provider, kind, takeback_key, objects
-        FROM takebacks WHERE objects && (SELECT p_objects) OFFSET 0) AS told
+        FROM takebacks WHERE objects && (SELECT p_objects) OFFSET 0) AS beside
     WHERE company_id = p_company AND provider = p_provider
 $$;
 

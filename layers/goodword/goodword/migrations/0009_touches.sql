@@ -50,7 +50,8 @@ CREATE TABLE touch_decisions (
     CONSTRAINT touch_decisions_reason_ck CHECK ((outcome = 'rejected') = (reason IS NOT NULL))
 );
 
--- The touches of a person, who need not have signed up: each click and code once, since it was carried first.
+-- The touches of a person, who need not have signed up: each click and code once, since it was carried first. What was
+-- once their own counts until it is somebody else's.
 -- A promotion is the code that it stands for, where that is a referral code. A promotion whose text is not known yet has
 -- the name of its lock as `ref`, to be shared while a transaction relies on nobody's knowing the text.
 CREATE FUNCTION touches_of(
@@ -60,7 +61,13 @@ CREATE FUNCTION touches_of(
 BEGIN ATOMIC
     WITH linked AS (
         SELECT provider, object_id FROM identity_links
-        WHERE identity_links.company_id = company AND identity_links.external_id = person
+        WHERE identity_links.company_id = company AND identity_links.external_id = person AND (
+            linked_at < 'infinity' OR CASE provider
+                WHEN 'stripe' THEN NOT EXISTS (
+                    SELECT FROM users WHERE users.company_id = company AND users.stripe_customer_id = object_id)
+                ELSE NOT EXISTS (
+                    SELECT FROM users WHERE users.company_id = company AND users.whop_user_id = object_id)
+            END)
         UNION
         SELECT 'stripe', stripe_customer WHERE stripe_customer IS NOT NULL
         UNION

@@ -379,5 +379,5 @@ GRANT DELETE ON grant_intervals TO :"app", :"admin", :"ledger";
 GRANT EXECUTE ON FUNCTION plans_held, plan_of_user, keeps_plan, grants_at, grant_json
     TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION hold_grants, book_grants TO :"app", :"admin", :"jobs", :"ledger";
-GRANT EXECUTE ON FUNCTION intervals_to_come, place_grants, record_plan_change, make_grant, stop_grant
-    TO :"app", :"admin", :"ledger";
+GRANT EXECUTE ON FUNCTION record_plan_change TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
+GRANT EXECUTE ON FUNCTION intervals_to_come, place_grants, make_grant, stop_grant TO :"app", :"admin", :"ledger";

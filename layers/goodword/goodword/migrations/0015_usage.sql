@@ -1,7 +1,7 @@
 -- What a user may use of each feature, what was used, and bought quota: docs/rules.md, Access.
 
 -- How much is used of the allowance of the period that ends at `period_ends_at` ('infinity': never), and how much was
--- ever used. A period that has begun keeps its end when the company moves to another time zone.
+-- ever used. A period of which something is used keeps its end when the company moves to another time zone.
 CREATE TABLE usage_counters (
     company_id      uuid NOT NULL,
     user_id         uuid NOT NULL,
@@ -115,7 +115,8 @@ BEGIN
     SELECT f.key, f.limit_type, f.active, winner.source, winner.plan_id, winner.grant_id, winner.limit_value,
         CASE WHEN u.period_ends_at > p_at THEN u.used ELSE 0 END, coalesce(quota.left_over, 0)::bigint,
         quota.purchases > 0,
-        CASE WHEN u.period_ends_at > p_at THEN u.period_ends_at ELSE period_end(f.reset, p_at, c.time_zone) END
+        CASE WHEN u.used > 0 AND u.period_ends_at > p_at THEN u.period_ends_at
+            ELSE period_end(f.reset, p_at, c.time_zone) END
     FROM companies AS c
     JOIN features AS f ON f.company_id = c.id AND (p_feature IS NULL OR f.key = p_feature)
     CROSS JOIN LATERAL (
@@ -147,27 +148,29 @@ BEGIN
     ORDER BY f.sort_order, f.key;
 END $$;
 
--- Whether bought quota is of no use: what is restricted to 0, or left off after a trial, is off for good.
+-- Whether a limit of 0 is one that bought quota does not open: a boolean, or what is restricted, or left off after a
+-- trial.
 CREATE FUNCTION is_closed(e entitlement) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-    RETURN e.limit_value = 0 AND (e.source = 'restriction' OR e.source = 'plan' AND e.plan_id = 'disabled');
+    RETURN coalesce(e.limit_value = 0, false) AND (e.limit_type = 'boolean' OR e.source = 'restriction'
+        OR e.source = 'plan' AND e.plan_id = 'disabled');
 END $$;
 
 -- One entitlement as docs/api.md, Access, shows it. Bought quota opens a count feature that the plan has off.
 CREATE FUNCTION entitlement_json(e entitlement) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE SET search_path = goodword, pg_temp AS $$
 DECLARE
-    is_switch boolean := e.limit_type = 'boolean';
     remaining bigint := CASE
-        WHEN e.limit_value IS NULL OR is_switch THEN NULL
+        WHEN e.limit_value IS NULL OR e.limit_type = 'boolean' THEN NULL
         WHEN is_closed(e) THEN 0
         ELSE greatest(e.limit_value - e.used, 0) + e.extra
     END;
     reason text := CASE
         WHEN NOT e.active THEN 'feature_inactive'
         WHEN e.limit_value IS NULL THEN 'unlimited'
-        WHEN remaining > 0 OR is_switch AND e.limit_value > 0 THEN 'ok'
-        WHEN e.limit_value > 0 OR e.bought AND NOT is_switch AND NOT is_closed(e) THEN 'limit_reached'
+        WHEN is_closed(e) THEN 'disabled'
+        WHEN remaining > 0 OR e.limit_type = 'boolean' THEN 'ok'
+        WHEN e.limit_value > 0 OR e.bought THEN 'limit_reached'
         ELSE 'disabled'
     END;
 BEGIN
@@ -217,15 +220,17 @@ END $$;
 CREATE FUNCTION refusal_of_usage(e entitlement, p_quantity bigint, p_request_id text) RETURNS jsonb
     LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
-    shown jsonb := entitlement_json(e);
+    shown jsonb;
 BEGIN
-    IF NOT e.active OR shown ->> 'reason' = 'disabled' THEN
-        RETURN problem(422, 'feature_disabled', 'This feature is off for the user.', p_request_id);
-    ELSIF p_quantity - from_allowance(e, p_quantity) > e.extra THEN
-        RETURN problem(422, 'limit_reached', 'The user has used up what this feature allows.', p_request_id,
-            shown - 'feature' - 'allowed' - 'reason');
+    IF e.active AND NOT is_closed(e) AND p_quantity - from_allowance(e, p_quantity) <= e.extra THEN
+        RETURN NULL;
     END IF;
-    RETURN NULL;
+    shown := entitlement_json(e);
+    IF shown ->> 'reason' IN ('feature_inactive', 'disabled') THEN
+        RETURN problem(422, 'feature_disabled', 'This feature is off for the user.', p_request_id);
+    END IF;
+    RETURN problem(422, 'limit_reached', 'The user has used up what this feature allows.', p_request_id,
+        shown - 'feature' - 'allowed' - 'reason');
 END $$;
 
 -- Takes what the allowance does not cover of bought quota.
@@ -293,10 +298,10 @@ DECLARE
 BEGIN
     IF p_key IS NOT NULL THEN
         kept := answer_of_key(p_company, p_key, p_hash, p_request_id);
-        IF kept.status IS NOT NULL THEN RETURN kept; END IF;
+    ELSE
+        SELECT 200, u.answer, false INTO kept FROM usages AS u WHERE u.company_id = p_company AND u.id = p_usage;
     END IF;
-    SELECT 200, u.answer, false INTO kept FROM usages AS u WHERE u.company_id = p_company AND u.id = p_usage;
-    IF FOUND THEN RETURN kept; END IF;
+    IF kept.status IS NOT NULL THEN RETURN kept; END IF;
 
     SELECT id INTO person FROM users WHERE company_id = p_company AND external_id = p_external_id;
     IF person IS NULL THEN
@@ -320,8 +325,8 @@ END $$;
 
 -- The steps of a return.
 
--- The parts of a use, in the order in which they come back: first what can be used again, of that bought quota before the
--- allowance (whose `redemption_id` is NULL), the last taken first; then what is void, for its purchase was ended or
+-- The parts of a use, in the order in which they come back: first what can be used again, of that bought quota before
+-- the allowance (whose `redemption_id` is NULL), the last taken first; then what is void, for its purchase was ended or
 -- its term or period is over. `before` is what comes back before a part.
 CREATE FUNCTION parts_of_usage(p_use usages, p_at timestamptz)
     RETURNS TABLE (redemption_id uuid, left_over bigint, is_void boolean, before bigint)
@@ -401,10 +406,11 @@ DECLARE
 BEGIN
     IF p_key IS NOT NULL THEN
         kept := answer_of_key(p_company, p_key, p_hash, p_request_id);
-        IF kept.status IS NOT NULL THEN RETURN kept; END IF;
+    ELSE
+        SELECT 200, r.answer, false INTO kept FROM usage_returns AS r
+        WHERE r.company_id = p_company AND r.id = p_return;
     END IF;
-    SELECT 200, r.answer, false INTO kept FROM usage_returns AS r WHERE r.company_id = p_company AND r.id = p_return;
-    IF FOUND THEN RETURN kept; END IF;
+    IF kept.status IS NOT NULL THEN RETURN kept; END IF;
 
     SELECT id INTO person FROM users WHERE company_id = p_company AND external_id = p_external_id;
     SELECT * INTO use FROM usages AS u WHERE u.company_id = p_company AND u.id = p_usage AND u.user_id = person;

@@ -55,7 +55,7 @@ _Given = Annotated[
     str, StringConstraints(min_length=8, max_length=512, pattern=r"^[\x21-\x7e]*$"), AfterValidator(_possible)
 ]
 Secrets = Annotated[list[Annotated[_Given, AfterValidator(_signing)]], Field(min_length=1, max_length=10)]
-ApiKey = Annotated[_Given, AfterValidator(_asking)]
+ProviderApiKey = Annotated[_Given, AfterValidator(_asking)]
 
 
 class NewEndpoint(RequestModel):
@@ -66,7 +66,7 @@ class NewEndpoint(RequestModel):
 
     provider: ProviderName
     secrets: Secrets
-    api_key: ApiKey | None = None
+    api_key: ProviderApiKey | None = None
     scope: Literal["company", "app"] = "company"
 
     @model_validator(mode="after")
@@ -83,7 +83,7 @@ class EndpointChange(RequestModel):
     """
 
     secrets: Secrets = Field(default_factory=list)
-    api_key: ApiKey | None = None
+    api_key: ProviderApiKey | None = None
 
     @model_validator(mode="after")
     def _something_changes(self) -> Self:

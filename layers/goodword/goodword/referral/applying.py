@@ -21,19 +21,20 @@ _GATHER: LiteralString = f"""
 """  # noqa: S608 - constants
 
 
-def apply(connection: Connection, company_id: UUID, provider: str, told: Sequence[Fact]) -> bool:
-    """Keep the facts `told` by an event and bring every referral they concern to what they say.
+def apply(connection: Connection, company_id: UUID, provider: str, event_facts: Sequence[Fact]) -> bool:
+    """Keep the facts of an event and bring every referral they concern to what they say.
 
     Returns whether money is left parked.
 
     Binding comes before settling, once for everybody concerned: no transaction asks for a binding or a code while it
     holds a referral or a wallet.
     """
-    rows = facts.keep_by(connection, company_id, provider, told, _GATHER)()
-    kept = facts.kept(rows[0], told)
+    read_plans = subscriptions.ask_plans(connection, company_id, provider, event_facts)
+    rows = facts.keep_by(connection, company_id, provider, event_facts, _GATHER)()
+    kept = facts.kept(rows[0], event_facts)
     referrals = [settlement.known(row) for row in rows if row["id"]]
-    subscriptions.announce(connection, company_id, provider, told)
-    concerned = sorted(kept.concerned | undecided.waiting(connection, company_id, provider, told))
+    subscriptions.announce(connection, company_id, provider, event_facts, read_plans())
+    concerned = sorted(kept.concerned | undecided.waiting(connection, company_id, provider, event_facts))
     if len(referrals) == len(concerned):
         settlement.bring(connection, company_id, referrals)
     else:

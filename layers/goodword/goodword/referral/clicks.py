@@ -15,12 +15,12 @@ from psycopg import Connection
 
 from goodword.core import ids, privacy, query
 from goodword.core.errors import Refused
-from goodword.core.fields import AnswerModel, AppId, Instant, RequestModel
+from goodword.core.fields import AnswerModel, AppId, Instant, KeptText, RequestModel
 from goodword.core.ids import ClickId
 from goodword.referral import redirects, typed
 from goodword.referral.bots import is_bot
 from goodword.referral.refusals import REFUSALS, CodeRefusal
-from goodword.referral.typed import KeptText, KeptUrl, Typed
+from goodword.referral.typed import KeptUrl, Typed
 
 # What browsers and mail programs say beside a request whose answer nobody may ever see.
 _PREFETCH_HEADERS = ("sec-purpose", "purpose", "x-purpose", "x-moz")

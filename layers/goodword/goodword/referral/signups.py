@@ -27,7 +27,7 @@ from goodword.awards.binding import NewReferral
 from goodword.awards.listing import Award
 from goodword.awards.settlement import Changes
 from goodword.core import clock, ids, outbox, privacy, query
-from goodword.core.fields import AnswerModel, AppId, IpAddress, RequestModel
+from goodword.core.fields import AnswerModel, AppId, IpAddress, KeptText, RequestModel
 from goodword.core.ids import ClickId
 from goodword.core.privacy import PrivacyKey
 from goodword.core.query import Later
@@ -40,7 +40,7 @@ from goodword.referral.attribution import AttributionDecision, Candidate, Reason
 from goodword.referral.newcomers import Begun, CodeOwner
 from goodword.referral.profiles import User
 from goodword.referral.referrals import Referral
-from goodword.referral.typed import KeptText, Typed
+from goodword.referral.typed import Typed
 
 
 class Signup(RequestModel):

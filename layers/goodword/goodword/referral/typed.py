@@ -11,9 +11,10 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from goodword.core import ids
+from goodword.core.fields import LONGEST_KEPT
 
 LONGEST = 4096
-LONGEST_CODE, LONGEST_KEPT = 64, 2000
+LONGEST_CODE = 64
 UNKNOWN = ""
 """The code that nobody has, for a text that can be none."""
 
@@ -26,14 +27,9 @@ def _kept_url(text: str | None) -> str | None:
     return text if text is not None and len(text) <= LONGEST_KEPT and _WEB_ADDRESS.fullmatch(text) else None
 
 
-def _kept_text(text: str | None) -> str | None:
-    return text if text and len(text) <= LONGEST_KEPT and "\x00" not in text else None
-
-
 # What a browser says is never in the way of a click or a signup: what fits is kept, and the rest is dropped
 # (docs/rules.md, Clicks).
 KeptUrl = Annotated[str | None, AfterValidator(_kept_url)]
-KeptText = Annotated[str | None, AfterValidator(_kept_text)]
 
 _PLAIN = re.compile(rf"[0-9A-Za-z-]{{1,{LONGEST_CODE}}}")
 _DASHES = re.compile(r"[\u2010-\u2015\u2212]")
