@@ -145,7 +145,8 @@ BEGIN ATOMIC
                 min(i.starts_at) FILTER (WHERE i.starts_at <= p_at AND i.ends_at > p_at) AS state_since,
                 coalesce(sum(extract(epoch FROM least(i.ends_at, p_at) - i.starts_at))
                     FILTER (WHERE NOT i.is_paused AND i.starts_at < p_at), 0) AS ran
-            FROM grant_intervals AS i WHERE i.company_id = g.company_id AND i.grant_id = g.id
+            FROM grant_intervals AS i
+            WHERE i.company_id = g.company_id AND i.user_id = g.user_id AND i.grant_id = g.id
         ) AS placed
         WHERE g.company_id = p_company AND g.user_id = p_user
     ) AS stated;
@@ -257,7 +258,8 @@ BEGIN
     ), over AS (
         UPDATE access_grants AS g SET ended_at = due.ends_at
         FROM grants_at(p_company, p_user, p_at) AS due
-        WHERE g.company_id = p_company AND g.id = due.id AND g.ended_at IS NULL AND due.status = 'ended'
+        WHERE g.company_id = p_company AND g.user_id = p_user AND g.id = due.id AND g.ended_at IS NULL
+            AND due.status = 'ended'
         RETURNING g.id, g.ended_at
     ), changed AS (
         SELECT begun.grant_id, begun.starts_at AS at, 1 AS rank, CASE
