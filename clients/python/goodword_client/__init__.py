@@ -83,7 +83,7 @@ class Goodword:
         """A user, with the link to share."""
         return self.call("GET", _user(user_id))
 
-    def change_user(self, user_id: str, **changed: object) -> User:
+    def change_user(self, user_id: str, **changed: Any) -> User:  # noqa: ANN401 - texts, booleans and null
         """Tell what has changed of a user, by the names of the API: `email`, `email_verified`, `stripe_customer_id`."""
         return self.call("PATCH", _user(user_id), **changed)
 
