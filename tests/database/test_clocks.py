@@ -131,11 +131,13 @@ def test_no_months_are_no_instant(tenant: Tenant) -> None:
     ],
 )
 def test_periods_of_usage(tenant: Tenant, reset: str, zone: str, now: str, start: str | None, end: str | None) -> None:
-    connection = tenant.connection("app")
-    found = connection.execute(
-        "SELECT nullif(starts, '-infinity'), ends FROM usage_period(%s, %s, %s)", (reset, instant(now), zone)
-    ).fetchone()
-    assert found == (start and instant(start), end and instant(end))
+    """A period begins when the one before it ends."""
+    moments = [instant(now), *([instant(start) - timedelta(microseconds=1)] if start else [])]
+    ends = tenant.connection("app").execute(
+        "SELECT nullif(period_end(%s, at, %s), 'infinity') FROM unnest(%s) AS at ORDER BY at DESC",
+        (reset, zone, moments),
+    )
+    assert [at for (at,) in ends] == [end and instant(end), *([instant(start)] if start else [])]
 
 
 # Every date that has to do with a change of clocks: the two days before it, its own and the next.

@@ -173,10 +173,11 @@ def _run(
             _check(connection, pgconn.prepare(name, statement.query, statement.types))
         written = cast("Sequence[Buffer]", parameters)  # None is NULL, whatever the type says
         result = pgconn.exec_prepared(name, written, statement.formats, format_)
-    if key := known.maybe_add_to_cache(query, prepared, name):
+    key = known.maybe_add_to_cache(query, prepared, name)
+    answer._check_results([result])  # first: of a connection that is lost nothing is to be tidied
+    if key:
         known.validate(key, prepared, name, [result])
         connection.wait(known.maintain_gen(connection))
-    answer._check_results([result])
     answer._set_results([result])
 
 
