@@ -99,7 +99,7 @@ COLUMNS = {
     },
     "webhook": {
         ("provider_endpoints", "SELECT", "company_id disabled_at id provider scope secrets"),
-        ("users", "UPDATE", "avatar_url email username whop_user_id"),
+        ("users", "UPDATE", "avatar_url email updated_at username whop_user_id"),
         ("codes", "UPDATE", "updated_at uses"),
     },
     "app": {
@@ -126,7 +126,7 @@ COLUMNS = {
     },
     "jobs": {
         ("provider_endpoints", "SELECT", "api_key company_id id provider reconciles scope"),
-        ("users", "UPDATE", "avatar_url email username whop_user_id"),
+        ("users", "UPDATE", "avatar_url email updated_at username whop_user_id"),
         ("codes", "UPDATE", "updated_at uses"),
     },
     "ledger": {

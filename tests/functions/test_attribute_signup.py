@@ -66,7 +66,7 @@ def test_a_person_gets_a_code_and_a_profile(company: Company) -> None:
     code = profile["referral_code"]
     assert len(code) == 8
     assert profile.pop("id").startswith("usr_")
-    assert time_of(profile.pop("created_at")) == NOON
+    assert time_of(profile.pop("created_at")) == time_of(profile.pop("updated_at")) == NOON
     assert profile == {
         **user, "plan": "premium", "trial_ends_at": trial["ends_at"], "referral_code": code,
         "referral_url": f"{company.url}/r/{code}", "referral_tier": "bronze",

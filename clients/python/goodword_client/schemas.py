@@ -283,3 +283,4 @@ class User(TypedDict):
     qualified_count: int
     balance: int
     created_at: str
+    updated_at: str

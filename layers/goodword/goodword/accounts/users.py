@@ -150,7 +150,7 @@ _STORED = """
 _SAVE = """
     UPDATE users SET email = %(email)s, email_verified = %(email_verified)s, verified_email = %(verified_email)s,
         username = %(username)s, avatar_url = %(avatar_url)s, whop_user_id = %(whop_user_id)s,
-        stripe_customer_id = %(stripe_customer_id)s
+        stripe_customer_id = %(stripe_customer_id)s, updated_at = company_now(company_id)
     WHERE company_id = %(company_id)s AND id = %(id)s
 """
 
@@ -163,6 +163,7 @@ def row(company_id: UUID, user_id: UUID, user: NewUser, at: datetime) -> dict[st
         "id": user_id,
         "app_created_at": user.created_at,
         "created_at": at,
+        "updated_at": at,
         "email_verified": user.verified_email is not None,  # one that a provider shows later is not
         "verified_email": user.verified_email,
     }

@@ -14,6 +14,7 @@ CREATE TABLE users (
     stripe_customer_id  text,
     app_created_at      timestamptz,
     created_at          timestamptz NOT NULL,
+    updated_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT users_pk PRIMARY KEY (company_id, id),
     CONSTRAINT users_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
     CONSTRAINT users_external_uq UNIQUE (company_id, external_id),
@@ -35,7 +36,8 @@ CREATE FUNCTION fill_in_user(
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 BEGIN
     UPDATE users SET username = coalesce(username, p_username), email = coalesce(email, p_email),
-        avatar_url = coalesce(avatar_url, p_avatar_url), whop_user_id = p_whop_user
+        avatar_url = coalesce(avatar_url, p_avatar_url), whop_user_id = p_whop_user,
+        updated_at = company_now(p_company)
     WHERE company_id = p_company AND external_id = p_person AND coalesce(whop_user_id, p_whop_user) = p_whop_user
         AND NOT EXISTS (SELECT 1 FROM users AS other
             WHERE other.company_id = p_company AND other.whop_user_id = p_whop_user AND other.id <> users.id);

@@ -82,7 +82,7 @@ GRANT SELECT (company_id, id, provider, scope, reconciles, created_at, disabled_
     UPDATE (secrets, api_key, disabled_at) ON provider_endpoints TO :"admin";
 GRANT SELECT, INSERT, UPDATE ON reconciliations TO :"jobs";
 GRANT SELECT ON reconciliations TO :"admin";
-GRANT UPDATE (username, email, avatar_url, whop_user_id) ON users TO :"webhook", :"jobs";
+GRANT UPDATE (username, email, avatar_url, whop_user_id, updated_at) ON users TO :"webhook", :"jobs";
 GRANT SELECT, INSERT, UPDATE ON inbox_events TO :"webhook", :"jobs";
 GRANT SELECT ON inbox_events TO :"admin";
 GRANT UPDATE (outcome, error, note, attempts, next_attempt_at, handled_at) ON inbox_events TO :"admin";

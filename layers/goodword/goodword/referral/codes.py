@@ -158,7 +158,7 @@ _READ = """
         archived_clicks + (
             SELECT count(*) FROM clicks WHERE clicks.company_id = page.company_id AND code_id = page.id
         ) AS clicks,
-        conversions, expires_at, metadata, page.created_at, updated_at
+        conversions, expires_at, metadata, page.created_at, page.updated_at
     FROM page
     LEFT JOIN users ON users.company_id = page.company_id AND users.id = page.user_id
     CROSS JOIN LATERAL (

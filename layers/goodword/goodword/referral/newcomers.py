@@ -62,6 +62,7 @@ def user(owner: CodeOwner, begun: Begun | None, plan: str, terms: Terms, base_ur
         qualified_count=0,
         balance=sum(paid),
         created_at=terms.at,
+        updated_at=terms.at,
     )
 
 

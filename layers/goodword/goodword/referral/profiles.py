@@ -33,6 +33,7 @@ class User(AnswerModel):
     qualified_count: int
     balance: int
     created_at: Instant
+    updated_at: Instant
 
 
 _PROFILE: LiteralString = """
@@ -48,7 +49,7 @@ _PROFILE: LiteralString = """
         spendable(users.company_id, users.id, company_now(users.company_id)) AS balance,
         (SELECT program::text FROM program_versions WHERE program_versions.company_id = users.company_id
             ORDER BY version DESC LIMIT 1) AS program,
-        users.created_at
+        users.created_at, users.updated_at
     FROM users
     WHERE users.company_id = %(company_id)s
 """
