@@ -21,7 +21,7 @@ REFERRED, PAID = 5, 5 + 25
 
 @pytest.fixture
 def town(company: Company, superuser: psycopg.Connection) -> Iterator[Company]:
-    """A company whose clock stands still, in which Ada has brought Ben, and Dan has brought Cleo; its books are right at the end."""
+    """A company whose clock stands still: Ada has brought Ben, and Dan Cleo; its books are right at the end."""
     company.set_clock(datetime.now(UTC))
     company.refer("ada", "ben")
     company.refer("dan", "cleo")
