@@ -115,6 +115,7 @@ class _Worker(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio fixes the signature
         self.kill()
+        self._pool.retire(self)
         self._burial = self._pool.loop.create_task(self._bury())
 
     async def _bury(self) -> None:
@@ -195,11 +196,14 @@ class _Pool:
         else:
             worker.send(invocation)
 
+    def retire(self, worker: _Worker) -> None:
+        """Give a process no invocation any more: it has ended, though its exit status may be told later."""
+        if worker in self._idle:
+            self._idle.remove(worker)
+
     def lost(self, worker: _Worker) -> None:
         """Take note that a process is gone."""
         self._workers.remove(worker)
-        if worker in self._idle:
-            self._idle.remove(worker)
         self._grow()
 
     def _grow(self) -> None:

@@ -10,13 +10,14 @@ from local.client import Answer
 from tests.support import rows
 from tests.support.answers import problem
 from tests.support.companies import Company
-from tests.support.requests import ADA, REQUESTS, ROUTES, Asked
+from tests.support.requests import ADA, OF_ADA, REQUESTS, ROUTES, Asked
 
 LATER = "late-comer"
 ABOUT_A_USER = [
     key
     for key, good in REQUESTS.items()
     if key.startswith("POST") and ("{user_id}" in key or ADA in (good.body or {}).values())
+    if not any(thing in key for thing in OF_ADA)
 ]
 DAY_AGO = "UPDATE idempotent_answers SET kept_until = kept_until - %(kept)s WHERE company_id = %(id)s"
 

@@ -73,7 +73,9 @@ def fill(tenant: Tenant) -> None:
 
 
 def _spend(tenant: Tenant) -> None:
-    """One whose plan allows nothing uses what she has bought, and then buys a plan."""
+    """Ben buys quota; Uma, whose plan allows nothing, uses what she has bought, and then buys a plan."""
+    assert tenant.adjust(REFEREE, 100).status == 201
+    assert tenant.redeem(REFEREE, tenant.add_option(cost=10, quantity=5)).status == 201
     tenant.add_user("uma")
     with tenant.transaction("app") as connection:
         activity.report(connection, tenant.id, "uma", ids.new_id(), NewActivity(action=activity.LOGIN))

@@ -9,6 +9,8 @@ from tests.support.companies import Company
 from tools import openapi
 
 ADA = "ada"
+OF_ADA = ("/usage/{usage_id}", "/grants/{id}")
+"""Things that are in the path beside the user whose they are."""
 
 
 @dataclass(frozen=True)
@@ -239,6 +241,7 @@ REQUESTS: dict[str, Good] = {
             "valid_from": "2026-01-01T00:00:00Z", "valid_until": "2030-01-01T00:00:00Z", "active": True,
             "description": "for the spring", "referral_code": "{code}",
         },
+        idempotent=True,
         instead=("count",),
     ),
     "GET /v1/coupons": Good("/v1/coupons"),
@@ -252,10 +255,11 @@ REQUESTS: dict[str, Good] = {
     ),
     "GET /v1/coupons/{id}/redemptions": Good("/v1/coupons/{coupon_id}/redemptions"),
     "POST /v1/users/{user_id}/grants": Good(
-        "/v1/users/{user_id}/grants", {"plan": "premium", "days": 30, "reason": "by hand"}
+        "/v1/users/{user_id}/grants", {"plan": "premium", "days": 30, "reason": "by hand"},
+        idempotent=True,
     ),
     "POST /v1/users/{user_id}/grants/{id}/end": Good(
-        "/v1/users/{user_id}/grants/{grant_id}/end", {"reason": "by hand"}
+        "/v1/users/{user_id}/grants/{grant_id}/end", {"reason": "by hand"}, idempotent=True
     ),
     "GET /v1/users/{user_id}/grants": Good("/v1/users/{user_id}/grants"),
     "POST /v1/users/{user_id}/coupons": Good("/v1/users/{user_id}/coupons", {"code": "HERS"}, idempotent=True),
