@@ -56,7 +56,8 @@ CREATE TABLE grant_intervals (
     CONSTRAINT grant_intervals_grant_fk FOREIGN KEY (company_id, grant_id) REFERENCES access_grants (company_id, id),
     CONSTRAINT grant_intervals_user_fk FOREIGN KEY (company_id, user_id)
         REFERENCES grant_schedules (company_id, user_id),
-    CONSTRAINT grant_intervals_order_ck CHECK (starts_at < ends_at)
+    CONSTRAINT grant_intervals_order_ck CHECK (starts_at < ends_at),
+    CONSTRAINT grant_intervals_calendar_ck CHECK (ends_at < '9999-01-01Z' OR ends_at = 'infinity')
 );
 CREATE INDEX grant_intervals_user_ix ON grant_intervals (company_id, user_id, ends_at);
 
@@ -91,8 +92,8 @@ CREATE FUNCTION keeps_plan(p_company uuid, p_user uuid, p_plan text) RETURNS boo
     LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
 BEGIN
     RETURN EXISTS (
-        SELECT 1 FROM access_grants WHERE company_id = p_company AND user_id = p_user AND plan_id = p_plan
-            AND granted_seconds IS NULL AND stopped_at IS NULL
+        SELECT 1 FROM grant_intervals WHERE company_id = p_company AND user_id = p_user AND plan_id = p_plan
+            AND ends_at > '9800-01-01Z' -- of a grant without end, or by so many that the calendar ends first
     ) OR EXISTS (
         SELECT 1 FROM subscriptions
         JOIN plan_prices AS price ON price.company_id = subscriptions.company_id
