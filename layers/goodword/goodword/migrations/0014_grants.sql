@@ -312,6 +312,19 @@ BEGIN
     END IF;
 END $$;
 
+-- The same where a request has changed what the user is subscribed to, which was `p_subscribed`: what else gives a plan is
+-- taken as it is now, for a change of that is another request's.
+CREATE FUNCTION record_subscribed_change(p_company uuid, p_user uuid, p_subscribed text[], p_at timestamptz) RETURNS void
+    LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM record_plan_change(p_company, p_user, coalesce((
+        SELECT plans.id FROM plans WHERE plans.company_id = p_company AND (plans.id = ANY (p_subscribed)
+            OR plans.id IN (SELECT held.plan_id FROM plans_held(p_company, p_user, p_at) AS held
+                WHERE held.source = 'grant'))
+        ORDER BY plans.sort_order DESC, plans.id LIMIT 1
+    ), (SELECT post_trial_plan FROM companies WHERE id = p_company)), p_at);
+END $$;
+
 -- Gives a user a plan for a time, whose columns are the fields of `p_grant`; one that is there already is not given again.
 -- The grant as it stands then.
 -- Needs: hold_grants, and a clock reading taken after it.
@@ -396,6 +409,7 @@ GRANT DELETE ON grant_intervals TO :"app", :"admin", :"ledger";
 GRANT EXECUTE ON FUNCTION plans_held, plan_of_user, keeps_plan, grants_at, grant_json
     TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION hold_grants, book_grants TO :"app", :"admin", :"jobs", :"ledger";
-GRANT EXECUTE ON FUNCTION record_plan_change TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
+GRANT EXECUTE ON FUNCTION record_plan_change, record_subscribed_change
+    TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION intervals_to_come, place_grants, book_grants_due, make_grant, stop_grant
     TO :"app", :"admin", :"ledger";
