@@ -281,7 +281,7 @@ BEGIN
     )
     INSERT INTO outbox_events (company_id, id, type, data, created_at)
     SELECT p_company, time_ordered_id(), type,
-        grant_json(p_company, p_user, grant_id, at) || jsonb_build_object('user_id', person), p_at
+        grant_json(p_company, p_user, grant_id, at) - 'reason' || jsonb_build_object('user_id', person), p_at
     FROM (SELECT * FROM changed ORDER BY at, rank, grant_id) AS in_order;
     GET DIAGNOSTICS changes = ROW_COUNT;
     UPDATE grant_schedules SET next_change_at = coalesce((
