@@ -141,10 +141,10 @@ COLUMNS = {
 _EVERYBODY = "company_now months_later public_id rfc3339 time_ordered_id"
 _READING = (
     "entitlement_json entitlements entry_json entry_total first_instant is_closed period_end spendable subscribed_plans"
-    " plans_held plan_of_user keeps_plan grants_at grant_json record_plan_change"
+    " plans_held plan_of_user keeps_plan grants_at grant_json record_plan_change record_subscribed_change"
 )
 _BOOKING_GRANTS = "hold_grants book_grants"
-_GRANTING = f"{_BOOKING_GRANTS} intervals_to_come place_grants make_grant stop_grant"
+_GRANTING = f"{_BOOKING_GRANTS} intervals_to_come place_grants book_grants_due make_grant stop_grant"
 _REFERRING = (
     "code_refusal received_at_of lock_identities lock_key stage_at takeback_rank takeback_state subscription_rank"
     " match_takebacks owned_beside takebacks_beside sale_objects share_identities taken_part touches_of hold_caps"

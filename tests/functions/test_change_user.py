@@ -1,17 +1,21 @@
 """A user is changed after the signup: what is told anew, whose payments are found by it, and what that earns."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
 
-from local.client import Answer
+from local import setup
+from local.client import Answer, Client
+from local.postgres import Cluster
 from tests.support import books, rows, stripe_objects
 from tests.support.answers import fields, problem
 from tests.support.companies import Company
 from tests.support.stripe_objects import invoice_paid
+from tests.support.waiting import wait_until_blocked
 from tests.support.whop_objects import whop_payment
 
 EMAIL = "ben@app.example"
@@ -252,3 +256,20 @@ def test_a_change_is_told_once_without_what_it_was(town: Company, superuser: psy
         id=town.id,
     )
     assert [row["data"] for row in events] == [{"id": town.ok("GET", "/v1/users/ben")["id"]}]
+
+
+def test_what_another_request_gives_meanwhile_is_told_by_that_one(
+    company: Company, cluster: Cluster, superuser: psycopg.Connection
+) -> None:
+    company.sign_up("ben")
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(cluster.superuser_url(setup.DATABASE)) as other:
+        other.execute("SELECT FROM goodword.users WHERE company_id = %s FOR NO KEY UPDATE", (company.id,))
+        edited = thread.submit(change, company, stripe_customer_id="cus_ben")
+        wait_until_blocked(superuser)
+        admin = Client(company.url, company.line["secret_key"])
+        given = admin.send("POST", "/v1/users/ben/grants", {"plan": "premium", "days": 1, "reason": "x"})
+        admin.close()
+        other.rollback()
+    assert (given.status, edited.result().status, edited.result().json["plan"]) == (201, 200, "premium")
+    told = "SELECT details FROM activity WHERE company_id = %s AND action = 'plan_changed'"
+    assert superuser.execute(told, (company.id,)).fetchall() == [({"from": "free", "to": "premium"},)]

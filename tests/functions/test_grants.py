@@ -166,3 +166,31 @@ def test_nobody_elses_grant_is_ended(company: Company) -> None:
         problem(company.api.send("POST", path, {"reason": "x"}), 404, "grant_not_found")
     problem(company.api.send("POST", f"/v1/users/zoe/grants/{grant}/end", {"reason": "x"}), 404, "user_not_found")
     assert grants(company, "/v1/users/ada")[grant]["status"] == "active"
+
+
+def test_what_changes_twice_at_one_instant_is_told_twice(
+    company: Company, ada: str, superuser: psycopg.Connection
+) -> None:
+    plan = give(company, ada, "premium", 10)["id"]
+    first = wellpass(company, ada, "basic", 5, "FIRST")["id"]
+    company.ok("POST", f"{ada}/grants/{first}/end", {"reason": "a slip"})
+    second = wellpass(company, ada, "basic", 5, "SECOND")["id"]
+    assert announced(superuser, company) == [
+        ("grant.started", plan), ("grant.paused", plan), ("grant.started", first), ("grant.ended", first),
+        ("grant.resumed", plan), ("grant.paused", plan), ("grant.started", second),
+    ]  # fmt: skip
+
+
+def test_what_the_clock_brings_is_told_though_it_is_changed_at_once(
+    company: Company, ada: str, superuser: psycopg.Connection
+) -> None:
+    first, second = (give(company, ada, "premium", 1)["id"] for _ in range(2))
+    company.set_clock(T0 + DAY)
+    early = wellpass(company, ada, "basic", 1, "EARLY")["id"]
+    company.set_clock(T0 + 2 * DAY)
+    late = wellpass(company, ada, "basic", 1, "LATE")["id"]
+    assert announced(superuser, company) == [
+        ("grant.started", first), ("grant.ended", first), ("grant.started", second), ("grant.paused", second),
+        ("grant.started", early), ("grant.ended", early), ("grant.resumed", second), ("grant.paused", second),
+        ("grant.started", late),
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Trials: who has the plan of newcomers for how long, and that nobody has it twice."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,8 +8,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from local import setup
+from local.postgres import Cluster
 from tests.support.answers import problem
 from tests.support.companies import Company
+from tests.support.waiting import wait_until_blocked
 
 T0 = datetime(2027, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -80,6 +84,23 @@ def test_nobody_has_a_second_one_under_another_name(
     )
     assert come(shop, "ben", verified=True, **second)["trial"] is None
     assert come(shop, "cleo")["trial"] is not None
+
+
+def test_of_two_names_of_one_person_at_once_one_has_a_trial(
+    shop: Company, cluster: Cluster, superuser: psycopg.Connection
+) -> None:
+    """Ada's trial is about to be committed when Ben, whose mailbox is hers, signs up."""
+    come(shop, "ada")
+    taken = "DELETE FROM identity_marks WHERE company_id = %s RETURNING company_id, occasion, hash, hash_key_id"
+    marks = superuser.execute(taken, (shop.id,)).fetchall()
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(cluster.superuser_url(setup.DATABASE)) as first:
+        first.cursor().executemany("INSERT INTO goodword.identity_marks VALUES (%s, %s, %s, %s)", marks)
+        signed_up = thread.submit(come, shop, "ben", email="ada+2@x.example")
+        wait_until_blocked(superuser)
+        first.commit()
+    assert (signed_up.result()["trial"], signed_up.result()["user"]["plan"]) == (None, "free")
+    of_ben = superuser.execute("SELECT count(*) FROM identity_marks WHERE company_id = %s", (shop.id,)).fetchone()
+    assert of_ben == (len(marks),), "who was given nothing is not known by it"
 
 
 def test_a_trial_is_a_grant_as_any_other(shop: Company) -> None:

@@ -86,6 +86,23 @@ def test_more_days_than_there_can_be_are_refused_and_cost_nothing(rich: Company)
     assert redeem(rich, option_id, key="r2", quantity=10).status == 201
 
 
+def test_a_plan_is_not_sold_past_the_end_of_the_calendar(rich: Company) -> None:
+    """Nobody can write a time of the year 10000: once a plan is had for that long, it is had for good."""
+    rich.set_clock(datetime(8999, 12, 31, tzinfo=UTC))
+    give(rich, 100_000, key="more")
+    option_id = offer(rich, UNLOCK, days=3650, cost_points=1, stock=1000)
+    answers = [redeem(rich, option_id, key=f"r{number}", quantity=10) for number in range(10)]
+    assert [answer.status for answer in answers] == [201] * 9 + [422]
+    problem(answers[-1], 422, "plan_already_held")
+    assert stock(rich, option_id) == 910
+    by_hand = {"plan": "premium", "days": 3650, "reason": "x"}
+    given = [rich.api.send("POST", "/v1/users/ada/grants", by_hand) for _ in range(10)]
+    assert {answer.status for answer in given[:9]} == {201}
+    problem(given[-1], 422, "plan_already_held")
+    rich.ok("PATCH", "/v1/users/ada", {"email": "ada@x.example", "email_verified": True})
+    assert len(rich.ok("GET", "/v1/users/ada/grants?limit=100")["data"]) == 18
+
+
 def test_a_second_unlock_of_a_plan_waits_for_the_first(rich: Company) -> None:
     option_id = offer(rich, UNLOCK, cost_points=1)
     first, second = (redeem(rich, option_id, key=key).json["grant"] for key in ("r1", "r2"))

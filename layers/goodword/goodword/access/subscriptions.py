@@ -14,7 +14,7 @@ from goodword.facts.kinds import Fact, SubscriptionChanged
 
 class _Owner(NamedTuple):
     owner: UUID
-    plan: str
+    subscribed: list[str]
 
 
 # Only the status that stands is announced, and only once the subscription's user is known.
@@ -33,56 +33,70 @@ _ANNOUNCE = """
 """
 
 
-# The plan of the profile of whoever has, or will have, the subscription.
-_PLAN = """
-    SELECT own.owner, plan_of_user(%(company_id)s, own.owner, company_now(%(company_id)s)) AS plan
+# What else whoever has, or will have, the subscription is subscribed to.
+_SUBSCRIBED = """
+    SELECT own.owner, ARRAY(
+        SELECT plan_id FROM subscribed_plans(%(company_id)s, own.owner, company_now(%(company_id)s))) AS subscribed
     FROM owner_of(%(company_id)s, %(provider)s, %(external_id)s, NULL, %(objects)s) AS own
     WHERE own.owner IS NOT NULL
 """
 
-_PLAN_OF_USER = "SELECT plan_of_user(%(company_id)s, %(user_id)s, company_now(%(company_id)s))"
+_SUBSCRIBED_BY = """
+    SELECT ARRAY(SELECT plan_id FROM subscribed_plans(%(company_id)s, %(user_id)s, company_now(%(company_id)s)))
+"""
 
-_RECORD = "SELECT record_plan_change(%(company_id)s, %(user_id)s, %(plan)s, company_now(%(company_id)s))"
+_RECORD = """
+    SELECT record_subscribed_change(%(company_id)s, %(user_id)s, %(subscribed)s::text[], company_now(%(company_id)s))
+"""
 
 
 def ask_plans(
     connection: Connection, company_id: UUID, provider: str, event: Sequence[Fact]
-) -> Later[Mapping[UUID, str]]:
-    """Ask for the plans of those whose subscriptions an event is about, before it is kept. Locks: what it is about."""
+) -> Later[Mapping[UUID, Sequence[str]]]:
+    """Ask for the plans to which those are subscribed whom an event is about, before it is kept.
+
+    Locks: what it is about.
+    """
     told = [fact for fact in event if isinstance(fact, SubscriptionChanged)]
     if told:
         facts.hold(connection, company_id, provider, event)
     asked = [
         query.one_later(
-            connection, _Owner, _PLAN, company_id=company_id, provider=provider, external_id=fact.external_id,
+            connection, _Owner, _SUBSCRIBED, company_id=company_id, provider=provider, external_id=fact.external_id,
             objects=list(fact.objects),
         )
         for fact in told
     ]  # fmt: skip
-    return lambda: {owner.owner: owner.plan for read in asked if (owner := read()) is not None}
+    return lambda: {owner.owner: owner.subscribed for read in asked if (owner := read()) is not None}
 
 
 def announce(
-    connection: Connection, company_id: UUID, provider: str, event: Sequence[Fact], plans: Mapping[UUID, str]
-) -> None:
+    connection: Connection, company_id: UUID, provider: str, event: Sequence[Fact],
+    plans: Mapping[UUID, Sequence[str]],
+) -> None:  # fmt: skip
     """Tell the outbox of the subscriptions that the facts of an event have changed; costs no trip of its own.
 
-    Whose plan is another than in `plans` has it among their activity. Needs: the facts kept, with what they claimed.
+    Whose plan is another than by the subscriptions in `plans` has it among their activity. Needs: the facts kept, with
+    what they claimed.
     """
     for fact in event:
         if isinstance(fact, SubscriptionChanged):
             values = {"provider": provider, "key": fact.key, "status": fact.status, "at": fact.at}
             connection.execute(_ANNOUNCE, {"company_id": company_id, "outbox_id": ids.new_id(), **values})
-    for user_id, plan in plans.items():
-        record_plan(connection, company_id, user_id, plan)
+    for user_id, subscribed in plans.items():
+        record_plan(connection, company_id, user_id, subscribed)
 
 
-def ask_plan(connection: Connection, company_id: UUID, user_id: UUID) -> Later[str]:
-    """Ask for the plan of a user's profile."""
-    cursor = connection.execute(_PLAN_OF_USER, {"company_id": company_id, "user_id": user_id})
+def ask_plans_of(connection: Connection, company_id: UUID, user_id: UUID) -> Later[Sequence[str]]:
+    """Ask for the plans to which a user is subscribed."""
+    cursor = connection.execute(_SUBSCRIBED_BY, {"company_id": company_id, "user_id": user_id})
     return lambda: cursor.fetchall()[0][0]
 
 
-def record_plan(connection: Connection, company_id: UUID, user_id: UUID, before: str) -> None:
-    """Note in a user's activity that the plan of their profile is another than it was; costs no trip of its own."""
-    connection.execute(_RECORD, {"company_id": company_id, "user_id": user_id, "plan": before})
+def record_plan(connection: Connection, company_id: UUID, user_id: UUID, subscribed: Sequence[str]) -> None:
+    """Note in a user's activity that other subscriptions than before change the plan of their profile.
+
+    Costs no trip of its own. Needs: what the subscriptions are of, held since `subscribed` was asked for.
+    """
+    values = {"company_id": company_id, "user_id": user_id, "subscribed": list(subscribed)}
+    connection.execute(_RECORD, values)

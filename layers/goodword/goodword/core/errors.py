@@ -70,6 +70,9 @@ BY_CONSTRAINT: Mapping[str, DomainError] = {
     ),
     "redemption_options_plan_fk": invalid_fields(("plan", "is no plan of this company")),
     "access_grants_plan_fk": invalid_fields(("plan", "is no plan of this company")),
+    "grant_intervals_calendar_ck": Refused(
+        "plan_already_held", "The user has plans until the end of the calendar already."
+    ),
     "coupons_plan_fk": invalid_fields(("plan", "is no plan of this company")),
     "coupons_code_uq": Conflict("coupon_exists", "There is another coupon with this code."),
     "coupons_window_ck": invalid_fields(("valid_until", "must be later than valid_from")),

@@ -536,7 +536,7 @@ BEGIN
         entry := book_adjustment(w, p_points, p_adjustment, p_note, p_priority, p_expires_at, at);
         SELECT entry_json(e, p_note) INTO STRICT answer FROM entries e WHERE company_id = p_company AND id = entry;
         PERFORM record_deed(p_company, person, at,
-            p_outbox, 'points.adjusted', answer || jsonb_build_object('user_id', p_external_id),
+            p_outbox, 'points.adjusted', answer - 'note' || jsonb_build_object('user_id', p_external_id),
             p_activity, 'points_adjusted', jsonb_build_object('points', p_points, 'transaction_id', answer -> 'id'));
     END IF;
     RETURN finish_one_trip(p_company, p_key, 201::smallint, answer, refusal);

@@ -56,7 +56,8 @@ CREATE TABLE grant_intervals (
     CONSTRAINT grant_intervals_grant_fk FOREIGN KEY (company_id, grant_id) REFERENCES access_grants (company_id, id),
     CONSTRAINT grant_intervals_user_fk FOREIGN KEY (company_id, user_id)
         REFERENCES grant_schedules (company_id, user_id),
-    CONSTRAINT grant_intervals_order_ck CHECK (starts_at < ends_at)
+    CONSTRAINT grant_intervals_order_ck CHECK (starts_at < ends_at),
+    CONSTRAINT grant_intervals_calendar_ck CHECK (ends_at < '9999-01-01Z' OR ends_at = 'infinity')
 );
 CREATE INDEX grant_intervals_user_ix ON grant_intervals (company_id, user_id, ends_at);
 
@@ -91,8 +92,8 @@ CREATE FUNCTION keeps_plan(p_company uuid, p_user uuid, p_plan text) RETURNS boo
     LANGUAGE plpgsql STABLE SET search_path = goodword, pg_temp AS $$
 BEGIN
     RETURN EXISTS (
-        SELECT 1 FROM access_grants WHERE company_id = p_company AND user_id = p_user AND plan_id = p_plan
-            AND granted_seconds IS NULL AND stopped_at IS NULL
+        SELECT 1 FROM grant_intervals WHERE company_id = p_company AND user_id = p_user AND plan_id = p_plan
+            AND ends_at > '9800-01-01Z' -- of a grant without end, or by so many that the calendar ends first
     ) OR EXISTS (
         SELECT 1 FROM subscriptions
         JOIN plan_prices AS price ON price.company_id = subscriptions.company_id
@@ -215,17 +216,20 @@ BEGIN ATOMIC
     FROM turns WHERE NOT never_comes;
 END;
 
--- Places anew what is to come. A state that goes on keeps its interval, with when it began and that it was announced.
+-- Places anew what is to come. A state that goes on keeps its interval, with when it began and that it was announced;
+-- one that began at this very instant and is over leaves none. The grants that were in some, for book_grants.
 -- Needs: hold_grants, and a clock reading taken after it.
-CREATE FUNCTION place_grants(p_company uuid, p_user uuid, p_at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION place_grants(p_company uuid, p_user uuid, p_at timestamptz) RETURNS uuid[] LANGUAGE plpgsql AS $$
 DECLARE
     placed grant_intervals[] := ARRAY(SELECT i FROM intervals_to_come(p_company, p_user, p_at) AS i);
+    begun uuid[] := ARRAY(SELECT i.grant_id FROM grant_intervals AS i
+        WHERE i.company_id = p_company AND i.user_id = p_user AND i.starts_at = p_at AND i.is_announced);
 BEGIN
     DELETE FROM grant_intervals WHERE company_id = p_company AND user_id = p_user AND starts_at > p_at;
     UPDATE grant_intervals AS known SET ends_at = coming.ends_at
     FROM unnest(placed) AS coming
     WHERE known.company_id = p_company AND known.user_id = p_user AND known.grant_id = coming.grant_id
-        AND known.is_paused = coming.is_paused AND known.starts_at <= p_at AND known.ends_at >= p_at
+        AND known.is_paused = coming.is_paused AND known.starts_at <= p_at AND known.ends_at > p_at
         AND coming.starts_at = p_at;
     DELETE FROM grant_intervals AS known
     WHERE known.company_id = p_company AND known.user_id = p_user AND known.starts_at = p_at
@@ -241,12 +245,14 @@ BEGIN
         WHERE known.company_id = p_company AND known.grant_id = coming.grant_id
             AND known.is_paused = coming.is_paused AND known.starts_at <= coming.starts_at
             AND known.ends_at = coming.ends_at);
+    RETURN begun;
 END $$;
 
 -- Books what has become of a user's grants by now, and tells the company's systems of it, each change once; then says
--- when the next one is due.
+-- when the next one is due. A grant starts once: `p_begun` are those of whose start no interval is left to tell.
 -- Needs: hold_grants.
-CREATE FUNCTION book_grants(p_company uuid, p_user uuid, p_at timestamptz) RETURNS integer LANGUAGE plpgsql AS $$
+CREATE FUNCTION book_grants(p_company uuid, p_user uuid, p_at timestamptz, p_begun uuid[] DEFAULT '{}') RETURNS integer
+    LANGUAGE plpgsql AS $$
 DECLARE
     person text := (SELECT external_id FROM users WHERE company_id = p_company AND id = p_user);
     changes integer;
@@ -264,7 +270,8 @@ BEGIN
     ), changed AS (
         SELECT begun.grant_id, begun.starts_at AS at, 1 AS rank, CASE
             WHEN begun.is_paused THEN 'grant.paused'
-            WHEN EXISTS (SELECT 1 FROM grant_intervals AS earlier WHERE earlier.company_id = p_company
+            WHEN begun.grant_id = ANY (p_begun)
+                OR EXISTS (SELECT 1 FROM grant_intervals AS earlier WHERE earlier.company_id = p_company
                 AND earlier.grant_id = begun.grant_id AND earlier.starts_at < begun.starts_at) THEN 'grant.resumed'
             ELSE 'grant.started'
         END AS type
@@ -274,7 +281,7 @@ BEGIN
     )
     INSERT INTO outbox_events (company_id, id, type, data, created_at)
     SELECT p_company, time_ordered_id(), type,
-        grant_json(p_company, p_user, grant_id, at) || jsonb_build_object('user_id', person), p_at
+        grant_json(p_company, p_user, grant_id, at) - 'reason' || jsonb_build_object('user_id', person), p_at
     FROM (SELECT * FROM changed ORDER BY at, rank, grant_id) AS in_order;
     GET DIAGNOSTICS changes = ROW_COUNT;
     UPDATE grant_schedules SET next_change_at = coalesce((
@@ -282,6 +289,14 @@ BEGIN
         WHERE i.company_id = p_company AND i.user_id = p_user AND i.ends_at > p_at), 'infinity')
     WHERE company_id = p_company AND user_id = p_user;
     RETURN changes;
+END $$;
+
+-- Books what has come by the clock alone, before it is changed.
+-- Needs: hold_grants.
+CREATE FUNCTION book_grants_due(p_company uuid, p_user uuid, p_at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM book_grants(p_company, p_user, p_at) FROM grant_schedules
+    WHERE company_id = p_company AND user_id = p_user AND next_change_at <= p_at;
 END $$;
 
 -- One row of a user's activity where a request has changed the plan of their profile.
@@ -297,6 +312,19 @@ BEGIN
     END IF;
 END $$;
 
+-- The same where a request has changed what the user is subscribed to, which was `p_subscribed`: what else gives a plan is
+-- taken as it is now, for a change of that is another request's.
+CREATE FUNCTION record_subscribed_change(p_company uuid, p_user uuid, p_subscribed text[], p_at timestamptz) RETURNS void
+    LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM record_plan_change(p_company, p_user, coalesce((
+        SELECT plans.id FROM plans WHERE plans.company_id = p_company AND (plans.id = ANY (p_subscribed)
+            OR plans.id IN (SELECT held.plan_id FROM plans_held(p_company, p_user, p_at) AS held
+                WHERE held.source = 'grant'))
+        ORDER BY plans.sort_order DESC, plans.id LIMIT 1
+    ), (SELECT post_trial_plan FROM companies WHERE id = p_company)), p_at);
+END $$;
+
 -- Gives a user a plan for a time, whose columns are the fields of `p_grant`; one that is there already is not given again.
 -- The grant as it stands then.
 -- Needs: hold_grants, and a clock reading taken after it.
@@ -306,14 +334,14 @@ DECLARE
     new access_grants := jsonb_populate_record(NULL::access_grants, p_grant);
     before text := plan_of_user(p_company, p_user, p_at);
 BEGIN
+    PERFORM book_grants_due(p_company, p_user, p_at);
     INSERT INTO access_grants (company_id, id, user_id, plan_id, source, is_wellpass, granted_seconds, coupon_id,
         redemption_id, milestone_id, reason, created_at)
     VALUES (p_company, new.id, p_user, new.plan_id, new.source, coalesce(new.is_wellpass, false), new.granted_seconds,
         new.coupon_id, new.redemption_id, new.milestone_id, new.reason, p_at)
     ON CONFLICT ON CONSTRAINT access_grants_pk DO NOTHING;
     IF FOUND THEN
-        PERFORM place_grants(p_company, p_user, p_at);
-        PERFORM book_grants(p_company, p_user, p_at);
+        PERFORM book_grants(p_company, p_user, p_at, place_grants(p_company, p_user, p_at));
         PERFORM record_plan_change(p_company, p_user, before, p_at);
     END IF;
     RETURN grant_json(p_company, p_user, new.id, p_at);
@@ -326,12 +354,12 @@ CREATE FUNCTION stop_grant(p_company uuid, p_user uuid, p_grant uuid, p_at times
 DECLARE
     before text := plan_of_user(p_company, p_user, p_at);
 BEGIN
+    PERFORM book_grants_due(p_company, p_user, p_at);
     UPDATE access_grants AS g SET stopped_at = p_at, stop_reason = p_reason
     FROM grants_at(p_company, p_user, p_at) AS known
     WHERE g.company_id = p_company AND g.id = p_grant AND known.id = p_grant AND known.status <> 'ended';
     IF FOUND THEN
-        PERFORM place_grants(p_company, p_user, p_at);
-        PERFORM book_grants(p_company, p_user, p_at);
+        PERFORM book_grants(p_company, p_user, p_at, place_grants(p_company, p_user, p_at));
         PERFORM record_plan_change(p_company, p_user, before, p_at);
     END IF;
     RETURN grant_json(p_company, p_user, p_grant, p_at);
@@ -381,5 +409,7 @@ GRANT DELETE ON grant_intervals TO :"app", :"admin", :"ledger";
 GRANT EXECUTE ON FUNCTION plans_held, plan_of_user, keeps_plan, grants_at, grant_json
     TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION hold_grants, book_grants TO :"app", :"admin", :"jobs", :"ledger";
-GRANT EXECUTE ON FUNCTION record_plan_change TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
-GRANT EXECUTE ON FUNCTION intervals_to_come, place_grants, make_grant, stop_grant TO :"app", :"admin", :"ledger";
+GRANT EXECUTE ON FUNCTION record_plan_change, record_subscribed_change
+    TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
+GRANT EXECUTE ON FUNCTION intervals_to_come, place_grants, book_grants_due, make_grant, stop_grant
+    TO :"app", :"admin", :"ledger";

@@ -231,8 +231,9 @@ BEGIN
     IF refusal IS NULL THEN
         bought := buy(w, option, p_quantity, p_redemption, at);
         answer := redemption_json(bought, p_external_id, deliver(bought, option));
-        PERFORM record_deed(p_company, person, at, p_outbox, 'redemption.' || bought.status, answer, p_activity,
-            'redeemed', jsonb_build_object('redemption_id', answer -> 'id', 'points', answer -> 'cost_points'));
+        PERFORM record_deed(p_company, person, at, p_outbox, 'redemption.' || bought.status, answer - 'note',
+            p_activity, 'redeemed',
+            jsonb_build_object('redemption_id', answer -> 'id', 'points', answer -> 'cost_points'));
     END IF;
     RETURN finish_one_trip(p_company, p_key, 201::smallint, answer, refusal);
 END $$;

@@ -78,9 +78,13 @@ BEGIN
     THEN
         RETURN;
     END IF;
-    INSERT INTO identity_marks (company_id, occasion, hash, hash_key_id)
-    SELECT p_company, p_occasion, hash, p_key_id FROM unnest(p_new) AS hash
-    ON CONFLICT ON CONSTRAINT identity_marks_pk DO NOTHING;
+    -- somebody who is the same person may begin theirs at this very instant: the hash they share lets one of them
+    BEGIN
+        INSERT INTO identity_marks (company_id, occasion, hash, hash_key_id)
+        SELECT p_company, p_occasion, hash, p_key_id FROM unnest(p_new) AS hash ORDER BY hash;
+    EXCEPTION WHEN unique_violation THEN
+        RETURN;
+    END;
     PERFORM make_grant(p_company, p_user, jsonb_build_object('id', p_grant, 'plan_id', company.trial_plan,
         'source', 'trial', 'granted_seconds', company.trial_duration_days * 86400), at);
     INSERT INTO activity (company_id, id, user_id, action, details, created_at)

@@ -206,7 +206,8 @@ def _as_error(field: str, problem: str) -> InitErrorDetails:
 
 def _announced(connection: Connection, company_id: UUID, option_id: UUID | None, event_id: UUID, kind: str) -> Option:
     option = find(connection, company_id, option_id)
-    event = outbox.Event(kind, option.model_dump(mode="json"), event_id)
+    data = option.model_dump(mode="json", exclude={"name"})  # the feed has no free text
+    event = outbox.Event(kind, data, event_id)
     outbox.announce(connection, company_id, [event], option.updated_at)
     return option
 

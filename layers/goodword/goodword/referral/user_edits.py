@@ -42,7 +42,7 @@ def change(
     after = before.changed(wanted)
     email = by_email.hashed(connection, after.verified_email)
     locks.hold_changed(connection, company_id, before, after, email.hashes if email else ())
-    plan_later = subscriptions.ask_plan(connection, company_id, before.id)
+    subscribed_later = subscriptions.ask_plans_of(connection, company_id, before.id)
     welcome_later = trials.ask_welcome(connection, company_id)
     if users.stored(connection, company_id, external_id) != before:
         raise SerializationFailure("the user was changed meanwhile")  # the attempt is repeated, with other locks
@@ -51,7 +51,7 @@ def change(
         users.save(connection, company_id, after)
         if after.keys != before.keys:
             concerned = _claim(connection, company_id, before, after, email)
-            subscriptions.record_plan(connection, company_id, after.id, plan_later())
+            subscriptions.record_plan(connection, company_id, after.id, subscribed_later())
         updated = outbox.Event("user.updated", {"id": ids.public("usr", after.id)}, made.event)
         outbox.announce(connection, company_id, [updated], clock.company_now(connection, company_id))
     standing = settlement.hold(connection, company_id, concerned)
