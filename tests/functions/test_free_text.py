@@ -1,4 +1,4 @@
-"""Free text stays where it was written: the company's systems are told of what happened by ids and numbers alone."""
+"""Free text stays where it was written: the company's systems hear of what happened by ids and numbers alone."""
 
 import json
 
@@ -9,7 +9,7 @@ from tests.support.companies import Company
 WORDS = "written by hand"
 
 
-def test_the_outbox_holds_no_free_text(company: Company, superuser: psycopg.Connection) -> None:
+def test_the_outbox_holds_no_free_text_and_no_url(company: Company, superuser: psycopg.Connection) -> None:
     company.sign_up("ada")
     ada = "/v1/users/ada"
     company.ok("POST", f"{ada}/points", {"points": 10, "note": WORDS}, key="points")
@@ -26,6 +26,11 @@ def test_the_outbox_holds_no_free_text(company: Company, superuser: psycopg.Conn
     for decision in ("fulfil", "fail"):
         bought = company.ok("POST", f"{ada}/redemptions", {"option_id": option["id"]}, key=decision)
         company.ok("POST", f"/v1/redemptions/{bought['id']}/{decision}", {"note": WORDS})
-    told = superuser.execute("SELECT type, data FROM outbox_events WHERE company_id = %s", (company.id,)).fetchall()
-    assert {type_ for type_, data in told if WORDS in json.dumps(data)} == set()
-    assert len(told) > 15, "all of them were told"
+    elsewhere = "https://written-by-hand.example/"
+    new = {"code": f"N-{company.id.hex[:12]}", "user_id": "ada", "destination_url": elsewhere}
+    code = company.ok("POST", "/v1/codes", new)
+    company.ok("PATCH", f"/v1/codes/{code['code']}", {"active": False})
+    events = superuser.execute("SELECT type, data FROM outbox_events WHERE company_id = %s", (company.id,)).fetchall()
+    texts = [(type_, json.dumps(data)) for type_, data in events]
+    assert {type_ for type_, text in texts if WORDS in text or elsewhere in text} == set()
+    assert len(events) > 15, "all of them were announced"

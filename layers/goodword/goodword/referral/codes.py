@@ -191,7 +191,9 @@ def create(connection: Connection, company_id: UUID, code_id: UUID, new: NewCode
             connection, company_id, owner, "code_created", {"code_id": ids.public("cod", code_id)}, terms.at
         )
     code = _read(connection, company_id, code_id)
-    created = outbox.Event("code.created", code.model_dump(mode="json", exclude={"metadata"}), code_id)
+    created = outbox.Event(
+        "code.created", code.model_dump(mode="json", exclude={"metadata", "destination_url"}), code_id
+    )
     outbox.announce(connection, company_id, [created], terms.at)
     return code
 
@@ -212,7 +214,9 @@ def change(connection: Connection, company_id: UUID, text: str, change_id: UUID,
         connection.execute(_CHANGE, {**row, "metadata": Jsonb(row["metadata"])})
     code = _read(connection, company_id, stored["id"])
     if given:
-        changed = outbox.Event("code.updated", code.model_dump(mode="json", exclude={"metadata"}), change_id)
+        changed = outbox.Event(
+            "code.updated", code.model_dump(mode="json", exclude={"metadata", "destination_url"}), change_id
+        )
         outbox.announce(connection, company_id, [changed], stored["at"])
     return code
 
