@@ -14,6 +14,7 @@ import secrets
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from html import escape
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -105,8 +106,9 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         query, user_id = dict(parse_qsl(url.query)), self._cookie("user")
         if url.path == "/me" and user_id:
-            self._answer(200, self.app.page_of(user_id, query.get("note", "")))
-            return
+            with suppress(Problem):  # the cookie is of a company before this one: nobody is known by it here
+                self._answer(200, self.app.page_of(user_id, query.get("note", "")))
+                return
         # the newest click stays, for as long as it counts
         click = {"gw_click": query["gw_click"]} if "gw_click" in query else {}
         form = "<input name=name placeholder=Name> <input name=code placeholder='Code, if you were given one'>"

@@ -80,7 +80,7 @@ def authenticate(authorization: str | None, key_parameter: str | None, needed: S
         raise Unauthenticated("key_misplaced", "A secret key belongs into the Authorization header, never into a URL.")
     key = sent_key(authorization, key_parameter)
     if not key or not key.startswith("gw_"):
-        raise Unauthenticated("key_missing", "Send an API key: Authorization: Bearer gw_…")
+        raise Unauthenticated("key_missing", "Send an API key as this header: Authorization: Bearer gw_…")
     caller = known_caller(key)
     if caller is None:
         raise Unauthenticated("key_unknown", "This API key is not known, has expired or has been revoked.")
