@@ -112,7 +112,9 @@ def set_test_clock(connection: Connection, company_id: UUID, livemode: bool, clo
     _needs_test_company(livemode)
     row = connection.execute(_SET_CLOCK, {"company_id": company_id, "now": clock.now}).fetchone()
     if row is None:
-        raise Refused("clock_backwards", "A test clock only moves forward, and returns to real time once that is later.")
+        raise Refused(
+            "clock_backwards", "A test clock only moves forward, and returns to real time once that is later."
+        )
     return TestClockState(now=row[0])
 
 
