@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from goodword.core.auth import Scope
 from goodword.core.fields import EXTERNAL_ID
-from goodword.core.http import App, Route
+from goodword.core.http import App, Route, needs_nothing
 from local.template import Function, load
 from tools import operations
 from tools.operations import OPERATIONS, PARAMETERS
@@ -168,7 +168,8 @@ def _operation(route: Route, names: Any) -> dict[str, Any]:  # noqa: ANN401 - py
         # a provider's event is read by readers of its own, and only its signature is looked at before
         schema = names[route.body, "validation"] if route.body else {"type": "object"}
         content = {"schema": schema, "example": operations.example(named.example)}
-        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        required = route.body is None or method != "POST" or not needs_nothing(route.body)
+        operation["requestBody"] = {"required": required, "content": {"application/json": content}}
     return operation
 
 

@@ -197,7 +197,8 @@ MALFORMED = (
 @pytest.mark.parametrize("key", WITH_BODY)
 @pytest.mark.parametrize("content_type", ["application/json", "application/octet-stream"])
 def test_a_body_that_is_no_json_object_is_malformed(asked: Asked, key: str, content_type: str) -> None:
-    for raw in MALFORMED:
+    needs_no_body = key.startswith("POST") and key not in NEEDING_SOMETHING
+    for raw in MALFORMED[1:] if needs_no_body else MALFORMED:
         problem(send(asked, key, raw=raw, content_type=content_type), 400, "malformed_body")
 
 

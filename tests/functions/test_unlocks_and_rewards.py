@@ -176,6 +176,13 @@ def test_a_reward_waits_until_the_company_has_given_it(rich: Company, superuser:
     assert actions(rich) == ["points_adjusted", "redeemed"]
 
 
+def test_a_decision_on_which_nothing_is_said_needs_no_body(rich: Company) -> None:
+    option_id = offer(rich, REWARD)
+    for decision, status in (("fulfil", "fulfilled"), ("fail", "failed")):
+        bought = redeem(rich, option_id, key=decision).json["id"]
+        assert rich.ok("POST", f"/v1/redemptions/{bought}/{decision}")["status"] == status
+
+
 def test_a_reward_that_cannot_be_given_gives_everything_back(rich: Company, superuser: psycopg.Connection) -> None:
     option_id = offer(rich, REWARD, stock=1, per_user_limit=1)
     bought = redeem(rich, option_id, key="r1").json

@@ -171,7 +171,12 @@ class Request:
         return key
 
     def parse(self, model: type[M]) -> M:
-        """The body as a model. Raises Malformed when it is no JSON object, Refused naming every wrong field."""
+        """The body as a model. Raises Malformed when it is no JSON object, Refused naming every wrong field.
+
+        A POST whose body needs no field needs no body.
+        """
+        if not self.body and self.method == "POST" and needs_nothing(model):
+            return model()
         if json_bodies.is_altered(self.body, self.headers.get("content-length")):
             raise Malformed("malformed_body", "The body is not UTF-8.")
         try:
@@ -189,6 +194,11 @@ class Request:
             return model.model_validate_strings({k: v for k, v in self.query.items() if k != "key"})
         except ValidationError as invalid:
             raise _refusal(invalid) from None
+
+
+def needs_nothing(model: type[BaseModel]) -> bool:
+    """Whether every field of a body may be left out."""
+    return not any(field.is_required() for field in model.model_fields.values())
 
 
 def _refusal(invalid: ValidationError) -> DomainError:
