@@ -18,12 +18,13 @@ from goodword.core import ids, paging, query
 from goodword.core.errors import NotFound
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import CouponId, GrantId, MilestoneId, RedemptionId
-from goodword.core.jobs import Batch, Setback
+from goodword.core.jobs import Batch, batch_of_users
 from goodword.core.paging import Page, PageQuery
 from goodword.core.query import Later
 
 JOB = "expire_access"
-USERS_PER_BATCH = 500
+USERS_PER_BATCH = 100
+"""Their grants are locked until the batch is done: for less than a request waits for a lock."""
 SECONDS_A_DAY = 86_400
 MOST_DAYS = 3650
 
@@ -101,7 +102,8 @@ _TRIAL: LiteralString = f"""
 _PAGE: LiteralString = f"""
     SELECT {_COLUMNS} FROM grants_at(%(company_id)s, %(user_id)s, company_now(%(company_id)s))
     WHERE %(after)s::uuid IS NULL OR position < (
-        SELECT position FROM access_grants WHERE company_id = %(company_id)s AND id = %(after)s)
+        SELECT position FROM access_grants
+        WHERE company_id = %(company_id)s AND user_id = %(user_id)s AND id = %(after)s)
     ORDER BY position DESC LIMIT %(limit)s + 1
 """  # noqa: S608 - of constants
 
@@ -173,15 +175,4 @@ def listed(connection: Connection, company_id: UUID, external_id: str, page: Gra
 def batch(connection: Connection) -> Batch:
     """Book what has become of a batch of users' grants, and tell the company's systems of it."""
     rows = connection.execute(_BOOK, {"users": USERS_PER_BATCH}).fetchall()
-    return Batch(
-        counts={
-            "users": sum(error is None for *_, error in rows),
-            "changes": sum(changes for _, _, changes, error in rows if error is None),
-        },
-        more=bool(rows),
-        setbacks=[
-            Setback(company_id, ids.public("usr", user_id), error)
-            for company_id, user_id, _, error in rows
-            if error is not None
-        ],
-    )
+    return batch_of_users("users", "changes", rows)

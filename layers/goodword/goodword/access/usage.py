@@ -82,7 +82,9 @@ _RETURN = """
 _LIST = """
     SELECT id AS usage_id, feature, quantity, returned, created_at AS occurred_at FROM usages
     WHERE company_id = %(company_id)s AND user_id = %(user_id)s
-        AND (%(feature)s::text IS NULL OR feature = %(feature)s) AND (%(after)s::uuid IS NULL OR id < %(after)s)
+        AND (%(feature)s::text IS NULL OR feature = %(feature)s)
+        AND (%(after)s::uuid IS NULL OR id < (
+            SELECT id FROM usages WHERE company_id = %(company_id)s AND user_id = %(user_id)s AND id = %(after)s))
     ORDER BY id DESC LIMIT %(limit)s + 1
 """
 

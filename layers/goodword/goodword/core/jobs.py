@@ -57,6 +57,22 @@ class Batch(NamedTuple):
     setbacks: Sequence[Setback] = ()
 
 
+def batch_of_users(counted: str, sum_of: str, rows: Sequence[tuple[UUID, UUID, int, str | None]]) -> Batch:
+    """What was done for users, by a row for each: company, user, how much, and why it could not be done."""
+    return Batch(
+        counts={
+            counted: sum(error is None for *_, error in rows),
+            sum_of: sum(amount for _, _, amount, error in rows if error is None),
+        },
+        more=bool(rows),
+        setbacks=[
+            Setback(company_id, ids.public("usr", user_id), error)
+            for company_id, user_id, _, error in rows
+            if error is not None
+        ],
+    )
+
+
 @dataclass
 class Summary:
     """What a run did. `complete` is false when time ran out first."""

@@ -6,8 +6,7 @@ people who do not come by themselves.
 
 from psycopg import Connection
 
-from goodword.core import ids
-from goodword.core.jobs import Batch, Setback
+from goodword.core.jobs import Batch, batch_of_users
 
 JOB = "expire_points"
 WALLETS_PER_BATCH = 500
@@ -18,15 +17,4 @@ _EXPIRE = "SELECT company_id, user_id, points, error FROM expire_due_lots(%(wall
 def batch(connection: Connection) -> Batch:
     """Book what has expired in a batch of wallets."""
     rows = connection.execute(_EXPIRE, {"wallets": WALLETS_PER_BATCH}).fetchall()
-    return Batch(
-        counts={
-            "wallets": sum(error is None for *_, error in rows),
-            "points": sum(points for _, _, points, error in rows if error is None),
-        },
-        more=bool(rows),
-        setbacks=[
-            Setback(company_id, ids.public("usr", user_id), error)
-            for company_id, user_id, _, error in rows
-            if error is not None
-        ],
-    )
+    return batch_of_users("wallets", "points", rows)

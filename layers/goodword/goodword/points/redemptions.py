@@ -97,7 +97,9 @@ _BY_ID = f"{_REDEMPTIONS} AND r.id = %(id)s"
 
 # Ids are made one after the other, so they stand in the order of time.
 _NEWEST_FIRST: LiteralString = """
-        AND (%(after)s::uuid IS NULL OR r.id < %(after)s)
+        AND (%(after)s::uuid IS NULL OR r.id < (
+            SELECT id FROM redemptions WHERE company_id = %(company_id)s AND id = %(after)s
+                AND (%(user_id)s::uuid IS NULL OR user_id = %(user_id)s)))
     ORDER BY r.id DESC LIMIT %(limit)s + 1
 """
 
