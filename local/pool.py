@@ -78,10 +78,19 @@ class _Worker(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self.ready = False
         self.gone: asyncio.Future[None] = pool.loop.create_future()
-        ours, theirs = socket.socketpair()
+        self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = pool.processes.start(pool.function, pool.environment, theirs)
-        self.connected = pool.loop.create_task(pool.loop.create_connection(lambda: self, sock=ours))
+        self.connected = pool.loop.create_task(pool.loop.create_connection(lambda: self, sock=self._socket))
+
+    def has_ended(self) -> bool:
+        """Whether its process has closed the connection, be it that the loop has not come to say so."""
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True
 
     def send(self, invocation: _Invocation) -> None:
         """Give an invocation to the process, which must be free."""
@@ -174,11 +183,13 @@ class _Pool:
 
     def submit(self, invocation: _Invocation) -> None:
         """Run the invocation as soon as a process is free."""
-        if self._idle:
-            self._idle.pop().send(invocation)
-        else:
-            self._waiting.append(invocation)
-            self._grow()
+        while self._idle:
+            worker = self._idle.pop()
+            if not worker.has_ended():
+                worker.send(invocation)
+                return
+        self._waiting.append(invocation)
+        self._grow()
 
     def next_waiting(self) -> _Invocation | None:
         """The invocation that has waited longest, without those nobody waits for any more."""

@@ -59,9 +59,11 @@ class Fragile:
         self.cluster.start()
 
     def kill_one_worker(self) -> None:
-        """Kill one process that runs a function, another one each time."""
+        """Kill one process that runs a function, another one each time, and let the gateway take note."""
         if running := sorted(workers(self._server)):
-            os.kill(running[next(self._turns) % len(running)], signal.SIGKILL)
+            worker = running[next(self._turns) % len(running)]
+            os.kill(worker, signal.SIGKILL)
+            wait_until(lambda: worker not in workers(self._server), "the gateway takes note of the dead")
 
     def kill_workers(self) -> int:
         """Kill every process that runs a function, and let the gateway take note; how many there were."""
