@@ -8,7 +8,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers/goodword/goodword"
-FLOORS = ("core", "accounts", "facts", "access", "program", "points", "awards", "referral", "payments", "insight")
+FLOORS = (
+    "core",
+    "accounts",
+    "facts",
+    "access",
+    "program",
+    "points",
+    "campaigns",
+    "awards",
+    "referral",
+    "payments",
+    "insight",
+)
 MODULES = sorted(path for path in LAYER.rglob("*.py") if path.relative_to(LAYER).parts[0] in FLOORS)
 HANDLERS = sorted((ROOT / "functions").glob("*/app.py"))
 FORBIDDEN_IN_DOMAIN = {"os", "boto3", "http", "urllib.request", "requests", "aws_lambda_powertools"}

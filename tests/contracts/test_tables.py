@@ -31,7 +31,8 @@ MIGRATIONS = {
     "0009_touches": "facts", "0010_identity_locks": "facts", "0011_ledger": "points", "0012_awards": "awards",
     "0013_plans": "access", "0014_grants": "access", "0015_usage": "access", "0016_redemptions": "points",
     "0017_inbox": "payments", "0018_jobs": "core", "0019_ledger_chain": "insight", "0020_signups": "referral",
-    "0021_events": "facts", "0022_coupons": "access",
+    "0021_events": "facts", "0022_coupons": "access", "0023_campaigns": "campaigns",
+    "0024_milestones": "awards",
 }  # fmt: skip
 
 # Functions of another room than their migration's.

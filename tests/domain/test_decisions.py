@@ -8,11 +8,18 @@ import pytest
 from goodword.awards import decisions
 from goodword.awards.decisions import Decision, People, Upline
 from goodword.awards.due import AwardRecipient, Due
+from goodword.program.document import Program
+from tests.support.stories import uncapped
 
 AT = datetime(2031, 1, 31, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 REFERRER, REFEREE, UPLINE, PAYMENT = (UUID(int=number) for number in range(4))
+PROGRAM = Program()
 PEOPLE = People(REFERRER, REFEREE, Upline(UPLINE, AT, stands=True), {PAYMENT: AT})
+
+
+def decide(people: People, due: Due) -> Decision | None:
+    return decisions.decide(PROGRAM, people, uncapped(AT), due)
 
 
 def due(recipient: AwardRecipient, payment_id: UUID | None = None) -> Due:
@@ -22,8 +29,8 @@ def due(recipient: AwardRecipient, payment_id: UUID | None = None) -> Due:
 @pytest.mark.parametrize("upline", [None, Upline(UPLINE, AT + TICK, stands=False)])
 def test_referrer_and_referee_are_given_theirs_whatever_the_upline_is(upline: Upline | None) -> None:
     people = PEOPLE._replace(upline=upline)
-    assert decisions.decide(people, due("referrer", PAYMENT)) == Decision(REFERRER)
-    assert decisions.decide(people, due("referee")) == Decision(REFEREE)
+    assert decide(people, due("referrer", PAYMENT)) == Decision(REFERRER, tier="bronze", counted=0)
+    assert decide(people, due("referee")) == Decision(REFEREE)
 
 
 @pytest.mark.parametrize(
@@ -40,9 +47,9 @@ def test_referrer_and_referee_are_given_theirs_whatever_the_upline_is(upline: Up
 def test_an_upline_is_given_what_was_paid_while_bound_and_standing(
     upline: Upline | None, decision: Decision | None
 ) -> None:
-    assert decisions.decide(PEOPLE._replace(upline=upline), due("upline", PAYMENT)) == decision
+    assert decide(PEOPLE._replace(upline=upline), due("upline", PAYMENT)) == decision
 
 
 def test_an_upline_can_come_too_late_only_for_a_payment() -> None:
     people = PEOPLE._replace(upline=Upline(UPLINE, AT + TICK, stands=True))
-    assert decisions.decide(people, due("upline")) == Decision(UPLINE)
+    assert decide(people, due("upline")) == Decision(UPLINE)

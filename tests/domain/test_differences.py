@@ -13,7 +13,18 @@ from goodword.awards.due import AwardKey, Due
 from goodword.core import ids
 from goodword.program.document import AwardTerms
 from tests.support import stories
-from tests.support.stories import DAY, FOR_EACH_PROGRAM, PEOPLE, PROGRAMS, REGISTERED, Applied, Back, Report, Sale
+from tests.support.stories import (
+    DAY,
+    FOR_EACH_PROGRAM,
+    PEOPLE,
+    PROGRAMS,
+    REGISTERED,
+    Applied,
+    Back,
+    Report,
+    Sale,
+    uncapped,
+)
 
 Order = list[tuple[Report, datetime, bool]]
 
@@ -257,21 +268,23 @@ def test_the_people_are_asked_about_once_and_nobody_is_asked_about_again() -> No
             return None
         return Decision(PEOPLE[due.recipient], rejected="not_today" if due.event == "welcome" else None)
 
-    difference = differences.between(standing, [], decide, REGISTERED)
+    difference = differences.between(standing, [], decide, REGISTERED, uncapped(REGISTERED))
     assert {award.event: award.status for award in difference.new} == {
         "registered": "paid", "welcome": "rejected", "qualified": "paid",
     }  # fmt: skip
     applied = Applied(PROGRAMS["fixed"])
     applied.keep(difference, REGISTERED)
     due_awards.clear()
-    again = differences.between(standing, list(applied.awards.values()), decide, REGISTERED, releases=True)
+    again = differences.between(
+        standing, list(applied.awards.values()), decide, REGISTERED, uncapped(REGISTERED), releases=True
+    )
     assert (again, [due.event for due in due_awards]) == (Difference(), ["l2"])
 
 
 def test_a_multiplier_makes_points_of_base_points_half_up_and_what_is_taken_back_is_a_part_of_these() -> None:
     standing = engine.standing(PROGRAMS["fixed"], stories.known([PAID]), REGISTERED)
     half_more = Decision(PEOPLE["referrer"], multiplier_bps=15_000, tier="silver")
-    difference = differences.between(standing, [], lambda _: half_more, REGISTERED)
+    difference = differences.between(standing, [], lambda _: half_more, REGISTERED, uncapped(REGISTERED))
     assert {award.event: award.points for award in difference.new} == {
         "registered": 8, "welcome": 38, "qualified": 38, "l2": 8,
     }  # fmt: skip

@@ -15,12 +15,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from goodword.awards import differences, engine, history
+from goodword.awards.caps import Headroom
 from goodword.awards.decisions import Decision
 from goodword.awards.differences import Difference, StoredAward
 from goodword.awards.due import AwardKey, Due
 from goodword.awards.engine import Standing
 from goodword.awards.history import Facts, Payment, Subscription, Takeback
-from goodword.program.document import Program
+from goodword.program.document import Caps, Program
 
 REGISTERED = datetime(2031, 1, 31, 9, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -155,7 +156,7 @@ class Applied:
         stored = list(self.awards.values())
         processed_at = at if time_passes else differences.processed_at(stored, self.retained_at)
         standing = engine.standing(self.program, facts, at, processed_at=processed_at)
-        difference = differences.between(standing, stored, _decide, at, releases=time_passes)
+        difference = differences.between(standing, stored, _decide, at, uncapped(at), releases=time_passes)
         self.keep(difference, at)
         self.retained_at = standing.retained_at
         return standing, difference
@@ -184,12 +185,14 @@ class Applied:
             self.booked[posting.reference] = self.booked.get(posting.reference, 0) + sign * posting.points
         for award in difference.new:
             assert award.due is not None
+            assert award.decision is not None
             assert award.due.key not in self.awards
             due = award.due
             self.awards[due.key] = StoredAward(
                 award.id, due.event, due.app_id, due.occasion, award.user_id, award.points, award.reversed_points,
                 award.status, award.hold_until, award.hold_reason, award.earning is not None, award.adjustments,
-                due.period, due.payment_id, due.due_at, at,
+                due.period, due.payment_id, due.due_at, at, award.decision.multiplier_bps, award.decision.tier,
+                award.decision.counted, due.reason or award.decision.rejected,
             )  # fmt: skip
         by_id = {award.id: key for key, award in self.awards.items()}
         for award in (*difference.changed, *difference.moved):
@@ -217,6 +220,11 @@ def at_once(program: Program, facts: Facts, at: datetime = END) -> tuple[Standin
     applied = Applied(program)
     standing, _ = applied.settle(facts, at, time_passes=True)
     return standing, applied.outcome(standing)
+
+
+def uncapped(at: datetime) -> Headroom:
+    """No caps."""
+    return Headroom(Caps(), None, {}, at)
 
 
 def _decide(due: Due) -> Decision:

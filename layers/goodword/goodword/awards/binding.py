@@ -22,6 +22,7 @@ class NewReferral(NamedTuple):
     click_id: UUID | None
     source: str
     app_id: str | None
+    campaign_id: UUID | None
     touched_at: datetime
     registered_at: datetime
     trace: Mapping[str, object]

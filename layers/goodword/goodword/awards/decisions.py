@@ -10,18 +10,31 @@ from datetime import datetime
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
+from goodword.awards import tiers
+from goodword.awards.caps import Headroom
 from goodword.awards.due import Due
+from goodword.core import money
+from goodword.program.document import Program
 
 UNCHANGED_BPS = 10_000
+BUDGET_EXHAUSTED = "budget_exhausted"
 
 
 class Decision(NamedTuple):
-    """Who is given an award, by which tier and multiplier; `rejected` is why it earns nothing."""
+    """Who is given an award, by which tier and multiplier; `rejected` is why it earns nothing.
+
+    `counted` is how many other referrals of its referrer counted then.
+    """
 
     user_id: UUID
     multiplier_bps: int = UNCHANGED_BPS
     tier: str | None = None
     rejected: str | None = None
+    counted: int | None = None
+
+    def points(self, due: Due) -> int:
+        """The whole of what is awarded, rounded once."""
+        return money.half_up(due.base_points * self.multiplier_bps, UNCHANGED_BPS)
 
 
 Decide: TypeAlias = Callable[[Due], Decision | None]
@@ -37,21 +50,33 @@ class Upline(NamedTuple):
 
 
 class People(NamedTuple):
-    """The people of a referral, and when each payment of the referee's was stored."""
+    """The people of a referral, and when each payment of the referee's was stored.
+
+    `others` is how many other referrals of the referrer count.
+    """
 
     referrer_id: UUID
     referee_id: UUID
     upline: Upline | None
     recorded_at: Mapping[UUID, datetime]
+    others: int = 0
 
 
-def decide(people: People, due: Due) -> Decision | None:
+def decide(program: Program, people: People, headroom: Headroom, due: Due) -> Decision | None:
     """The decision on an award that is due; None where the referrer has no upline, or had none in time."""
+    decision = _given(program, people, due)
+    if decision is None or decision.rejected or due.reason or headroom.fits(decision.user_id, decision.points(due)):
+        return decision
+    return decision._replace(rejected=BUDGET_EXHAUSTED)
+
+
+def _given(program: Program, people: People, due: Due) -> Decision | None:
     match due.recipient:
         case "referee":
             return Decision(people.referee_id)
         case "referrer":
-            return Decision(people.referrer_id)
+            tier = tiers.of_award(program, due.event, people.others)
+            return Decision(people.referrer_id, tier.multiplier_bps, tier.name, counted=people.others)
         case "upline":
             return _for_upline(people, due)
 

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from goodword.awards.decisions import UNCHANGED_BPS, Decide, Decision
+from goodword.awards.caps import Headroom
+from goodword.awards.decisions import Decide, Decision
 from goodword.awards.due import AwardEvent, AwardKey, Due
 from goodword.awards.engine import Standing
 from goodword.core import ids, money
@@ -32,6 +33,8 @@ EARNING: Mapping[AwardEvent, EarningType] = {
     "cross_app": "REFERRAL_CROSS_APP",
 }
 DISPUTE = "dispute"
+REASONS_OF_PAYMENTS = frozenset({"currency_not_configured", "referral_expired"})
+"""Why an award earns nothing by what it is for alone, whoever is given it."""
 
 
 class StoredAward(NamedTuple):
@@ -53,6 +56,10 @@ class StoredAward(NamedTuple):
     payment_id: UUID | None
     due_at: datetime
     created_at: datetime
+    multiplier_bps: int
+    tier: str | None
+    counted: int | None
+    reason: str | None
 
     @property
     def key(self) -> AwardKey:
@@ -68,6 +75,11 @@ class StoredAward(NamedTuple):
     def standing_points(self) -> int:
         """What stands of it in the ledger."""
         return self.points - self.reversed_points if self.stands else 0
+
+    @property
+    def reserved_points(self) -> int:
+        """What of it counts under caps: all that stands or waits."""
+        return 0 if self.status == "rejected" else self.points - self.reversed_points
 
     @property
     def is_kept_back(self) -> bool:
@@ -106,6 +118,32 @@ class AwardChange:
     due: Due | None = None
     decision: Decision | None = None
 
+    @property
+    def standing_points(self) -> int:
+        """What stands of it in the ledger."""
+        return self.points - self.reversed_points if self.status == "paid" else 0
+
+    @property
+    def reserved_points(self) -> int:
+        """What of it counts under caps: all that stands or waits."""
+        return 0 if self.status == "rejected" else self.points - self.reversed_points
+
+
+class MovedPoints(NamedTuple):
+    """By how much an award moves what stands in the ledger, and what is reserved under caps."""
+
+    standing: int
+    reserved: int
+
+
+class Move(NamedTuple):
+    """What an award, made at an instant, moves for its recipient."""
+
+    event: AwardEvent
+    user_id: UUID
+    made_at: datetime
+    points: MovedPoints
+
 
 @dataclass(slots=True)
 class Difference:
@@ -115,13 +153,14 @@ class Difference:
     changed: list[AwardChange] = field(default_factory=list[AwardChange])
     moved: list[AwardChange] = field(default_factory=list[AwardChange])
     postings: list[Posting] = field(default_factory=list[Posting])
+    moves: list[Move] = field(default_factory=list[Move])
 
     def book(self, award: AwardChange, standing_points: int) -> None:
         """Bring the points that stand in the ledger for an award to those that shall.
 
         An award is booked whole, once; all else is taken back from it and given back to it.
         """
-        points = award.points - award.reversed_points if award.status == "paid" else 0
+        points = award.standing_points
         if points and not award.booked:
             reference = ids.public("awd", award.id)
             self.postings.append(Posting(award.user_id, EARNING[award.event], award.points, reference))
@@ -148,27 +187,56 @@ def processed_at(stored: Sequence[StoredAward], retained_at: datetime | None) ->
 
 
 def between(
-    standing: Standing, stored: Sequence[StoredAward], decide: Decide, at: datetime, *, releases: bool = False
-) -> Difference:
+    standing: Standing, stored: Sequence[StoredAward], decide: Decide, at: datetime, headroom: Headroom, *,
+    releases: bool = False,
+) -> Difference:  # fmt: skip
     """The difference between the stored awards and what should stand.
 
-    `releases` says that a job has come by for awards whose waiting is over.
+    What it frees under caps is freed before a new award asks for room. `releases` says that a job has come by for
+    awards whose waiting is over.
     """
     difference = Difference()
     stored_keys = {award.key for award in stored}
-    for due in standing.due:
-        if due.key not in stored_keys and (decision := decide(due)) is not None:
-            _add_new(difference, _new(due, decision, standing, at))
     due_by_key = {due.key: due for due in standing.due}
-    for award in stored:
-        due = due_by_key.get(award.key)
-        _add_changed(difference, award, _changed(award, due, standing, at, releases=releases))
+    changed = [(award, _changed(award, due_by_key.get(award.key), standing, at, releases=releases)) for award in stored]
+    for award, change in changed:
+        headroom.move(award.user_id, change.reserved_points - award.reserved_points, award.created_at)
+    left = list(stored)
+    for due in standing.due:
+        if due.key not in stored_keys:
+            predecessor = _predecessor(due, left, due_by_key)
+            if predecessor:
+                left.remove(predecessor)
+            decision = _taken_over(predecessor) if predecessor else decide(due)
+            if decision is not None:
+                award = _new(due, decision, standing, at)
+                headroom.move(award.user_id, award.reserved_points, at)
+                _add_new(difference, award, at)
+    for award, change in changed:
+        _add_changed(difference, award, change)
     return difference
 
 
-def _add_new(difference: Difference, award: AwardChange) -> None:
+def _predecessor(due: Due, stored: Sequence[StoredAward], due_by_key: Mapping[AwardKey, Due]) -> StoredAward | None:
+    """The award whose place one takes that is due: what it was for is no more, as when another payment carries it.
+
+    At most one `qualified` stands, so the next one takes the place of any before it.
+    """
+    gone = (award for award in stored if award.event == due.event and award.key not in due_by_key)
+    return next((award for award in gone if due.event == "qualified" or award.reserved_points), None)
+
+
+def _taken_over(award: StoredAward) -> Decision:
+    """The decision on an award, for the one that takes its place; not why its payment alone was worth nothing."""
+    rejected = None if award.reason in REASONS_OF_PAYMENTS else award.reason
+    return Decision(award.user_id, award.multiplier_bps, award.tier, rejected, award.counted)
+
+
+def _add_new(difference: Difference, award: AwardChange, at: datetime) -> None:
     difference.book(award, 0)
     difference.new.append(award)
+    points = MovedPoints(award.standing_points, award.reserved_points)
+    difference.moves.append(Move(award.event, award.user_id, at, points))
 
 
 def _add_changed(difference: Difference, stored: StoredAward, award: AwardChange) -> None:
@@ -176,6 +244,10 @@ def _add_changed(difference: Difference, stored: StoredAward, award: AwardChange
     difference.book(award, stored.standing_points)
     due, before = award.due, (stored.status, stored.reversed_points, stored.hold_reason)
     if (award.status, award.reversed_points, award.hold_reason) != before:
+        points = MovedPoints(
+            award.standing_points - stored.standing_points, award.reserved_points - stored.reserved_points
+        )
+        difference.moves.append(Move(award.event, award.user_id, stored.created_at, points))
         difference.changed.append(award)
     elif due and (due.period, due.payment_id, due.due_at) != (stored.period, stored.payment_id, stored.due_at):
         difference.moved.append(award)
@@ -183,7 +255,7 @@ def _add_changed(difference: Difference, stored: StoredAward, award: AwardChange
 
 def _new(due: Due, decision: Decision, standing: Standing, at: datetime) -> AwardChange:
     """A new award as it shall stand. What is rejected is never given, so nothing of it is taken back."""
-    points = money.half_up(due.base_points * decision.multiplier_bps, UNCHANGED_BPS)
+    points = decision.points(due)
     due_points = money.rounded(points * due.share)
     if due.reason or decision.rejected:
         status, due_points = "rejected", points

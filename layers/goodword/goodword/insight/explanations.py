@@ -184,7 +184,7 @@ class _Reasons:
     def __init__(self, connection: Connection, company_id: UUID, referee_id: UUID) -> None:
         self.scope = {"company_id": company_id, "referee_id": referee_id}
         (self.known,) = settlement.load(connection, company_id, [referee_id])
-        self._standing = settlement.standing_of(self.known)
+        self._standing = self.known.standing()
         self._counting = engine.counting(self.known.program, self.known.facts, self.known.at)
         self._oldest = engine.counts_from(self.known.program, self.known.facts)
         paid = self._counting.paid

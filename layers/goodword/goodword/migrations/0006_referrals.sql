@@ -21,6 +21,7 @@ CREATE TABLE referrals (
     stage            referral_stage NOT NULL DEFAULT 'registered',
     fraud_score      integer NOT NULL DEFAULT 0,
     flagged          boolean NOT NULL DEFAULT false,
+    counts           boolean NOT NULL DEFAULT false,
     touched_at       timestamptz NOT NULL,
     registered_at    timestamptz NOT NULL,
     lapses_at        timestamptz NOT NULL,
@@ -38,11 +39,13 @@ CREATE TABLE referrals (
     CONSTRAINT referrals_code_fk FOREIGN KEY (company_id, code_id) REFERENCES codes (company_id, id),
     CONSTRAINT referrals_program_fk FOREIGN KEY (company_id, program_version)
         REFERENCES program_versions (company_id, version),
-    CONSTRAINT referrals_self_ck CHECK (referrer_id <> referee_id)
+    CONSTRAINT referrals_self_ck CHECK (referrer_id <> referee_id),
+    CONSTRAINT referrals_counts_ck CHECK (counts = (stage IN ('qualified', 'retained') AND NOT flagged))
 );
 CREATE INDEX referrals_referrer_ix ON referrals (company_id, referrer_id, registered_at DESC, id);
 CREATE INDEX referrals_newest_ix ON referrals (company_id, registered_at DESC, id);
 CREATE INDEX referrals_code_ix ON referrals (company_id, code_id);
+CREATE INDEX referrals_counted_ix ON referrals (company_id, referrer_id, qualified_at) WHERE counts;
 
 -- When time alone will change what a referral stands for; NULL: never again.
 CREATE INDEX referrals_advance_ix ON referrals (company_id, advances_at) WHERE advances_at IS NOT NULL;
@@ -55,10 +58,10 @@ CREATE FUNCTION stage_at(referral referrals, at timestamptz) RETURNS text
 -- One new referral, at its first stage, with what `p_referral` says of it.
 CREATE FUNCTION bind_referral(p_referral jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO referrals (company_id, id, referrer_id, referee_id, code_id, click_id, source, app_id, program_version,
-        touched_at, registered_at, lapses_at, advances_at, trace, updated_at)
-    SELECT company_id, id, referrer_id, referee_id, code_id, click_id, source, app_id, program_version,
-        touched_at, registered_at, lapses_at, lapses_at, trace, registered_at
+    INSERT INTO referrals (company_id, id, referrer_id, referee_id, code_id, click_id, source, app_id, campaign_id,
+        program_version, touched_at, registered_at, lapses_at, advances_at, trace, updated_at)
+    SELECT company_id, id, referrer_id, referee_id, code_id, click_id, source, app_id, campaign_id,
+        program_version, touched_at, registered_at, lapses_at, lapses_at, trace, registered_at
     FROM jsonb_populate_record(NULL::referrals, p_referral);
 END $$;
 

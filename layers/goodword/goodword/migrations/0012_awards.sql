@@ -1,5 +1,6 @@
 -- The points that facts are due: one row per person, event and occasion of a referral, with its booking once paid.
 -- `adjustments` counts what was taken back from and given back to a paid award: the occasions of those bookings.
+-- `counted` is how many other referrals of its referrer counted when it was decided on, by which it has its tier.
 
 CREATE DOMAIN award_event AS text CONSTRAINT awards_event_ck CHECK (VALUE IN (
     'registered', 'welcome', 'activated', 'qualified', 'recurring', 'l2', 'retained', 'cross_app'));
@@ -21,6 +22,7 @@ CREATE TABLE awards (
     reversed_points  bigint NOT NULL DEFAULT 0,
     adjustments      integer NOT NULL DEFAULT 0,
     tier             text,
+    counted          integer,
     status           award_status NOT NULL,
     hold_until       timestamptz,
     hold_reason      text,
@@ -47,9 +49,9 @@ CREATE INDEX awards_waiting_ix ON awards (company_id, hold_until) WHERE status =
 
 -- The referrals of some referees, by id, each with everything that is known about it: the columns stand in
 -- awards/settlement.py, and those of a row beside its class.
--- `p_holds`: they are locked first. Everything else is read after that by statements of their own, which see what was
--- committed while the locks were waited for; so this is VOLATILE. `p_all`: nothing is locked or read unless every one
--- of these users is referred.
+-- `p_holds`: they are locked first, with what they are decided by. Everything else is read after that by statements of
+-- their own, which see what was committed while the locks were waited for; so this is VOLATILE. `p_all`: nothing is
+-- locked or read unless every one of these users is referred.
 CREATE FUNCTION known_referrals(p_company uuid, p_referees uuid[], p_holds boolean, p_all boolean) RETURNS SETOF record
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 DECLARE
@@ -58,6 +60,7 @@ DECLARE
     each uuid;
     r referrals;
     up referrals;
+    terms record;
     paid payments[];
     at timestamptz;
 BEGIN
@@ -74,6 +77,7 @@ BEGIN
         FOREACH each IN ARRAY ids LOOP
             SELECT * INTO STRICT r FROM referrals WHERE company_id = p_company AND id = each FOR NO KEY UPDATE;
         END LOOP;
+        PERFORM hold_deciding(p_company, ids);
     END IF;
     at := company_now(p_company);
     FOREACH each IN ARRAY ids LOOP
@@ -81,11 +85,20 @@ BEGIN
             SELECT * INTO STRICT r FROM referrals WHERE company_id = p_company AND id = each;
         END IF;
         SELECT * INTO up FROM referrals WHERE company_id = p_company AND referee_id = r.referrer_id;
+        SELECT * INTO terms FROM terms_of(p_company, r.program_version, r.campaign_id);
         paid := ARRAY(SELECT p FROM payments AS p WHERE company_id = p_company AND user_id = r.referee_id);
         RETURN QUERY SELECT
             r.id, r.referrer_id, r.referee_id, r.stage::text, r.activated_at, r.qualified_at, r.retained_at, r.expired_at,
-            r.advances_at, r.touched_at, r.registered_at, r.app_id, r.program_version, at,
-            (SELECT program::text FROM program_versions WHERE company_id = p_company AND version = r.program_version),
+            r.advances_at, r.flagged, r.counts, r.touched_at, r.registered_at, r.app_id, r.program_version, at,
+            terms.program, r.campaign_id, terms.campaign, terms.points_cap, terms.per_user_cap, terms.reserved_points,
+            coalesce((SELECT qualified FROM scores
+                WHERE company_id = p_company AND user_id = r.referrer_id AND board = 'all'), 0),
+            date_trunc('day', at, terms.zone),
+            CASE WHEN terms.has_caps THEN ARRAY(SELECT row(reserved.*) FROM reserved_for(
+                p_company, ARRAY[r.referrer_id, r.referee_id, up.referrer_id], terms.zone, r.campaign_id, at) AS reserved)
+                ELSE '{}' END,
+            CASE WHEN NOT r.counts THEN ARRAY(SELECT row(milestone.*) FROM milestones_ahead(
+                p_company, r.referrer_id, cardinality(ids)) AS milestone) ELSE '{}' END,
             up.referrer_id, up.registered_at, stage_at(up, at) NOT IN ('expired', 'cancelled'),
             ARRAY(SELECT row(used.*) FROM (
                 SELECT app_id, occurred_at
@@ -105,9 +118,79 @@ BEGIN
             ARRAY(SELECT row(award.*) FROM (
                 SELECT id, event::text AS event, app_id, occasion, user_id, points, reversed_points,
                     status::text AS status, hold_until, hold_reason, entry_id IS NOT NULL AS booked, adjustments, period,
-                    payment_id, due_at, created_at
+                    payment_id, due_at, created_at, multiplier_bps, tier, counted, reason
                 FROM awards WHERE company_id = p_company AND referral_id = r.id) AS award);
     END LOOP;
+END $$;
+
+-- The terms of a referral: its version of the program, and those of its campaign in their place.
+CREATE FUNCTION terms_of(
+    p_company uuid, p_version integer, p_campaign uuid, OUT program text, OUT zone text, OUT campaign text,
+    OUT points_cap bigint, OUT per_user_cap bigint, OUT reserved_points bigint, OUT has_caps boolean
+) LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    document jsonb;
+BEGIN
+    SELECT v.program INTO STRICT document FROM program_versions AS v
+    WHERE v.company_id = p_company AND v.version = p_version;
+    program := document::text;
+    zone := document ->> 'timezone';
+    IF p_campaign IS NOT NULL THEN
+        SELECT campaign_terms(c), c.points_cap, c.per_user_cap, c.reserved_points
+        INTO STRICT campaign, points_cap, per_user_cap, reserved_points
+        FROM campaigns AS c WHERE c.company_id = p_company AND c.id = p_campaign;
+    END IF;
+    has_caps := coalesce(points_cap, per_user_cap) IS NOT NULL OR coalesce(
+        document #>> '{caps,per_user_points}', document #>> '{caps,per_user_per_day_points}') IS NOT NULL;
+END $$;
+
+-- Locks what referrals are decided by, besides their own rows: campaigns under a cap of points; and the scores of their
+-- referrers, with those of all who receive awards where caps are asked of them.
+CREATE FUNCTION hold_deciding(p_company uuid, p_referrals uuid[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    campaigns_held uuid[] := '{}';
+    people uuid[] := '{}';
+    r referrals;
+    terms record;
+    each uuid;
+BEGIN
+    FOREACH each IN ARRAY p_referrals LOOP
+        SELECT * INTO STRICT r FROM referrals WHERE company_id = p_company AND id = each;
+        people := people || r.referrer_id;
+        SELECT * INTO terms FROM terms_of(p_company, r.program_version, r.campaign_id);
+        IF terms.has_caps THEN
+            people := people || r.referee_id || ARRAY(
+                SELECT referrer_id FROM referrals WHERE company_id = p_company AND referee_id = r.referrer_id);
+            campaigns_held := CASE WHEN terms.points_cap IS NOT NULL THEN campaigns_held || r.campaign_id
+                ELSE campaigns_held END;
+        END IF;
+    END LOOP;
+    IF campaigns_held <> '{}' THEN
+        PERFORM FROM campaigns WHERE company_id = p_company AND id = ANY (campaigns_held)
+        ORDER BY id FOR NO KEY UPDATE;
+    END IF;
+    FOR each IN SELECT DISTINCT person FROM unnest(people) AS known (person) ORDER BY person LOOP
+        PERFORM hold_score(p_company, each);
+    END LOOP;
+END $$;
+
+-- What is reserved for some people: all time, on the local day of an instant, and in a campaign. An award is reserved on
+-- the day on which it was made, in the zone of its own version of the program.
+CREATE FUNCTION reserved_for(p_company uuid, p_people uuid[], p_zone text, p_campaign uuid, p_at timestamptz)
+    RETURNS TABLE (user_id uuid, ever bigint, today bigint, in_campaign bigint) LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY SELECT person,
+        coalesce((SELECT reserved FROM scores
+            WHERE scores.company_id = p_company AND scores.user_id = person AND board = 'all'), 0),
+        coalesce((SELECT sum(points - reversed_points)::bigint FROM awards
+            JOIN program_versions AS own ON own.company_id = awards.company_id AND own.version = awards.program_version
+            WHERE awards.company_id = p_company AND awards.user_id = person AND status <> 'rejected'
+                AND awards.created_at > p_at - interval '50 hours'
+                AND (awards.created_at AT TIME ZONE (own.program ->> 'timezone'))::date
+                    = (p_at AT TIME ZONE p_zone)::date), 0),
+        coalesce((SELECT reserved FROM scores
+            WHERE scores.company_id = p_company AND scores.user_id = person AND board = p_campaign::text), 0)
+    FROM unnest(p_people) AS known (person) WHERE person IS NOT NULL;
 END $$;
 
 -- What settling some referrals comes to is written in one call: what is new together, what changes a row at a time. An
@@ -124,16 +207,16 @@ DECLARE
     is_due boolean;
 BEGIN
     INSERT INTO awards (company_id, id, referral_id, user_id, event, app_id, occasion, period, base_points,
-        multiplier_bps, points, reversed_points, adjustments, tier, status, hold_until, hold_reason, reason,
+        multiplier_bps, points, reversed_points, adjustments, tier, counted, status, hold_until, hold_reason, reason,
         program_version, payment_id, entry_id, trace, due_at, released_at, created_at)
     SELECT p_company, id, referral_id, user_id, event, app_id, occasion, period, base_points,
-        multiplier_bps, points, reversed_points, adjustments, tier, status, hold_until, hold_reason, reason,
+        multiplier_bps, points, reversed_points, adjustments, tier, counted, status, hold_until, hold_reason, reason,
         program_version, payment_id, p_entries[earning], trace, due_at,
         CASE WHEN p_entries[earning] IS NOT NULL THEN p_at END, p_at
     FROM jsonb_to_recordset(p_awards) AS new (
         is_new boolean, earning integer, id uuid, referral_id uuid, user_id uuid, event text, app_id text,
         occasion text, period integer, base_points bigint, multiplier_bps integer, points bigint,
-        reversed_points bigint, adjustments integer, tier text, status text, hold_until timestamptz,
+        reversed_points bigint, adjustments integer, tier text, counted integer, status text, hold_until timestamptz,
         hold_reason text, reason text, program_version integer, payment_id uuid, trace jsonb, due_at timestamptz)
     WHERE is_new;
     FOR i IN 0 .. jsonb_array_length(p_awards) - 1 LOOP
@@ -156,12 +239,15 @@ BEGIN
     END LOOP;
 END $$;
 
--- Everything that settling comes to, each kind as an array or NULL: how far referrals have come, awards, the postings
--- of awards as post_entries takes them, and the events that announce it. No posting comes without its award.
+-- Everything that settling comes to, each kind as an array or NULL: how far referrals have come, what that moves on the
+-- boards and under the caps of campaigns, milestones that are reached, awards, the postings of both as post_entries takes
+-- them, and the events that announce it. No posting comes without its award or milestone.
 -- The entries, by the order of their postings.
--- Needs: the locks of the referrals. Locks: the wallets that are posted to.
+-- Needs: the locks of the referrals. Locks: campaigns and scores that are moved, the grants of those who reach a
+-- milestone, and the wallets that are posted to.
 CREATE FUNCTION book_settlement(
-    p_company uuid, p_stages jsonb, p_awards jsonb, p_postings jsonb, p_events jsonb, p_at timestamptz
+    p_company uuid, p_stages jsonb, p_campaigns jsonb, p_moves jsonb, p_milestones jsonb, p_awards jsonb, p_postings jsonb,
+    p_events jsonb, p_at timestamptz
 ) RETURNS bigint[] LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 DECLARE
     reached referrals;
@@ -169,11 +255,23 @@ DECLARE
 BEGIN
     FOR i IN 0 .. coalesce(jsonb_array_length(p_stages), 0) - 1 LOOP
         reached := jsonb_populate_record(NULL::referrals, p_stages -> i);
-        UPDATE referrals SET stage = reached.stage, activated_at = reached.activated_at,
+        UPDATE referrals SET stage = reached.stage, counts = reached.counts, activated_at = reached.activated_at,
             qualified_at = reached.qualified_at, retained_at = reached.retained_at, expired_at = reached.expired_at,
             advances_at = reached.advances_at, updated_at = p_at
         WHERE company_id = p_company AND id = reached.id;
     END LOOP;
+    IF p_campaigns <> '[]' THEN
+        PERFORM reserve_in_campaign(p_company, id, points)
+        FROM (SELECT id, points FROM jsonb_to_recordset(p_campaigns) AS moved (id uuid, points bigint)
+            ORDER BY id) AS in_order;
+    END IF;
+    IF p_moves <> '[]' THEN
+        PERFORM date_score(p_company, lost_user, lost_board, last_counted_at(p_company, lost_user, lost_board))
+        FROM move_scores(p_company, p_moves);
+    END IF;
+    IF p_milestones <> '[]' THEN
+        p_milestones := grant_milestones(p_company, p_milestones);
+    END IF;
     IF p_postings <> '[]' THEN
         entries := post_entries(p_company, p_postings);
     END IF;
@@ -185,8 +283,31 @@ BEGIN
         SELECT p_company, id, type, data, p_at
         FROM jsonb_to_recordset(p_events) AS event (id uuid, type text, data jsonb);
     END IF;
+    IF p_milestones <> '[]' THEN
+        PERFORM write_milestones(p_company, p_milestones, entries, p_at);
+    END IF;
     RETURN entries;
 END $$;
 
-GRANT EXECUTE ON FUNCTION known_referrals, write_awards, book_settlement TO :"webhook", :"app", :"admin", :"jobs";
+-- When the last of the referrals of somebody qualified that count on a board.
+CREATE FUNCTION last_counted_at(p_company uuid, p_user uuid, p_board text) RETURNS timestamptz
+    LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF p_board = 'all' THEN
+        RETURN (SELECT max(qualified_at) FROM referrals
+            WHERE company_id = p_company AND referrer_id = p_user AND counts);
+    ELSIF p_board ~ '^\d{4}-\d{2}$' THEN
+        RETURN (SELECT max(qualified_at) FROM referrals JOIN program_versions AS own
+            ON own.company_id = referrals.company_id AND own.version = referrals.program_version
+            WHERE referrals.company_id = p_company AND referrer_id = p_user AND counts
+                AND qualified_at BETWEEN to_date(p_board, 'YYYY-MM') - interval '2 days'
+                    AND to_date(p_board, 'YYYY-MM') + interval '33 days'
+                AND to_char(qualified_at AT TIME ZONE (own.program ->> 'timezone'), 'YYYY-MM') = p_board);
+    END IF;
+    RETURN (SELECT max(qualified_at) FROM referrals
+        WHERE company_id = p_company AND referrer_id = p_user AND counts AND campaign_id = p_board::uuid);
+END $$;
+
+GRANT EXECUTE ON FUNCTION known_referrals, terms_of, hold_deciding, reserved_for, write_awards,
+    book_settlement, last_counted_at TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, UPDATE ON awards TO :"webhook", :"app", :"admin", :"jobs";

@@ -115,14 +115,14 @@ def _ladder(tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
     steps = list(enumerate(pairwise(tiers), start=1))
     names = [tier.name for tier in tiers]
     _wrong([
-        *([((0, "from"), "must be 0: a referrer begins in the first tier")] if tiers and tiers[0].from_ != 0 else []),
+        *([((0, "from"), "must be 0: a referrer begins in the first tier")] if tiers[0].from_ != 0 else []),
         *(((at, "from"), "must be higher than the tier's before it") for at, (a, b) in steps if b.from_ <= a.from_),
         *(((at, "name"), "is another tier's name too") for at, name in enumerate(names) if name in names[:at]),
     ])  # fmt: skip
     return tiers
 
 
-Tiers = Annotated[tuple[Tier, ...], Field(max_length=50), AfterValidator(_ladder)]
+Tiers = Annotated[tuple[Tier, ...], Field(min_length=1, max_length=50), AfterValidator(_ladder)]
 
 
 class Timing(_Document):
@@ -204,6 +204,11 @@ class Caps(_Document):
     per_user_points: Points | None = None
     per_user_per_day_points: Points | None = None
 
+    @property
+    def are_any(self) -> bool:
+        """Whether there is one."""
+        return self.per_user_points is not None or self.per_user_per_day_points is not None
+
 
 Month = Annotated[int, Field(ge=1, le=1200)]
 Months = tuple[Month, Month]
@@ -252,7 +257,6 @@ class Program(_Document):
     caps: Caps = Caps.model_construct()
     points_expiry_months: Annotated[int, Field(ge=1, le=1200)] | None = 12
 
-    def tier_of(self, qualified: int) -> str | None:
-        """The name of the tier that a number of qualified referrals holds."""
-        held = [tier for tier in self.tiers if tier.from_ <= qualified]
-        return max(held, key=lambda tier: tier.from_).name if held else None
+    def tier(self, counted: int) -> Tier:
+        """The tier that a number of counted referrals holds."""
+        return next(tier for tier in reversed(self.tiers) if tier.from_ <= counted)

@@ -8,8 +8,8 @@ from psycopg import Connection
 
 from goodword import facts
 from goodword.access import subscriptions
-from goodword.awards import settlement
-from goodword.awards.settlement import REFERRAL
+from goodword.awards import known, settlement
+from goodword.awards.known import REFERRAL
 from goodword.facts import KEPT
 from goodword.facts.kinds import Fact
 from goodword.referral import late_attribution, undecided
@@ -32,7 +32,7 @@ def apply(connection: Connection, company_id: UUID, provider: str, event_facts: 
     read_plans = subscriptions.ask_plans(connection, company_id, provider, event_facts)
     rows = facts.keep_by(connection, company_id, provider, event_facts, _GATHER)()
     kept = facts.kept(rows[0], event_facts)
-    referrals = [settlement.known(row) for row in rows if row["id"]]
+    referrals = [known.of_row(row) for row in rows if row["id"]]
     subscriptions.announce(connection, company_id, provider, event_facts, read_plans())
     concerned = sorted(kept.concerned | undecided.waiting(connection, company_id, provider, event_facts))
     if len(referrals) == len(concerned):

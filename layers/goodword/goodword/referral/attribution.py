@@ -22,6 +22,21 @@ Reason = Literal[
 ]  # fmt: skip
 
 
+class JoinedCampaign(NamedTuple):
+    """A campaign that a referral by a code joins, with its terms as they are stored."""
+
+    id: UUID
+    terms: str
+    is_capped: bool
+
+
+class Deciding(NamedTuple):
+    """What the awards of a referral by a code are decided by: its owner's counted referrals, and its campaign."""
+
+    counted: int = 0
+    campaign: JoinedCampaign | None = None
+
+
 class Candidate(NamedTuple):
     """A code that may have brought the user. `refusal` is what is wrong with the code itself, if anything.
 
@@ -38,6 +53,12 @@ class Candidate(NamedTuple):
     refusal: Reason | None = None
     max_uses: int | None = None
     is_same_payer: bool = False
+    deciding: Deciding = Deciding()
+
+    @property
+    def campaign_id(self) -> UUID | None:
+        """The campaign that its referral joins."""
+        return self.deciding.campaign.id if self.deciding.campaign else None
 
 
 class Verdict(NamedTuple):
@@ -104,7 +125,7 @@ def pair(
         return None
     return NewReferral(
         referral_id, winner.referrer.id, referee_id, winner.code_id, winner.click_id, winner.source, app_id,
-        winner.touched_at, at, trace,
+        winner.campaign_id, winner.touched_at, at, trace,
     )  # fmt: skip
 
 
@@ -120,6 +141,7 @@ def trace(
                 "click_id": ids.public("clk", verdict.candidate.click_id) if verdict.candidate.click_id else None,
                 "touched_at": verdict.candidate.touched_at,
                 "reason": verdict.reason,
+                **_of_campaign(verdict.candidate.campaign_id),
             }
             for verdict in verdicts
         ],
@@ -129,3 +151,7 @@ def trace(
         "model": terms.program.attribution.model,
         **by,
     }
+
+
+def _of_campaign(campaign_id: UUID | None) -> dict[str, object]:
+    return {"campaign_id": ids.public("cam", campaign_id)} if campaign_id else {}

@@ -19,7 +19,7 @@ from goodword.facts import touches
 from goodword.facts.touches import Touch
 from goodword.program.versions import Terms
 from goodword.referral import typed
-from goodword.referral.attribution import Candidate, Verdict
+from goodword.referral.attribution import Candidate, Deciding, JoinedCampaign, Verdict
 from goodword.referral.refusals import REFUSALS, CodeRefusal
 
 LONGEST_CHAIN = 100
@@ -38,6 +38,18 @@ class _Code:
     whop_user_id: str | None
     stripe_customer_id: str | None
     is_same_payer: bool
+    counted: int
+    campaign_id: UUID | None
+    campaign: str | None
+    is_campaign_capped: bool
+
+    @property
+    def deciding(self) -> Deciding:
+        """What its referral would be decided by."""
+        if self.campaign_id is None or self.campaign is None:
+            return Deciding(self.counted)
+        joined = JoinedCampaign(self.campaign_id, self.campaign, is_capped=self.is_campaign_capped)
+        return Deciding(self.counted, joined)
 
     @property
     def owner(self) -> Identity | None:
@@ -70,6 +82,9 @@ class _Click(_Code):
     uses: int
 
 
+Who: TypeAlias = dict[str, object]
+"""By what a person is seen to be a code's owner, and when they signed up, as parameters."""
+
 Asked: TypeAlias = Callable[[Terms], list[Candidate]]
 """Candidates that were asked for; they are read, best first, under the terms that the question travelled with."""
 
@@ -77,12 +92,23 @@ _HOLD_CAPS = "SELECT hold_caps(%(company_id)s, false)"
 
 _CODE: LiteralString = """
     codes.id AS code_id, codes.max_uses, users.id, users.external_id, users.email, users.whop_user_id,
-    users.stripe_customer_id, is_same_payer(users, %(external_id)s, %(stripe_customer_id)s, %(whop_user_id)s)
+    users.stripe_customer_id, is_same_payer(users, %(external_id)s, %(stripe_customer_id)s, %(whop_user_id)s),
+    coalesce((SELECT qualified FROM scores WHERE scores.company_id = users.company_id AND scores.user_id = users.id
+        AND board = 'all'), 0) AS counted,
+    campaigns.id AS campaign_id, campaign_terms(campaigns) AS campaign,
+    coalesce(campaigns.points_cap, campaigns.per_user_cap) IS NOT NULL AS is_campaign_capped
+"""
+
+# A referral joins a campaign that is in force at the signup; one by a click, also one that was at the click.
+_OWNER: LiteralString = """
+    LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
+    LEFT JOIN campaigns ON campaigns.company_id = codes.company_id AND campaigns.id = codes.campaign_id
+        AND is_in_force(campaigns, coalesce(%(signed_up_at)s::timestamptz, company_now(codes.company_id)))
 """
 
 _BY_CODE: LiteralString = f"""
     SELECT {_CODE}, code_refusal(codes, coalesce(%(at)s::timestamptz, company_now(codes.company_id))) AS refusal
-    FROM codes LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
+    FROM codes {_OWNER}
     WHERE codes.company_id = %(company_id)s AND codes.code = %(code)s
 """  # noqa: S608 - of constants
 
@@ -95,7 +121,7 @@ _BY_COUPON: LiteralString = f"""
     END AS refusal
     FROM coupons
     LEFT JOIN codes ON codes.company_id = coupons.company_id AND codes.id = coupons.referral_code_id
-    LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
+    {_OWNER}
     WHERE coupons.company_id = %(company_id)s AND coupons.code = %(coupon)s
 """  # noqa: S608 - of constants
 
@@ -118,7 +144,8 @@ _BY_CLICK: LiteralString = f"""
     SELECT {_CODE}, chain.id AS click_id, chain.occurred_at, codes.code, codes.uses
     FROM chain
     JOIN codes ON codes.company_id = chain.company_id AND codes.id = chain.code_id
-    LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
+    {_OWNER} OR campaigns.company_id = codes.company_id AND campaigns.id = codes.campaign_id
+        AND is_in_force(campaigns, chain.occurred_at)
     ORDER BY chain.place
 """  # noqa: S608 - of constants
 
@@ -133,24 +160,26 @@ _USE_CODE = """
 
 def find(
     connection: Connection, company_id: UUID, user: NewUser | Identity, code: str | None, click_id: str | None,
-    terms: Terms,
+    terms: Terms, signed_up_at: datetime | None = None,
 ) -> list[Candidate]:  # fmt: skip
     """What may have brought this user, best first; one trip for all of it. Locks: the caps of codes, shared.
 
-    `code` and `click_id` are as `typed` reads them.
+    `code` and `click_id` are as `typed` reads them. Who did not sign up before does so now.
     """
     if code is not None or click_id is not None:
         query.do(connection, _HOLD_CAPS, company_id=company_id)
-    return ask(connection, company_id, user, code, click_id)(terms)
+    return ask(connection, company_id, user, code, click_id, signed_up_at)(terms)
 
 
 def ask(
-    connection: Connection, company_id: UUID, user: NewUser | Identity, code: str | None, click_id: str | None
-) -> Asked:
+    connection: Connection, company_id: UUID, user: NewUser | Identity, code: str | None, click_id: str | None,
+    signed_up_at: datetime | None = None,
+) -> Asked:  # fmt: skip
     """Ask what may have brought this user, under the terms that are asked for with it. Needs: the caps of codes."""
+    who = _who(user, signed_up_at)
     asked = [
-        *([_ask_code(connection, company_id, user, code)] if code is not None else []),
-        *([_ask_click(connection, company_id, user, click_id)] if click_id is not None else []),
+        *([_ask_code(connection, company_id, who, code)] if code is not None else []),
+        *([_ask_click(connection, company_id, who, click_id)] if click_id is not None else []),
     ]
     return lambda terms: [candidate for read in asked for candidate in read(terms)]
 
@@ -179,8 +208,9 @@ def ask_coupon(connection: Connection, company_id: UUID, user: NewUser | Identit
 
 
 def carried(
-    connection: Connection, company_id: UUID, user: NewUser | Identity, person_touches: Sequence[Touch], terms: Terms
-) -> list[tuple[Touch, Candidate]]:
+    connection: Connection, company_id: UUID, user: NewUser | Identity, person_touches: Sequence[Touch], terms: Terms,
+    signed_up_at: datetime | None = None,
+) -> list[tuple[Touch, Candidate]]:  # fmt: skip
     """What may have brought this user of what events carried, best first; one trip where there is anything.
 
     A touch of no code or click of the company's is no candidate: a provider's promotion code need not be a referral
@@ -190,7 +220,8 @@ def carried(
         return []
     query.do(connection, _HOLD_CAPS, company_id=company_id)
     ordered = touches.ordered(person_touches, terms.program.attribution.model)
-    asked = [_ask_touch(connection, company_id, user, touch) for touch in ordered]
+    who = _who(user, signed_up_at)
+    asked = [_ask_touch(connection, company_id, who, touch) for touch in ordered]
     pairs = [(touch, candidate) for touch, read in zip(ordered, asked, strict=True) for candidate in read(terms)]
     return [(touch, candidate) for touch, candidate in pairs if candidate.code_id is not None]
 
@@ -216,32 +247,29 @@ def choose(
     return None, seen
 
 
-def _who(user: NewUser | Identity) -> dict[str, object]:
+def _who(user: NewUser | Identity, signed_up_at: datetime | None = None) -> Who:
     return {
+        "signed_up_at": signed_up_at,
         "external_id": user.external_id,
         "whop_user_id": user.whop_user_id,
         "stripe_customer_id": user.stripe_customer_id,
     }
 
 
-def _ask_touch(connection: Connection, company_id: UUID, user: NewUser | Identity, touch: Touch) -> Asked:
+def _ask_touch(connection: Connection, company_id: UUID, who: Who, touch: Touch) -> Asked:
     if touch.kind == "code":
         code = typed.code(touch.ref) or typed.UNKNOWN
-        return _ask_code(connection, company_id, user, code, touch.carried_at)
-    return _ask_click(connection, company_id, user, typed.click_id(touch.ref) or typed.UNKNOWN)
+        return _ask_code(connection, company_id, who, code, touch.carried_at)
+    return _ask_click(connection, company_id, who, typed.click_id(touch.ref) or typed.UNKNOWN)
 
 
-def _ask_code(
-    connection: Connection, company_id: UUID, user: NewUser | Identity, code: str, used_at: datetime | None = None
-) -> Asked:
+def _ask_code(connection: Connection, company_id: UUID, who: Who, code: str, used_at: datetime | None = None) -> Asked:
     """A code that was used at an instant, or is now."""
-    code_later = query.one_later(
-        connection, _NamedCode, _BY_CODE, company_id=company_id, code=code, at=used_at, **_who(user)
-    )
+    code_later = query.one_later(connection, _NamedCode, _BY_CODE, company_id=company_id, code=code, at=used_at, **who)
     return lambda terms: [_of_code(code, code_later(), used_at or terms.at)]
 
 
-def _ask_click(connection: Connection, company_id: UUID, user: NewUser | Identity, text: str) -> Asked:
+def _ask_click(connection: Connection, company_id: UUID, who: Who, text: str) -> Asked:
     click_id = ids.parse("clk", text)
     if click_id is None:
         return lambda terms: [Candidate("click", "", None, None, terms.at, refusal="unknown_code")]
@@ -249,7 +277,7 @@ def _ask_click(connection: Connection, company_id: UUID, user: NewUser | Identit
         return lambda terms: [_unknown_click(click_id, terms)]
     chain_later = query.every_later(
         connection, _Click, _BY_CLICK, company_id=company_id, click_id=click_id, given_at=ids.time_of(click_id),
-        longest=LONGEST_CHAIN, **_who(user),
+        longest=LONGEST_CHAIN, **who,
     )  # fmt: skip
     return lambda terms: (
         [_of_click(click) for click in _in_order(chain_later(), terms)] or [_unknown_click(click_id, terms)]
@@ -280,6 +308,7 @@ def _of_code(code: str, named: _NamedCode | None, used_at: datetime) -> Candidat
         refusal=REFUSALS[named.refusal] if named.refusal else None,
         max_uses=named.max_uses,
         is_same_payer=named.is_same_payer,
+        deciding=named.deciding,
     )
 
 
@@ -304,4 +333,5 @@ def _of_click(click: _Click) -> Candidate:
         refusal="code_used_up" if used_up else None,
         max_uses=click.max_uses,
         is_same_payer=click.is_same_payer,
+        deciding=click.deciding,
     )

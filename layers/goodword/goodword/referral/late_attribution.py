@@ -83,7 +83,7 @@ def _decide_on(connection: Connection, company_id: UUID, external_id: str) -> No
     if person.referral_id is not None or not carried:
         return  # another transaction was faster
     terms = versions.current(connection, company_id)
-    pairs = candidates.carried(connection, company_id, person, carried, terms)
+    pairs = candidates.carried(connection, company_id, person, carried, terms, person.created_at)
     judged = [
         judge(connection, company_id, person, candidate, terms, Scope.WRITE, max(touch.carried_at, person.created_at))
         for touch, candidate in pairs

@@ -59,7 +59,7 @@ def attribute(
         return signups.ask(connection, company_id, person.id, decision, base_url)()
     terms = versions.current(connection, company_id)
     code = _own_code(connection, company_id, wanted.referrer_id) if typed_code is None else typed_code
-    (candidate,) = candidates.find(connection, company_id, person, code, None, terms)
+    (candidate,) = candidates.find(connection, company_id, person, code, None, terms, person.created_at)
     verdict = late_attribution.judge(connection, company_id, person, candidate, terms, scope, terms.at)
     winner, verdicts = candidates.choose(connection, company_id, [verdict], terms.at)
     decision = attribution.decide(verdicts, winner)

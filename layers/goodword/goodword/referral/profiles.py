@@ -44,8 +44,8 @@ _PROFILE: LiteralString = """
             WHERE source = 'trial') AS trial_ends_at,
         (SELECT code FROM codes WHERE codes.company_id = users.company_id AND codes.user_id = users.id
             AND type = 'auto') AS referral_code,
-        (SELECT count(*) FROM referrals WHERE referrals.company_id = users.company_id AND referrer_id = users.id
-            AND stage IN ('qualified', 'retained') AND NOT flagged) AS qualified_count,
+        coalesce((SELECT qualified FROM scores WHERE scores.company_id = users.company_id AND scores.user_id = users.id
+            AND board = 'all'), 0) AS qualified_count,
         spendable(users.company_id, users.id, company_now(users.company_id)) AS balance,
         (SELECT program::text FROM program_versions WHERE program_versions.company_id = users.company_id
             ORDER BY version DESC LIMIT 1) AS program,
@@ -84,6 +84,6 @@ def _user(row: dict[str, object] | None, base_url: str) -> User:
         {
             **row,
             "referral_url": f"{base_url}/r/{code}" if code else None,
-            "referral_tier": terms.tier_of(qualified) if isinstance(qualified, int) else None,
+            "referral_tier": terms.tier(qualified).name if isinstance(qualified, int) else None,
         }
     )

@@ -24,8 +24,11 @@ from goodword.accounts.users import NewUser
 from goodword.awards import binding, settlement
 from goodword.awards import listing as awards
 from goodword.awards.binding import NewReferral
+from goodword.awards.changes import BOOKED, Changes
+from goodword.awards.differences import Difference
+from goodword.awards.engine import Standing
 from goodword.awards.listing import Award
-from goodword.awards.settlement import Changes
+from goodword.campaigns import terms as campaigns
 from goodword.core import clock, ids, outbox, privacy, query
 from goodword.core.fields import AnswerModel, AppId, IpAddress, KeptText, RequestModel
 from goodword.core.ids import ClickId
@@ -108,6 +111,13 @@ class _Decided(NamedTuple):
     winner: Candidate | None
     pair: NewReferral | None
 
+    @property
+    def is_capped(self) -> bool:
+        """Whether caps are asked of its awards, for which people are held."""
+        campaign = self.winner.deciding.campaign if self.winner else None
+        are_asked = self.terms.program.caps.are_any or (campaign is not None and campaign.is_capped)
+        return self.pair is not None and are_asked
+
 
 class _Written(NamedTuple):
     """What writing a signup has given: the code, and the entries of what was booked with it, as they were posted."""
@@ -123,7 +133,7 @@ _WRITTEN: LiteralString = """
 
 _WRITE: LiteralString = f"SELECT code, NULL AS entries {_WRITTEN}"
 
-_WRITE_AND_BOOK: LiteralString = f"SELECT code, {settlement.BOOKED} AS entries {_WRITTEN}"
+_WRITE_AND_BOOK: LiteralString = f"SELECT code, {BOOKED} AS entries {_WRITTEN}"
 
 CODES_DRAWN = 2
 """Of so many random codes one is free."""
@@ -147,7 +157,7 @@ def sign_up(
     arrival.welcome.let_in()
     decided = _decide(connection, company_id, signup, made, arrival)
     offers_trial = arrival.welcome.offers_trial(decided.signup.user)
-    if arrival.is_alone:
+    if arrival.is_alone and not decided.is_capped:
         begun_later = _begin(connection, company_id, decided, key, arrival.welcome.post_trial_plan, base_url)
         if not offers_trial:
             return lambda: SignedUp(begun_later(), is_new=True)
@@ -195,7 +205,7 @@ def _begin(
 ) -> Later[SignupAnswer]:
     """Write the signup of somebody alone, with all that stands for their referral."""
     changes = Changes()
-    begun = settlement.begin(decided.pair, decided.terms, changes) if decided.pair else None
+    begun = _begun(decided, changes)
     written_later = _write(connection, company_id, decided, key, changes if begun else None)
 
     def read() -> SignupAnswer:
@@ -213,6 +223,16 @@ def _begin(
         )
 
     return read
+
+
+def _begun(decided: _Decided, changes: Changes) -> tuple[Standing, Difference] | None:
+    """What the referral begins with, added to `changes`."""
+    terms = decided.terms
+    if decided.pair is None or decided.winner is None:
+        return None
+    counted, campaign = decided.winner.deciding
+    program = campaigns.over(terms.program, campaign.terms) if campaign else terms.program
+    return settlement.begin(decided.pair, terms, program, counted, changes)
 
 
 def _write(

@@ -1,0 +1,183 @@
+-- Campaigns: referrals by codes of their own, under terms of their own, for a time; and the ranking at their end.
+
+-- `awards` are the terms that take the place of the program's, event by event, and `tiers` the table that does; NULL: none.
+-- `reserved_points` counts only under a points_cap: without one there is no row that every referral would queue for.
+CREATE TABLE campaigns (
+    company_id         uuid NOT NULL,
+    id                 uuid NOT NULL,
+    name               text NOT NULL,
+    description        text,
+    starts_at          timestamptz NOT NULL,
+    ends_at            timestamptz NOT NULL,
+    awards             jsonb,
+    tiers              jsonb,
+    points_cap         bigint,
+    per_user_cap       bigint,
+    reserved_points    bigint NOT NULL DEFAULT 0,
+    prizes             jsonb NOT NULL DEFAULT '[]',
+    verification_days  integer NOT NULL DEFAULT 0,
+    activated_at       timestamptz,
+    archived_at        timestamptz,
+    ranked_at          timestamptz,
+    created_at         timestamptz NOT NULL,
+    updated_at         timestamptz NOT NULL,
+    CONSTRAINT campaigns_pk PRIMARY KEY (company_id, id),
+    CONSTRAINT campaigns_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
+    CONSTRAINT campaigns_dates_ck CHECK (starts_at < ends_at),
+    CONSTRAINT campaigns_caps_ck CHECK (points_cap >= 1 AND per_user_cap >= 1),
+    CONSTRAINT campaigns_reserved_ck CHECK (reserved_points >= 0),
+    CONSTRAINT campaigns_verification_ck CHECK (verification_days BETWEEN 0 AND 90)
+);
+CREATE INDEX campaigns_newest_ix ON campaigns (company_id, created_at DESC, id);
+CREATE INDEX campaigns_unranked_ix ON campaigns (company_id, ends_at)
+    WHERE activated_at IS NOT NULL AND ranked_at IS NULL;
+
+ALTER TABLE codes ADD CONSTRAINT codes_campaign_fk FOREIGN KEY (company_id, campaign_id)
+    REFERENCES campaigns (company_id, id);
+ALTER TABLE codes ADD CONSTRAINT codes_campaign_ck CHECK ((type = 'campaign') = (campaign_id IS NOT NULL));
+ALTER TABLE referrals ADD CONSTRAINT referrals_campaign_fk FOREIGN KEY (company_id, campaign_id)
+    REFERENCES campaigns (company_id, id);
+CREATE INDEX codes_campaign_ix ON codes (company_id, campaign_id) WHERE campaign_id IS NOT NULL;
+CREATE INDEX referrals_campaign_ix ON referrals (company_id, campaign_id, qualified_at) WHERE campaign_id IS NOT NULL;
+
+-- Whether a campaign gives its own terms at an instant.
+CREATE FUNCTION is_in_force(campaign campaigns, at timestamptz) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    RETURN coalesce(campaign.activated_at <= at AND campaign.starts_at <= at AND at < campaign.ends_at, false);
+
+-- Active before its start reads `active` too; it ends by its date, whoever comes by.
+CREATE FUNCTION campaign_status(campaign campaigns, at timestamptz) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    RETURN CASE
+        WHEN campaign.archived_at IS NOT NULL THEN 'archived'
+        WHEN campaign.activated_at IS NULL THEN 'draft'
+        WHEN campaign.ends_at <= at THEN 'ended'
+        ELSE 'active'
+    END;
+
+-- What a campaign says in place of the program, as text: those who read it know it again.
+CREATE FUNCTION campaign_terms(campaign campaigns) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    RETURN jsonb_strip_nulls(jsonb_build_object('awards', campaign.awards, 'tiers', campaign.tiers))::text;
+
+-- The final ranking of a campaign, written once with its prizes.
+CREATE TABLE campaign_ranks (
+    company_id         uuid NOT NULL,
+    campaign_id        uuid NOT NULL,
+    rank               integer NOT NULL,
+    user_id            uuid NOT NULL,
+    qualified          integer NOT NULL,
+    points             bigint NOT NULL,
+    prize_points       bigint NOT NULL DEFAULT 0,
+    entry_id           bigint,
+    CONSTRAINT campaign_ranks_pk PRIMARY KEY (company_id, campaign_id, rank),
+    CONSTRAINT campaign_ranks_user_uq UNIQUE (company_id, campaign_id, user_id),
+    CONSTRAINT campaign_ranks_campaign_fk FOREIGN KEY (company_id, campaign_id) REFERENCES campaigns (company_id, id),
+    CONSTRAINT campaign_ranks_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT campaign_ranks_entry_fk FOREIGN KEY (company_id, entry_id) REFERENCES entries (company_id, id),
+    CONSTRAINT campaign_ranks_counts_ck CHECK (rank >= 1 AND qualified >= 1 AND points >= 0 AND prize_points >= 0),
+    CONSTRAINT campaign_ranks_prize_ck CHECK ((prize_points > 0) = (entry_id IS NOT NULL))
+);
+
+-- What a person's awards come to on a board: all time ('all'), a month ('2026-11') or a campaign (its id). The row of
+-- all time is what holds a person's awards together: whoever decides by it locks it first.
+-- `qualified` are the counted referrals, `points` what was paid and not taken back of what the referrals earned their
+-- referrer, and `reserved` the points of all awards to this person that stand or wait: what caps are asked of. A month
+-- reserves nothing.
+CREATE TABLE scores (
+    company_id         uuid NOT NULL,
+    board              text NOT NULL,
+    user_id            uuid NOT NULL,
+    qualified          integer NOT NULL DEFAULT 0,
+    points             bigint NOT NULL DEFAULT 0,
+    reserved           bigint NOT NULL DEFAULT 0,
+    last_qualified_at  timestamptz,
+    CONSTRAINT scores_pk PRIMARY KEY (company_id, user_id, board),
+    CONSTRAINT scores_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
+    CONSTRAINT scores_counts_ck CHECK (qualified >= 0 AND points >= 0 AND reserved >= 0)
+);
+CREATE INDEX scores_rank_ix ON scores (company_id, board, qualified DESC, points DESC, last_qualified_at, user_id)
+    WHERE qualified >= 1;
+
+-- The row of all time of a person, locked; made where there is none yet.
+CREATE FUNCTION hold_score(p_company uuid, p_user uuid) RETURNS scores LANGUAGE plpgsql AS $$
+DECLARE
+    held scores;
+BEGIN
+    LOOP
+        SELECT * INTO held FROM scores
+        WHERE company_id = p_company AND user_id = p_user AND board = 'all' FOR NO KEY UPDATE;
+        IF FOUND THEN
+            RETURN held;
+        END IF;
+        INSERT INTO scores (company_id, board, user_id) VALUES (p_company, 'all', p_user)
+        ON CONFLICT ON CONSTRAINT scores_pk DO NOTHING;
+    END LOOP;
+END $$;
+
+-- Moves scores: each move adds to the row of all time of its person, to the month of its instant in its zone, if it has
+-- one, and to its campaign, if it has one. Rows of all time come first, by person: whoever holds one holds the others.
+-- Elements: {user_id, at, zone, campaign_id, qualified, points, reserved}. The boards that have lost a referral.
+CREATE FUNCTION move_scores(p_company uuid, p_moves jsonb) RETURNS TABLE (lost_user uuid, lost_board text)
+    LANGUAGE plpgsql AS $$
+DECLARE
+    moved record;
+BEGIN
+    FOR moved IN
+        SELECT of.board, m.user_id, sum(m.qualified)::integer AS qualified, sum(m.points)::bigint AS points,
+            coalesce(sum(m.reserved) FILTER (WHERE of.reserves), 0)::bigint AS reserved,
+            max(m.at) FILTER (WHERE m.qualified > 0) AS at, bool_or(m.qualified < 0) AS loses
+        FROM jsonb_to_recordset(p_moves) AS m (user_id uuid, at timestamptz, zone text, campaign_id uuid,
+            qualified integer, points bigint, reserved bigint)
+        CROSS JOIN LATERAL (VALUES ('all', true), (to_char(m.at AT TIME ZONE m.zone, 'YYYY-MM'), false),
+            (m.campaign_id::text, true)) AS of (board, reserves)
+        WHERE of.board IS NOT NULL
+        GROUP BY 1, 2
+        ORDER BY of.board <> 'all', m.user_id, of.board
+    LOOP
+        UPDATE scores SET qualified = scores.qualified + moved.qualified, points = scores.points + moved.points,
+            reserved = scores.reserved + moved.reserved,
+            last_qualified_at = CASE WHEN moved.at IS NULL THEN last_qualified_at
+                ELSE greatest(last_qualified_at, moved.at) END
+        WHERE company_id = p_company AND user_id = moved.user_id AND board = moved.board;
+        IF NOT FOUND THEN
+            INSERT INTO scores AS known (company_id, board, user_id, qualified, points, reserved, last_qualified_at)
+            VALUES (p_company, moved.board, moved.user_id, moved.qualified, moved.points, moved.reserved, moved.at)
+            ON CONFLICT ON CONSTRAINT scores_pk DO UPDATE SET qualified = known.qualified + excluded.qualified,
+                points = known.points + excluded.points, reserved = known.reserved + excluded.reserved,
+                last_qualified_at = greatest(known.last_qualified_at, excluded.last_qualified_at);
+        END IF;
+        IF moved.loses THEN
+            lost_user := moved.user_id;
+            lost_board := moved.board;
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END $$;
+
+-- When the last of the referrals that count on a board had qualified, after it has lost one.
+CREATE FUNCTION date_score(p_company uuid, p_user uuid, p_board text, p_last timestamptz) RETURNS void
+    LANGUAGE sql AS $$
+    UPDATE scores SET last_qualified_at = p_last WHERE company_id = p_company AND user_id = p_user AND board = p_board;
+$$;
+
+-- Takes room under the cap of a campaign, or gives it back. Who adds a first cap waits for everybody who was here
+-- without one, and everybody after that is counted.
+CREATE FUNCTION reserve_in_campaign(p_company uuid, p_campaign uuid, p_points bigint) RETURNS void
+    LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM campaigns WHERE company_id = p_company AND id = p_campaign FOR KEY SHARE;
+    UPDATE campaigns SET reserved_points = reserved_points + p_points
+    WHERE company_id = p_company AND id = p_campaign AND points_cap IS NOT NULL AND p_points <> 0;
+END $$;
+
+GRANT SELECT ON campaigns TO :"click", :"webhook", :"app", :"admin", :"jobs";
+GRANT UPDATE (reserved_points) ON campaigns TO :"webhook", :"app", :"jobs";
+GRANT UPDATE (ranked_at, updated_at) ON campaigns TO :"jobs";
+GRANT INSERT, UPDATE ON campaigns TO :"admin";
+GRANT SELECT ON campaign_ranks TO :"app", :"admin", :"jobs";
+GRANT INSERT ON campaign_ranks TO :"jobs";
+GRANT SELECT, INSERT, UPDATE ON scores TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION is_in_force, campaign_status, campaign_terms TO :"click", :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION hold_score, move_scores, date_score, reserve_in_campaign
+    TO :"webhook", :"app", :"admin", :"jobs";
