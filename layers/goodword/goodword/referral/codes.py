@@ -197,7 +197,7 @@ def create(connection: Connection, company_id: UUID, code_id: UUID, new: NewCode
         campaigns.require(connection, company_id, new.campaign_id)
     terms = versions.current(connection, company_id)
     row = {"company_id": company_id, "id": code_id, "at": terms.at, **new.model_dump()}
-    row |= {"user_id": owner, "metadata": Jsonb(_merged({}, new.metadata))}
+    row |= {"user_id": owner, "campaign_id": new.campaign_id, "metadata": Jsonb(_merged({}, new.metadata))}
     is_new = connection.execute(_INSERT, row).fetchone() is not None
     if is_new:
         if new.type == "custom":
