@@ -182,8 +182,7 @@ def test_whoever_may_write_makes_custom_codes_and_no_others(company: Company, su
     text = unique()
     assert writer.send("POST", "/v1/codes", {"code": text, "user_id": "ada"}).status == 201
     for method, path, body in (
-        ("POST", "/v1/codes", {"type": "campaign", "code": unique()}),
-        ("POST", "/v1/codes", {"type": "campaign", "code": unique(), "user_id": "ada"}),
+        ("POST", "/v1/codes", {"type": "campaign", "code": unique(), "user_id": "ada", "campaign_id": f"cam_{0:032}"}),
         # where visitors are sent is not for every server of the company to say
         ("POST", "/v1/codes", {"code": unique(), "user_id": "ada", "destination_url": SHOP}),
         ("PATCH", f"/v1/codes/{text}", {"active": False}),
