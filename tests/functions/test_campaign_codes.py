@@ -159,7 +159,7 @@ def test_a_click_joins_if_it_or_the_signup_lies_between_the_dates(
 
 
 def test_a_chain_joins_by_the_click_that_wins(shop: Company, campaign: dict[str, Any]) -> None:
-    """The latest click is on Ben's own code: whoever comes by it joins nothing. When that is used up, the one before."""
+    """The latest click is on Ben's own code: whoever comes by it joins nothing. Once that is used up, Ada's wins."""
     shop.set_clock(WITHIN)
     ben = shop.sign_up("ben")["user"]["referral_code"]
     first = click(shop, code_of(shop, campaign, "ada"))
@@ -223,7 +223,7 @@ def test_a_coupon_joins_by_the_code_that_it_names(shop: Company, campaign: dict[
 
 
 def test_who_has_joined_keeps_the_terms_for_good(shop: Company) -> None:
-    """What is earned after the end, and under another program, is still by the campaign; what it does not say is not."""
+    """What is earned after the end, and under another program, is still by the campaign where that says something."""
     campaign = launch(shop, rules={"awards": {"qualified": {"points": 70}, "recurring": {"points": 33}}})
     code = code_of(shop, campaign, "ada")
     shop.set_clock(WITHIN)

@@ -405,7 +405,8 @@ def test_the_end_ranks_those_who_count_and_pays_the_prizes_once(shop: Company, s
     assert advance(shop)["campaigns"] == 0
     assert [shop.balance(name) for name in ("cleo", "ada", "ben", "late", "none")] == [560, 30, 45 + 50, 80, 5]
     shown = read(shop, campaign)
-    assert (shown["status"], shown["ranked_at"], shown["total_referrals"]) == ("ended", "2027-01-25T12:00:00.000000Z", 7)
+    assert (shown["status"], shown["total_referrals"]) == ("ended", 7)
+    assert shown["ranked_at"] == "2027-01-25T12:00:00.000000Z"
     entries = shop.ok("GET", "/v1/users/cleo/transactions?type=CAMPAIGN_PRIZE")["data"]
     assert [(entry["delta"], entry["ref"]) for entry in entries] == [(500, campaign["id"])]
     (told,) = events(superuser, shop, "campaign.ended")

@@ -96,8 +96,11 @@ TABLE: dict[str, Row] = {
     "administer_campaigns__change": Row(
         200,
         {
-            "name": "Summer", "status": "active", "ends_at": "2030-06-01T00:00:00.000000Z",
-            "rules": {"awards": None, "tiers": None, "points_cap": 50_000, "per_user_cap": None}, "reserved_points": 0,
+            "name": "Summer",
+            "status": "active",
+            "ends_at": "2030-06-01T00:00:00.000000Z",
+            "rules": {"awards": None, "tiers": None, "points_cap": 50_000, "per_user_cap": None},
+            "reserved_points": 0,
         },
         {"outbox_events": 1},
     ),

@@ -8,7 +8,7 @@ the awards.
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import pairwise
-from typing import Annotated, Any, Literal, LiteralString
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from psycopg import Connection
@@ -118,17 +118,15 @@ _INSERT = """
     ON CONFLICT ON CONSTRAINT campaigns_pk DO NOTHING
 """
 
-_STORED: LiteralString = """
+_HOLD = """
     SELECT name, description, starts_at, ends_at, awards, tiers, points_cap, per_user_cap, prizes, verification_days,
         activated_at, archived_at, change_id, now, campaign_status(campaigns, now) AS status
     FROM campaigns CROSS JOIN LATERAL (SELECT company_now(campaigns.company_id) AS now OFFSET 0) AS clock
-    WHERE company_id = %(company_id)s AND id = %(id)s
+    WHERE company_id = %(company_id)s AND id = %(id)s FOR NO KEY UPDATE OF campaigns
 """
 
-_HOLD: LiteralString = f"{_STORED} FOR NO KEY UPDATE OF campaigns"
-
 # Whoever joins or earns while there is no cap holds the campaign shared (reserve_in_campaign), and is waited for.
-_HOLD_ALONE: LiteralString = f"{_STORED} FOR UPDATE OF campaigns"
+_HOLD_ALONE = "SELECT FROM campaigns WHERE company_id = %(company_id)s AND id = %(id)s FOR UPDATE"
 
 # A statement of its own, after the campaign is held: it sees all that was reserved while there was no cap.
 _CHANGE = """
@@ -165,9 +163,7 @@ def change(
     rules = wanted.rules.model_fields_set if "rules" in given else set[str]()
     status: CampaignStatus | None = given.pop("status", None)
     columns = _columns(given, rules)
-    caps = columns.get("points_cap") is not None
-    cursor = connection.cursor(row_factory=dict_row)
-    stored = cursor.execute(_HOLD_ALONE if caps else _HOLD, scope).fetchone()
+    stored = connection.cursor(row_factory=dict_row).execute(_HOLD, scope).fetchone()
     if stored is None:
         raise unknown()
     if stored["change_id"] == change_id or not (given or status):
@@ -176,7 +172,10 @@ def change(
     _check(changed, stored)
     columns = {**stored, **changed}
     columns |= _moved(columns, status) if status else {}
-    connection.execute(_CHANGE, _as_parameters(columns) | scope | {"change_id": change_id, "counts_anew": caps})
+    is_first_cap = stored["points_cap"] is None and columns["points_cap"] is not None
+    if is_first_cap:
+        connection.execute(_HOLD_ALONE, scope)
+    connection.execute(_CHANGE, _as_parameters(columns) | scope | {"change_id": change_id, "counts_anew": is_first_cap})
     return "campaign.activated" if status == "active" else "campaign.archived" if status else "campaign.updated"
 
 
