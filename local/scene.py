@@ -40,10 +40,10 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     make("/v1/signups", {"user": {"external_id": "hal"}})
     make("/v1/users/hal/points", {"points": 20, "note": "for a bug he found"}, {"idempotency-key": "hal"})
     waits = {"option_id": make("/v1/redemption-options", mug)["id"]}
-    summer = {"name": "Summer", "starts_at": "2026-06-01T00:00:00Z", "ends_at": "2030-09-01T00:00:00Z"}
+    summer: dict[str, object] = {"starts_at": "2026-06-01T00:00:00Z", "ends_at": "2030-09-01T00:00:00Z"}
     values = {
         **line,
-        "campaign_id": make("/v1/campaigns", summer)["id"],
+        "campaign_id": make("/v1/campaigns", {"name": "Summer", **summer})["id"],
         "coupon_id": coupon_id,
         "grant_id": redeemed["grant"]["id"],
         "code": code,

@@ -5,7 +5,7 @@ how long, until the end (docs/rules.md, Campaigns). Its answer, which counts who
 the awards.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -81,7 +81,8 @@ class NewCampaign(RequestModel):
     @field_validator("ends_at")
     @classmethod
     def _after_its_start(cls, ends_at: datetime, info: ValidationInfo) -> datetime:
-        if ends_at <= info.data.get("starts_at", ends_at.min.replace(tzinfo=ends_at.tzinfo)):
+        starts_at: datetime | None = info.data.get("starts_at")
+        if starts_at is not None and ends_at <= starts_at:
             raise ValueError("must be later than starts_at")
         return ends_at
 
@@ -140,7 +141,6 @@ _CHANGE = """
     WHERE company_id = %(company_id)s AND id = %(id)s
 """
 
-
 _EXISTS = "SELECT 1 FROM campaigns WHERE company_id = %(company_id)s AND id = %(id)s"
 
 
@@ -160,7 +160,7 @@ def change(
     """
     scope = {"company_id": company_id, "id": campaign_id}
     given = given_fields(wanted)
-    rules = wanted.rules.model_fields_set if "rules" in given else set[str]()
+    rules = wanted.rules.model_fields_set if "rules" in given else ()
     status: CampaignStatus | None = given.pop("status", None)
     columns = _columns(given, rules)
     stored = connection.cursor(row_factory=dict_row).execute(_HOLD, scope).fetchone()
@@ -190,7 +190,7 @@ def unknown() -> NotFound:
     return NotFound("campaign_not_found", "There is no such campaign.")
 
 
-def _columns(given: Mapping[str, Any], rules: Mapping[str, Any] | set[str]) -> Fields:
+def _columns(given: Mapping[str, Any], rules: Collection[str]) -> Fields:
     """Fields of a request as columns, those of its rules beside the others."""
     columns = {name: value for name, value in given.items() if name != "rules"}
     columns |= {name: getattr(given["rules"], name) for name in rules}

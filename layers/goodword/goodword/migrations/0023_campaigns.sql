@@ -53,7 +53,7 @@ CREATE FUNCTION campaign_status(campaign campaigns, at timestamptz) RETURNS text
     RETURN CASE
         WHEN campaign.archived_at IS NOT NULL THEN 'archived'
         WHEN campaign.activated_at IS NULL THEN 'draft'
-        WHEN campaign.ends_at <= at THEN 'ended'
+        WHEN campaign.ends_at <= at OR campaign.ranked_at IS NOT NULL THEN 'ended'
         ELSE 'active'
     END;
 
