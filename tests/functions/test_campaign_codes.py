@@ -91,9 +91,7 @@ def test_a_code_is_worth_its_campaigns_welcome_while_that_is_in_force(shop: Comp
         assert shop.ok("GET", f"/v1/codes/{nothing}")["welcome_points"] == (0 if worth == 40 else 25)
 
 
-@pytest.mark.parametrize(
-    ("at", "joins"), [(START - MOMENT, False), (START, True), (END - MOMENT, True), (END, False)]
-)
+@pytest.mark.parametrize(("at", "joins"), [(START - MOMENT, False), (START, True), (END - MOMENT, True), (END, False)])
 def test_whoever_types_a_code_joins_between_its_campaigns_dates(
     shop: Company, campaign: dict[str, Any], at: datetime, *, joins: bool
 ) -> None:

@@ -421,7 +421,8 @@ def test_a_referral_tells_what_it_was_decided_by(company: Company) -> None:
         "candidates": [
             {"source": "code", "code": "NOBODYS", "click_id": None, "touched_at": rfc3339(START + DAY),
              "reason": "unknown_code", "campaign_id": None},
-            {"source": "click", "code": code, "click_id": click_id, "touched_at": rfc3339(START), "reason": None, "campaign_id": None},
+            {"source": "click", "code": code, "click_id": click_id, "touched_at": rfc3339(START), "reason": None,
+             "campaign_id": None},
         ],
     }  # fmt: skip
     assert explained["as_of"] == rfc3339(START + DAY)
