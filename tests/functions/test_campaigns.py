@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -483,15 +483,25 @@ def test_an_archived_campaign_still_pays_its_prizes_and_a_draft_none(
     assert [rank[-1] for rank in ranks(superuser, shop)] == [500]
 
 
+NO_PRIZE = "UPDATE campaigns SET prizes = '[{}]' WHERE company_id = %(company)s AND id = %(id)s"
+RANKED_BEFORE = """
+    INSERT INTO campaign_ranks (company_id, campaign_id, rank, user_id, qualified, points)
+    SELECT company_id, %(id)s, 1, id, 1, 0 FROM users WHERE company_id = %(company)s LIMIT 1
+"""
+
+
+@pytest.mark.parametrize(("spoil", "error"), [(NO_PRIZE, "ValidationError"), (RANKED_BEFORE, "23505")])
 def test_a_campaign_that_cannot_be_ended_is_set_aside_and_the_others_end(
-    shop: Company, superuser: psycopg.Connection
+    shop: Company, superuser: psycopg.Connection, spoil: LiteralString, error: str
 ) -> None:
     advance(shop)
-    broken = launch(shop, ends_at=(END - DAY).isoformat())
-    superuser.execute(
-        "UPDATE campaigns SET prizes = '[{}]' WHERE company_id = %s AND id = %s", (shop.id, broken["id"][4:])
-    )
-    launch(shop)
+    broken = launch(shop, ends_at=(END - DAY).isoformat(), prizes=PRIZES)
+    bring(shop, code_of(shop, broken, "ada"), paid_at=NOON)
+    superuser.execute(spoil, {"company": shop.id, "id": broken["id"][4:]})
+    other = launch(shop)
     shop.set_clock(END)
     summary = advance(shop)
-    assert (summary["campaigns"], summary["set_aside"]) == (1, [f"{broken['id']}: ValidationError"])
+    assert (summary["campaigns"], summary["set_aside"]) == (1, [f"{broken['id']}: {error}"])
+    assert events(superuser, shop, "campaign.prize_paid") == []
+    assert read(shop, other)["ranked_at"] is not None
+    assert shop.balance("ada") == 30
