@@ -123,7 +123,7 @@ TABLE: dict[str, Row] = {
         together({"outbox_events": 1}, DONE_ONCE),
     ),
     "administer_program__list_redemptions": Row(200, {"has_more": False}),
-    "administer_program__backtest": Row(200, {"complete": True, "draft": {"awards": 0, "points": 0, "reversed_points": 0}}),
+    "administer_program__backtest": Row(200, {"complete": True, "not_simulated": ["timezone"]}),
     "administer_program__change_code": Row(
         200, {"type": "auto", "user_id": "ada", "active": False, "max_uses": 10, "uses": 1}, {"outbox_events": 1}
     ),
