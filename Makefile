@@ -1,7 +1,7 @@
 # Needs make and Python 3.11 or newer; building for AWS needs Python 3.13. Everything else is installed into this folder.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-run setup-sam run serve invoke sam-local test test-newest test-others bench soak check lint format types openapi validate build deploy lock clean
+.PHONY: help setup setup-run setup-sam run serve invoke sam-local test test-newest test-others bench soak check types-of-what-runs lint format types openapi validate build deploy lock clean
 
 PYENV = "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions
 PYTHON_3_13 = python3.13 $(PYENV)/3.13.*/bin/python3.13
@@ -63,11 +63,11 @@ BUILDS = $(shell $(call find,$(PYTHON_3_13)))
 SPREAD = -n auto --dist loadgroup --no-loadscope-reorder
 
 # The types, the newest PostgreSQL and the others at once: tests that wait leave the processors to those that do not.
-test: lint ## every check and every test, the database's on each PostgreSQL that is here
+test: lint ## every test, the database's on each PostgreSQL that is here, and every check but that of the tests' types
 	@$(if $(BUILDS),$(MAKE) --no-print-directory setup-sam,echo "tests/bundle is not run: building for AWS needs Python 3.13 and its venv module." >&2)
 	@# at first, so that no bytecode comes or goes while a build copies the sources
 	@$(PYTHON) -m compileall -q layers/goodword/goodword functions local
-	@$(MAKE) --no-print-directory -j types test-newest test-others
+	@$(MAKE) --no-print-directory -j types-of-what-runs test-newest test-others
 
 test-newest: setup
 	$(PYTHON) -m pytest $(SPREAD) $(if $(BUILDS),,--ignore=tests/bundle)
@@ -93,6 +93,10 @@ format: setup ## ruff: rewrite the code
 
 types: setup ## basedpyright
 	$(PYTHON) -m basedpyright
+
+# The tests' own types are half the work, and what is wrong in them shows when the tests run.
+types-of-what-runs: setup
+	$(PYTHON) -m basedpyright layers/goodword/goodword functions local clients/python examples tools
 
 openapi: setup ## write docs/openapi.json from the models, and the client's types from it
 	$(PYTHON) -m tools.openapi
