@@ -60,7 +60,7 @@ sam-local: setup setup-sam ## run the examples (all, or FUNCTION=… EVENT=…) 
 BUILDS = $(shell $(call find,$(PYTHON_3_13)))
 
 # As many processes as there are processors, each with a PostgreSQL of its own; tests/support/dealing.py deals.
-SPREAD = -n auto --dist loadgroup --no-loadscope-reorder
+SPREAD = -n auto --dist loadscope --no-loadscope-reorder
 
 # The types, the newest PostgreSQL and the others at once: tests that wait leave the processors to those that do not.
 test: lint ## every test, the database's on each PostgreSQL that is here, and every check but that of the tests' types
