@@ -1,7 +1,7 @@
 # Needs make and Python 3.11 or newer; building for AWS needs Python 3.13. Everything else is installed into this folder.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-run setup-sam run serve invoke sam-local test test-newest test-others bench soak check types-of-what-runs lint format types openapi validate build deploy lock clean
+.PHONY: help setup setup-run setup-sam run serve invoke sam-local test test-newest test-others bench soak check lint format types all-types openapi validate build deploy lock clean
 
 PYENV = "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions
 PYTHON_3_13 = python3.13 $(PYENV)/3.13.*/bin/python3.13
@@ -63,11 +63,11 @@ BUILDS = $(shell $(call find,$(PYTHON_3_13)))
 SPREAD = -n auto --dist loadscope --no-loadscope-reorder
 
 # The types, the newest PostgreSQL and the others at once: tests that wait leave the processors to those that do not.
-test: lint ## every test, the database's on each PostgreSQL that is here, and every check but that of the tests' types
+test: lint ## every check and every test, the database's on each PostgreSQL that is here
 	@$(if $(BUILDS),$(MAKE) --no-print-directory setup-sam,echo "tests/bundle is not run: building for AWS needs Python 3.13 and its venv module." >&2)
 	@# at first, so that no bytecode comes or goes while a build copies the sources
 	@$(PYTHON) -m compileall -q layers/goodword/goodword functions local
-	@$(MAKE) --no-print-directory -j types-of-what-runs test-newest test-others
+	@$(MAKE) --no-print-directory -j types test-newest test-others
 
 test-newest: setup
 	$(PYTHON) -m pytest $(SPREAD) $(if $(BUILDS),,--ignore=tests/bundle)
@@ -78,7 +78,7 @@ test-others: setup
 bench: setup ## measure against the budgets of docs/benchmarks.md (BENCH=name: one; SCALE=1, ENTRIES=n: growth; RECORD=1: into docs)
 	@$(PYTHON) -m tests.benchmarks $(BENCH)
 
-soak: setup ## every property of many more examples: 10,000 sequences of 50 postings, 5,000 lives of customers (two hours)
+soak: all-types ## every property of many more examples: 10,000 sequences of 50 postings, 5,000 lives of customers (two hours)
 	$(PYTHON) -m pytest $(SPREAD) --hypothesis-profile=soak -m soak
 
 check: lint types ## the checks that run none of the code
@@ -91,12 +91,12 @@ format: setup ## ruff: rewrite the code
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
 
-types: setup ## basedpyright
-	$(PYTHON) -m basedpyright
-
-# The tests' own types are half the work, and what is wrong in them shows when the tests run.
-types-of-what-runs: setup
+types: setup ## basedpyright over all that runs
 	$(PYTHON) -m basedpyright layers/goodword/goodword functions local clients/python examples tools
+
+# The tests' own types are half the work, and what is wrong in them mostly shows when the tests run.
+all-types: setup ## basedpyright over the tests too
+	$(PYTHON) -m basedpyright
 
 openapi: setup ## write docs/openapi.json from the models, and the client's types from it
 	$(PYTHON) -m tools.openapi
