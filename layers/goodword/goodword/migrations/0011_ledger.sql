@@ -429,7 +429,7 @@ BEGIN
                 ON e.company_id = p_company AND e.user_id = person.id AND e.version > known.version
             WHERE known.company_id = p_company AND known.user_id = person.id
         ) AS booked
-        WHERE w.company_id = p_company AND w.user_id = person.id AND w.next_expiry_at <= p_at
+        WHERE w.company_id = p_company AND w.user_id = person.id
         RETURNING w.user_id, booked.points, w.balance
     ), announced AS (
         INSERT INTO outbox_events (company_id, id, type, data, created_at)
@@ -437,8 +437,7 @@ BEGIN
             'user_id', public_id('usr', user_id), 'points', points, 'balance', balance), p_at
         FROM saved WHERE points > 0
     )
-    SELECT person.id, coalesce(saved.points, 0) FROM unnest(p_users) AS person (id)
-    LEFT JOIN saved ON saved.user_id = person.id;
+    SELECT user_id, points FROM saved;
 END $$;
 
 -- Posts one earning (points above 0 that are new), reversal or reinstatement. Without `p_expiry_months` its points never

@@ -54,11 +54,14 @@ BEGIN
             JOIN (
                 SELECT DISTINCT c.id AS company_id, expired.user_id
                 FROM companies c
+                -- a fence: what is volatile bounds no scan of an index
+                CROSS JOIN LATERAL (SELECT coalesce(c.test_now, clock_timestamp()) AS now OFFSET 0) AS clock
                 CROSS JOIN LATERAL (
                     SELECT l.user_id FROM lots l
-                    WHERE l.company_id = c.id AND l.open AND l.expires_at < 'infinity'
-                        AND l.expires_at <= coalesce(c.test_now, clock_timestamp())
-                        AND NOT is_set_aside(c.id, 'expire_points', public_id('usr', l.user_id))
+                    WHERE l.company_id = c.id AND l.open AND l.expires_at < 'infinity' AND l.expires_at <= clock.now
+                        AND NOT EXISTS (SELECT FROM job_setbacks s
+                            WHERE s.company_id = c.id AND s.job = 'expire_points'
+                                AND s.item = public_id('usr', l.user_id) AND s.next_attempt_at > clock_timestamp())
                     ORDER BY l.expires_at LIMIT p_wallets
                 ) AS expired
                 LIMIT p_wallets
