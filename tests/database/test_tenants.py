@@ -30,6 +30,7 @@ UNGUARDED = {
     ("clicks", "previous_id"): "the click before this one; nothing references clicks (docs/rules.md, Chains of clicks)",
     ("referrals", "click_id"): "nothing references clicks (docs/rules.md, Chains of clicks)",
     ("seals", "entry_id"): "evidence must outlive what it is evidence of",
+    ("lots", "user_id"): "it is that of the lot's entry, which is guarded",
     ("quota_grants", "user_id"): "it is the redemption's, which is guarded by its entry",
     ("redemptions", "option_id"): "redeem reads it by its company; a check would make the row of a popular one hot",
     ("redemptions", "user_id"): "redeem finds it by its company, and it is the entry's, which is guarded",

@@ -80,8 +80,9 @@ CREATE TABLE entry_notes (
     CONSTRAINT entry_notes_entry_fk FOREIGN KEY (company_id, entry_id) REFERENCES entries (company_id, id)
 );
 
--- Points earned together that expire together. A lot is known by the entry that earned it. `open` and not `remaining`
--- stands in the indexes: an update that leaves a lot open then touches no index.
+-- Points earned together that expire together. A lot is known by the entry that earned it, and its wallet is the
+-- entry's, which needs no second key (docs/decisions/0041). `open` and not `remaining` stands in the indexes: an update
+-- that leaves a lot open then touches no index.
 CREATE TABLE lots (
     company_id  uuid NOT NULL,
     id          bigint NOT NULL,
@@ -93,7 +94,6 @@ CREATE TABLE lots (
     expires_at  timestamptz NOT NULL DEFAULT 'infinity',
     CONSTRAINT lots_pk PRIMARY KEY (company_id, id),
     CONSTRAINT lots_entry_fk FOREIGN KEY (company_id, id) REFERENCES entries (company_id, id),
-    CONSTRAINT lots_wallet_fk FOREIGN KEY (company_id, user_id) REFERENCES wallets (company_id, user_id),
     CONSTRAINT lots_remaining_ck CHECK (amount > 0 AND remaining <= amount)
 ) WITH (fillfactor = 60);
 CREATE INDEX lots_open_ix ON lots (company_id, user_id, priority, expires_at, id) WHERE open;
