@@ -48,7 +48,7 @@ class BacktestRequest(RequestModel):
     to: GivenMoment
 
 
-class Sum(AnswerModel):
+class AwardSum(AnswerModel):
     """Awards that were not rejected, pending and held ones included; `reversed_points` is what of them went back."""
 
     awards: int
@@ -56,7 +56,7 @@ class Sum(AnswerModel):
     reversed_points: int
 
 
-class EventSum(Sum):
+class EventSum(AwardSum):
     """The draft's awards for one event, beside what was awarded for it."""
 
     event: AwardEvent
@@ -79,8 +79,8 @@ class Backtest(AnswerModel):
     complete: bool
     through: Instant | None
     not_simulated: list[str]
-    awarded: Sum
-    draft: Sum
+    awarded: AwardSum
+    draft: AwardSum
     by_event: list[EventSum]
     top_earners: list[Earner]
 
