@@ -44,6 +44,11 @@ def play_story(tenant: Tenant) -> Tenant:
         "UPDATE awards SET reversed_points = 3 WHERE company_id = %(company_id)s AND id = %(id)s RETURNING id",
         id=welcome["id"],
     )
+    tenant.rows(
+        "UPDATE scores SET reserved = reserved - 3 WHERE company_id = %(company_id)s AND user_id = %(user_id)s"
+        " AND reserved >= 3 RETURNING board",
+        user_id=welcome["user_id"],
+    )
     assert tenant.adjust(ADA, 20, expires_at=now + timedelta(days=10)).status == 201
     for hours, option in enumerate((tenant.add_option(cost=25), tenant.add_unlock(cost=25)), start=1):
         redemption_id = ids.parse("red", tenant.redeem(ADA, option).json["id"])

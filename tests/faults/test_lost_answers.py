@@ -47,6 +47,7 @@ def firm(reached_through_proxy: str, opener: psycopg.Connection) -> Iterator[Com
     firm.line["code"] = code
     reward = {"kind": "reward", "name": "A mug", "cost_points": 10, "stock": 9}
     firm.line["reward_option"] = firm.ok("POST", "/v1/redemption-options", reward)["id"]
+    firm.line["campaign"] = firm.ok("POST", "/v1/campaigns", CAMPAIGN)["id"]
     mug = {"option_id": firm.line["reward_option"]}
     firm.line["reward"] = firm.ok("POST", "/v1/users/ada/redemptions", mug, key="mug")["id"]
     yield firm
@@ -60,7 +61,7 @@ def post(path: str, body: dict[str, object], *, key: bool = False, method: str =
     def send(firm: Company) -> Answer:
         text = json.dumps(body).replace("$code", firm.line["code"]).replace("$option", firm.line["option"])
         to, headers = path, {"idempotency-key": name} if name else None
-        for mark in ("code", "redemption", "reward", "usage"):
+        for mark in ("code", "redemption", "reward", "usage", "campaign"):
             to = to.replace(f"${mark}", firm.line[mark])
         return firm.api.send(method, to, json.loads(text), headers=headers)
 
@@ -79,6 +80,7 @@ def bind(firm: Company) -> Answer:
 
 SIGNUP = {"user": {"external_id": "eve", "stripe_customer_id": "cus_9"}, "referral_code": "$code"}
 OPTION = {"kind": "quota", "name": "More", "feature": "ai_calls", "quantity": 1, "cost_points": 1}
+CAMPAIGN = {"name": "Winter", "starts_at": "2026-01-01T00:00:00Z", "ends_at": "8000-01-01T00:00:00Z"}
 ENDPOINT = {"provider": "stripe", "secrets": ["whsec_another"]}
 
 # what is sent, in which statement the wire is cut, the status, and the rows that must come of it
@@ -123,21 +125,26 @@ WRITES = {
     "click": (post("/v1/clicks", {"code": "$code"}, key=False), b"record_click(", 201, {"clicks": 1}),
     "signup": (
         post("/v1/signups", SIGNUP, key=False), b"COMMIT", 201,
-        {"users": 1, "signups": 1, "codes": 1, "referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1},
+        {"users": 1, "signups": 1, "codes": 1, "referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1,
+         "scores": 1},
     ),
     "signup with a key": (
         post("/v1/signups", SIGNUP, key=True), b"COMMIT", 201,
         {"users": 1, "signups": 1, "codes": 1, "referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1,
-         "idempotent_answers": 1},
+         "scores": 1, "idempotent_answers": 1},
     ),
     "late attribution": (
-        bind, b"COMMIT", 200, {"referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1},
+        bind, b"COMMIT", 200, {"referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1, "scores": 1},
     ),
     "activation": (
         post("/v1/activations", {"user_id": "ben", "app_id": "chat"}, key=False), b"COMMIT", 200, {"activations": 1},
     ),
     "option": (
         post("/v1/redemption-options", OPTION, key=False), b"COMMIT", 201, {"redemption_options": 1},
+    ),
+    "campaign": (post("/v1/campaigns", CAMPAIGN), b"COMMIT", 201, {"campaigns": 1}),
+    "campaign that becomes active": (
+        post("/v1/campaigns/$campaign", {"status": "active"}, method="PATCH"), b"COMMIT", 200, {},
     ),
     "program": (
         post("/v1/program", {"timezone": "Europe/Berlin"}, method="PUT"), b"COMMIT", 200, {"program_versions": 1},
