@@ -13,7 +13,7 @@ class SceneError(Exception):
 def prepare(line: Mapping[str, str]) -> dict[str, object]:
     """Ada, Ben whom she brought, Gil whom nobody did; points of hers, and what they bought, a coupon, a use, a click.
 
-    Hal waits for a reward. Answers the values of the placeholders.
+    Hal waits for a reward, and a campaign is drafted. Answers the values of the placeholders.
     `line` is that of a company nobody has used yet, on a running server. Raises SceneError.
     """
     client = Client(line["url"], line["secret_key"])
@@ -40,8 +40,10 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     make("/v1/signups", {"user": {"external_id": "hal"}})
     make("/v1/users/hal/points", {"points": 20, "note": "for a bug he found"}, {"idempotency-key": "hal"})
     waits = {"option_id": make("/v1/redemption-options", mug)["id"]}
+    summer: dict[str, object] = {"starts_at": "2026-06-01T00:00:00Z", "ends_at": "2030-09-01T00:00:00Z"}
     values = {
         **line,
+        "campaign_id": make("/v1/campaigns", {"name": "Summer", **summer})["id"],
         "coupon_id": coupon_id,
         "grant_id": redeemed["grant"]["id"],
         "code": code,

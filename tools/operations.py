@@ -10,9 +10,10 @@ from typing import NamedTuple
 from local import events
 
 CLICKS, SIGNUPS, USERS, POINTS = "Clicks", "Signups and uses", "Users", "Points"
-ACCESS, PROGRAM, PLANS, ACCOUNT, WEBHOOKS = (
+ACCESS, PROGRAM, CAMPAIGNS, PLANS, ACCOUNT, WEBHOOKS = (
     "Access",
     "Program and codes",
+    "Campaigns",
     "Features and plans",
     "Account",
     "Webhooks in",
@@ -76,6 +77,10 @@ OPERATIONS = {
     "POST /v1/codes": Operation("create_code", PROGRAM, "administer_program__create_code"),
     "GET /v1/codes": Operation("list_codes", PROGRAM),
     "PATCH /v1/codes/{code}": Operation("change_code", PROGRAM, "administer_program__change_code"),
+    "POST /v1/campaigns": Operation("create_campaign", CAMPAIGNS, "administer_campaigns__create"),
+    "GET /v1/campaigns": Operation("list_campaigns", CAMPAIGNS),
+    "GET /v1/campaigns/{id}": Operation("get_campaign", CAMPAIGNS),
+    "PATCH /v1/campaigns/{id}": Operation("change_campaign", CAMPAIGNS, "administer_campaigns__change"),
     "POST /v1/features": Operation("create_feature", PLANS, "administer_access__create_feature"),
     "GET /v1/features": Operation("list_features", PLANS),
     "GET /v1/features/{feature}": Operation("get_feature", PLANS),
@@ -139,6 +144,7 @@ PARAMETERS = {
     "level": "1: whom the user brought; 2: whom these brought.",
     "stage": "Only referrals that are at this stage.",
     "flagged": "Only referrals that are flagged, or that are not.",
+    "campaign_id": "Only what is of this campaign.",
     "event": "Only awards of this event.",
     "status": "Only what has this status.",
     "type": "Only what is of this type.",
@@ -157,7 +163,7 @@ _VALUES: dict[str, object] = {
         for name, prefix in {
             "click": "clk", "option": "opt", "unlock": "opt", "redemption": "red", "reward": "red", "usage": "use",
             "referral": "ref", "award": "awd", "endpoint": "whe", "whop_endpoint": "whe", "coupon": "cpn",
-            "grant": "grt", "key": "key",
+            "grant": "grt", "key": "key", "campaign": "cam",
         }.items()
     },
 }  # fmt: skip

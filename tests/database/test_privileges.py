@@ -13,7 +13,7 @@ from tests.support.tenants import Tenant
 # Tables by what the role may do to them: S select, I insert, U update, D delete. Nobody truncates or references.
 TABLES = {
     "click": {
-        "S": "api_keys codes companies privacy_keys program_versions",
+        "S": "api_keys campaigns codes companies privacy_keys program_versions",
         "SI": "clicks",
         "SIU": "rate_windows",
     },
@@ -22,13 +22,14 @@ TABLES = {
             "activations allocations clicks codes companies entries entry_notes features lots plan_limits"
             " plan_prices plans privacy_keys"
             " program_versions quota_grants quota_uses signups usage_counters usage_returns usages users wallets"
-            " access_grants grant_intervals grant_schedules restrictions"
+            " access_grants grant_intervals grant_schedules restrictions campaigns milestones"
         ),
         "I": "activity outbox_events",
         "SI": "object_emails promotion_codes verified_emails",
         "SIU": (
-            "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touch_decisions"
-            " touches"
+            "reached_milestones scores"
+            " awards identity_links inbox_events object_links payments referrals subscriptions takebacks"
+            " touch_decisions touches"
         ),
     },
     "app": {
@@ -36,12 +37,13 @@ TABLES = {
             "allocations api_keys clicks companies entries entry_notes features lots object_emails plan_limits"
             " plan_prices plans privacy_keys"
             " program_versions promotion_codes quota_grants redemption_options redemptions restrictions touches wallets"
-            " coupons"
+            " coupons campaigns campaign_ranks milestones"
         ),
         "I": "outbox_events",
         "SI": "activity coupon_redemptions identity_marks quota_uses signups usage_returns usages verified_emails",
         "SIU": (
-            "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
+            "reached_milestones scores"
+            " activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
             " takebacks touch_decisions usage_counters users access_grants grant_schedules logins"
         ),
         "SIUD": "grant_intervals",
@@ -51,12 +53,13 @@ TABLES = {
             "activations allocations clicks companies entries entry_notes inbox_events lots"
             " coupon_redemptions privacy_keys quota_grants quota_uses"
             " redemptions signups usage_counters usage_returns usages wallets job_runs job_setbacks"
-            " chain_heads integrity_checks reconciliations sealing seals"
+            " chain_heads integrity_checks reconciliations sealing seals campaign_ranks"
         ),
         "I": "activity outbox_events provider_endpoints",
         "SI": "api_keys object_emails program_versions promotion_codes verified_emails",
         "SIU": (
-            "access_grants awards codes coupons features grant_schedules identity_links object_links payments plans"
+            "campaigns milestones reached_milestones scores"
+            " access_grants awards codes coupons features grant_schedules identity_links object_links payments plans"
             " rate_windows redemption_options referrals subscriptions takebacks touch_decisions touches users"
         ),
         "SIUD": "grant_intervals plan_limits plan_prices restrictions",
@@ -67,11 +70,13 @@ TABLES = {
             " plan_prices plans privacy_keys"
             " program_versions quota_grants quota_uses redemption_options redemptions restrictions signups"
             " usage_counters usage_returns usages coupons coupon_redemptions users wallets chain_heads sealing seals"
+            " campaigns milestones"
         ),
         "I": "activity outbox_events",
-        "SI": "job_runs object_emails promotion_codes verified_emails",
+        "SI": "campaign_ranks job_runs object_emails promotion_codes verified_emails",
         "SIU": (
-            "access_grants audits awards grant_intervals grant_schedules"
+            "reached_milestones scores"
+            " access_grants audits awards grant_intervals grant_schedules"
             " identity_links inbox_events integrity_checks object_links payments reconciliations referrals"
             " subscriptions takebacks touch_decisions touches"
         ),
@@ -79,8 +84,8 @@ TABLES = {
     },
     "ledger": {
         "S": (
-            "companies features job_setbacks plan_limits plan_prices plans program_versions redemption_options"
-            " restrictions subscriptions quota_uses usage_counters usage_returns usages"
+            "companies features job_setbacks milestones plan_limits plan_prices plans program_versions"
+            " redemption_options restrictions subscriptions quota_uses usage_counters usage_returns usages"
         ),
         "I": "activity outbox_events",
         "SI": "allocations entries entry_notes quota_grants redemptions seals",
@@ -101,8 +106,10 @@ COLUMNS = {
         ("provider_endpoints", "SELECT", "company_id disabled_at id provider scope secrets"),
         ("users", "UPDATE", "avatar_url email updated_at username whop_user_id"),
         ("codes", "UPDATE", "updated_at uses"),
+        ("campaigns", "UPDATE", "reserved_points"),
     },
     "app": {
+        ("campaigns", "UPDATE", "reserved_points"),
         ("api_keys", "UPDATE", "last_used_at"),
         ("coupons", "UPDATE", "redemption_count"),
         ("quota_grants", "UPDATE", "used"),
@@ -128,6 +135,7 @@ COLUMNS = {
         ("provider_endpoints", "SELECT", "api_key company_id id provider reconciles scope"),
         ("users", "UPDATE", "avatar_url email updated_at username whop_user_id"),
         ("codes", "UPDATE", "updated_at uses"),
+        ("campaigns", "UPDATE", "ranked_at reserved_points updated_at"),
     },
     "ledger": {
         ("idempotent_answers", "UPDATE", "body kept_until request_hash status"),
@@ -153,6 +161,9 @@ _REFERRING = (
     " lock_emails lock_event lock_newcomer lock_objects lock_people lock_promotion people_beside"
     " keep_event store_emails store_links store_payment"
     " undecided_among waiting_for_promotion bind_referral book_settlement known_referrals write_awards"
+    " is_in_force campaign_status campaign_terms terms_of hold_deciding reserved_for reserve_in_campaign"
+    " hold_score move_scores date_score last_counted_at"
+    " milestones_ahead grant_of_milestone grant_milestones write_milestones milestone_json"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
@@ -163,7 +174,8 @@ _USING = (
     " return_usage parts_of_usage hold_parts undo_usage"
 )
 FUNCTIONS = {
-    "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit",
+    "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit"
+    " is_in_force campaign_status campaign_terms",
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt fill_in_user",
     "app": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
@@ -175,7 +187,7 @@ FUNCTIONS = {
     ),
     "jobs": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
-        " forget_expired_keys is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user"
+        " forget_expired_keys is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user end_campaign"
     ),
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} {_GRANTING} redeem refund_redemption adjust_points"
@@ -184,7 +196,7 @@ FUNCTIONS = {
         " usual_expiry refusal_of_adjustment book_adjustment"
         " redemption_json refusal_of_option refusal_of_purchase buy deliver give_back"
         " expire_due_lots expire_lots forget_expired_keys is_decision is_set_aside"
-        " chain_hash chain_link entry_digest rebuild_wallets seal_entries"
+        " chain_hash chain_link entry_digest rebuild_wallets seal_entries grant_of_milestone"
     ),
 }
 ROLES = sorted(TABLES)

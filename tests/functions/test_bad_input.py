@@ -162,6 +162,7 @@ BAD_QUERIES: dict[str, tuple[str, ...]] = {
     "type": ("", "lower", "A" * 41, "%00", "A%0A"),
     "provider": ("", "paypal", "STRIPE", "whop%00", "%FF"),
     "user_id": ("", "a%20b", "%00", "ada%0A", "x" * 129, ".", "..", "clk_" + "0" * 32),
+    "campaign_id": ("", "cam_", "cam_x", f"ref_{0:032}", "%00", f"cam_{0:032}%0A"),
     "active": ("", "maybe", "2", "null", "%00"),
     "feature": ("", "PHOTOS", "ai-calls", "x" * 65, "%00", "photos%0A"),
     "from": (
