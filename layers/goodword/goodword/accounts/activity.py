@@ -27,7 +27,8 @@ LARGEST_DETAILS = 4096
 LOGIN = "login"
 
 OF_THE_SYSTEM: Final = frozenset({
-    "activated", "code_created", "coupon_redeemed", "late_attributed", "late_attribution_rejected", "plan_changed",
+    "activated", "code_created", "coupon_redeemed", "late_attributed", "late_attribution_rejected",
+    "milestone_claimed", "milestone_failed", "milestone_granted", "milestone_reached", "plan_changed",
     "points_adjusted", "redeemed", "redemption_refunded", "signed_up", "trial_started",
 })  # fmt: skip
 """The actions that the system alone writes."""
@@ -69,6 +70,8 @@ def _number_of(asn: object) -> object:
     return int(digits) if digits.isascii() and digits.isdecimal() and asn == f"AS{digits}" else asn
 
 
+Details = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
+"""Any JSON object of up to 4 KiB that can be stored."""
 IpType = Literal["residential", "datacenter", "vpn", "proxy", "tor", "unknown"]
 IpCountry = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2}$")]
 IpAsn = Annotated[
@@ -82,7 +85,7 @@ class NewActivity(RequestModel):
     """The body of POST /v1/users/{user_id}/activity. `details` are any JSON object of up to 4 KiB."""
 
     action: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.]{0,63}$"), AfterValidator(_of_an_app)]
-    details: Annotated[dict[str, JsonValue], AfterValidator(_storable)] = Field(default_factory=dict[str, JsonValue])
+    details: Details = Field(default_factory=dict[str, JsonValue])
     app_id: AppId | None = None
     ip: IpAddress = None
     ip_type: IpType | None = None

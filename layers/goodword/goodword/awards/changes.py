@@ -129,7 +129,7 @@ class Changes:
 
     def apply(self, connection: Connection, company_id: UUID) -> None:
         """Write all of it; costs no trip of its own."""
-        if self.stages or self.awards:
+        if self.stages or self.awards or self.milestones:
             query.do(connection, _BOOK, company_id=company_id, **self.parameters())
 
 
