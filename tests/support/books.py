@@ -232,10 +232,73 @@ _USAGES = """
             WHERE r.company_id = u.company_id AND r.usage_id = u.id))
 """
 
+# What a board says is what a recount of referrals and awards says, and the same is reserved under a campaign's cap.
+_SCORES = """
+    (WITH counted AS (
+        SELECT r.referrer_id AS user_id, of.board, count(*) AS qualified, 0 AS points, 0 AS reserved,
+            max(r.qualified_at) AS last_qualified_at
+        FROM referrals r
+        JOIN program_versions v ON v.company_id = r.company_id AND v.version = r.program_version
+        CROSS JOIN LATERAL (VALUES ('all'), (r.campaign_id::text),
+            (to_char(r.qualified_at AT TIME ZONE (v.program ->> 'timezone'), 'YYYY-MM'))) AS of (board)
+        WHERE r.company_id = %(company_id)s AND r.stage IN ('qualified', 'retained') AND NOT r.flagged
+            AND of.board IS NOT NULL
+        GROUP BY 1, 2
+        UNION ALL
+        SELECT a.user_id, of.board, 0, sum(CASE WHEN a.status = 'paid' AND a.event NOT IN ('welcome', 'l2')
+                THEN a.points - a.reversed_points ELSE 0 END),
+            sum(CASE WHEN a.status <> 'rejected' AND of.reserves THEN a.points - a.reversed_points ELSE 0 END), NULL
+        FROM awards a
+        JOIN referrals r ON r.company_id = a.company_id AND r.id = a.referral_id
+        JOIN program_versions v ON v.company_id = r.company_id AND v.version = r.program_version
+        CROSS JOIN LATERAL (VALUES ('all', true), (r.campaign_id::text, true),
+            (to_char(a.created_at AT TIME ZONE (v.program ->> 'timezone'), 'YYYY-MM'), false)) AS of (board, reserves)
+        WHERE a.company_id = %(company_id)s AND of.board IS NOT NULL
+        GROUP BY 1, 2
+    ), recounted AS (
+        SELECT user_id, board, sum(qualified) AS qualified, sum(points) AS points, sum(reserved) AS reserved,
+            max(last_qualified_at) AS last_qualified_at
+        FROM counted GROUP BY 1, 2
+    )
+    SELECT 'score of ' || coalesce(s.user_id, r.user_id) || ' on ' || coalesce(s.board, r.board) || ' is no recount'
+    FROM (SELECT * FROM scores WHERE company_id = %(company_id)s) s FULL JOIN recounted r USING (user_id, board)
+    WHERE (coalesce(s.qualified, 0), coalesce(s.points, 0), coalesce(s.reserved, 0), s.last_qualified_at)
+        IS DISTINCT FROM
+        (coalesce(r.qualified, 0), coalesce(r.points, 0), coalesce(r.reserved, 0), r.last_qualified_at)
+    UNION ALL
+    SELECT 'campaign ' || c.id || ' does not reserve what its awards do'
+    FROM campaigns c
+    WHERE c.company_id = %(company_id)s AND c.points_cap IS NOT NULL AND c.reserved_points <> (
+        SELECT coalesce(sum(reserved), 0) FROM scores s WHERE s.company_id = c.company_id AND s.board = c.id::text))
+"""
+
+_MILESTONES = """
+    SELECT coalesce('milestone ' || m.milestone_id, 'entry ' || e.id) || ': a milestone and its entry do not agree'
+    FROM (SELECT * FROM reached_milestones WHERE company_id = %(company_id)s AND entry_id IS NOT NULL) m
+    FULL JOIN (SELECT * FROM entries WHERE company_id = %(company_id)s AND type = 'MILESTONE') e ON e.id = m.entry_id
+    WHERE (m.user_id, public_id('mil', m.milestone_id), public_id('usr', m.user_id))
+        IS DISTINCT FROM (e.user_id, e.reference, e.occasion)
+    UNION ALL
+    SELECT coalesce('milestone ' || m.milestone_id, 'grant ' || g.id) || ': a milestone and its grant do not agree'
+    FROM (SELECT * FROM reached_milestones WHERE company_id = %(company_id)s AND grant_id IS NOT NULL) m
+    FULL JOIN (SELECT * FROM access_grants WHERE company_id = %(company_id)s AND source = 'milestone') g
+        ON g.id = m.grant_id
+    WHERE (m.user_id, m.milestone_id) IS DISTINCT FROM (g.user_id, g.milestone_id)
+"""
+
+_PRIZES = """
+    SELECT coalesce('prize of ' || r.user_id, 'entry ' || e.id) || ': a prize and its entry do not agree'
+    FROM (SELECT * FROM campaign_ranks WHERE company_id = %(company_id)s AND prize_points > 0) r
+    FULL JOIN (SELECT * FROM entries WHERE company_id = %(company_id)s AND type = 'CAMPAIGN_PRIZE') e
+        ON e.id = r.entry_id
+    WHERE (r.user_id, r.prize_points, public_id('cam', r.campaign_id)) IS DISTINCT FROM
+        (e.user_id, e.delta, e.reference)
+"""
+
 _CHECKS = (
     _WALLETS, _LOTS_OF_WALLETS, _NEXT_EXPIRY, _RUNNING, _EARNINGS, _OUTFLOWS, _REMAINING, _TERMS, _TAKEN_BACK,
     _REPAYMENTS, _AWARDS, _STATUSES, _AWARDS_TAKEN_BACK, _REDEMPTIONS, _REFUNDS, _REFILLED, _QUOTA, _UNLOCKS,
-    _USAGES,
+    _USAGES, _SCORES, _MILESTONES, _PRIZES,
 )  # fmt: skip
 _FAULTS = " UNION ALL ".join(_CHECKS)
 
