@@ -16,7 +16,6 @@ from goodword.awards.milestone_catalogue import IS_MILESTONE, MilestoneQuery
 from goodword.awards.milestone_rewards import RewardData
 from goodword.awards.milestones import RewardType
 from goodword.core import ids, paging, query
-from goodword.core.errors import NotFound
 from goodword.core.fields import AnswerModel, Instant
 from goodword.core.ids import GrantId, MilestoneId
 from goodword.core.paging import Page, PageQuery
@@ -108,7 +107,10 @@ _HOLDER = f"{_HOLDERS} AND reached.user_id = %(user_id)s"
 
 _IN_ORDER: LiteralString = """
         AND (%(after)s::text IS NULL OR reached.user_id > (
-            SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = %(after)s))
+            SELECT last.user_id FROM reached_milestones AS last
+            JOIN users ON users.company_id = last.company_id AND users.id = last.user_id
+            WHERE last.company_id = %(company_id)s AND last.milestone_id = %(milestone_id)s
+                AND users.external_id = %(after)s))
     ORDER BY reached.user_id LIMIT %(limit)s + 1
 """
 
@@ -145,13 +147,10 @@ def one(connection: Connection, company_id: UUID, user_id: UUID, milestone_id: U
     return milestone
 
 
-def holder(connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID | None) -> MilestoneHolder:
-    """A user who has reached a milestone. Raises NotFound for one who has not."""
+def holder(connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID) -> MilestoneHolder:
+    """A user who has reached a milestone. Needs: that they have."""
     scope = {"company_id": company_id, "user_id": user_id, "milestone_id": milestone_id}
-    found = query.one(connection, MilestoneHolder, _HOLDER, **scope)
-    if found is None:
-        raise NotFound("milestone_not_found", "The user has reached no such milestone.")
-    return found
+    return query.the_one_later(connection, MilestoneHolder, _HOLDER, **scope)()
 
 
 def holders(
