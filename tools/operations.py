@@ -10,9 +10,10 @@ from typing import NamedTuple
 from local import events
 
 CLICKS, SIGNUPS, USERS, POINTS = "Clicks", "Signups and uses", "Users", "Points"
-ACCESS, PROGRAM, PLANS, ACCOUNT, WEBHOOKS = (
+ACCESS, PROGRAM, GROWTH, PLANS, ACCOUNT, WEBHOOKS = (
     "Access",
     "Program and codes",
+    "Milestones and leaderboards",
     "Features and plans",
     "Account",
     "Webhooks in",
@@ -75,6 +76,17 @@ OPERATIONS = {
     "POST /v1/codes": Operation("create_code", PROGRAM, "administer_program__create_code"),
     "GET /v1/codes": Operation("list_codes", PROGRAM),
     "PATCH /v1/codes/{code}": Operation("change_code", PROGRAM, "administer_program__change_code"),
+    "GET /v1/users/{user_id}/milestones": Operation("list_milestones_of_user", GROWTH),
+    "POST /v1/users/{user_id}/milestones/{id}/claim": Operation("claim_milestone", GROWTH),
+    "GET /v1/leaderboard": Operation("get_leaderboard", GROWTH),
+    "POST /v1/milestones": Operation("create_milestone", GROWTH, "administer_campaigns__create_milestone"),
+    "GET /v1/milestones": Operation("list_milestones", GROWTH),
+    "GET /v1/milestones/{id}": Operation("get_milestone", GROWTH),
+    "PATCH /v1/milestones/{id}": Operation("change_milestone", GROWTH, "administer_campaigns__change_milestone"),
+    "GET /v1/milestones/{id}/users": Operation("list_milestone_holders", GROWTH),
+    "POST /v1/milestones/{id}/users/{user_id}/fulfil": Operation(
+        "fulfil_milestone", GROWTH, "administer_campaigns__fulfil_milestone"
+    ),
     "POST /v1/features": Operation("create_feature", PLANS, "administer_access__create_feature"),
     "GET /v1/features": Operation("list_features", PLANS),
     "GET /v1/features/{feature}": Operation("get_feature", PLANS),
@@ -138,6 +150,8 @@ PARAMETERS = {
     "level": "1: whom the user brought; 2: whom these brought.",
     "stage": "Only referrals that are at this stage.",
     "flagged": "Only referrals that are flagged, or that are not.",
+    "campaign_id": "The board of this campaign.",
+    "period": "The board of this month, as 2026-01.",
     "event": "Only awards of this event.",
     "status": "Only what has this status.",
     "type": "Only what is of this type.",
@@ -156,7 +170,7 @@ _VALUES: dict[str, object] = {
         for name, prefix in {
             "click": "clk", "option": "opt", "unlock": "opt", "redemption": "red", "reward": "red", "usage": "use",
             "referral": "ref", "award": "awd", "endpoint": "whe", "whop_endpoint": "whe", "coupon": "cpn",
-            "grant": "grt", "key": "key",
+            "grant": "grt", "milestone": "mil", "key": "key",
         }.items()
     },
 }  # fmt: skip

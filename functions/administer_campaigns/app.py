@@ -8,7 +8,7 @@ from goodword.awards.milestone_catalogue import (
     MilestoneQuery,
     NewMilestone,
 )
-from goodword.awards.milestone_claims import Delivery
+from goodword.awards.milestone_claims import MilestoneDelivery
 from goodword.awards.milestone_standings import MilestoneHolder, MilestoneHolderList, MilestoneHolderQuery
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
@@ -62,10 +62,10 @@ def list_milestone_holders(request: Request) -> Response:
 @app.route(
     "POST /v1/milestones/{id}/users/{user_id}/fulfil",
     scope=Scope.ADMIN,
-    body=Delivery,
+    body=MilestoneDelivery,
     answers={200: MilestoneHolder},
 )
-def fulfil_milestone(request: Request, delivery: Delivery) -> Response:
+def fulfil_milestone(request: Request, delivery: MilestoneDelivery) -> Response:
     """Say that what a user was granted has been delivered."""
     milestone_id = ids.parse("mil", request.path_parameters["id"])
     return idempotency.answer_once(

@@ -61,6 +61,7 @@ PERMISSIONS = {
     "ServeUsersFunction": APP,
     "AdministerProgramFunction": ADMIN,
     "AdministerAccessFunction": ADMIN,
+    "AdministerCampaignsFunction": ADMIN,
     "AdministerAccountFunction": ADMIN,
     "ReportInsightFunction": ADMIN,
     "AnswerUnknownRouteFunction": LOGGED,

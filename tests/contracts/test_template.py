@@ -22,6 +22,7 @@ ROLES = {
     "ServeUsersFunction": "app",
     "AdministerProgramFunction": "admin",
     "AdministerAccessFunction": "admin",
+    "AdministerCampaignsFunction": "admin",
     "AdministerAccountFunction": "admin",
     "ReportInsightFunction": "admin",
     "AnswerUnknownRouteFunction": None,

@@ -1,4 +1,4 @@
-"""Claiming milestones and delivering them: what each status becomes, what is refused, and that nothing is given twice."""
+"""Claiming milestones and delivering them: what each status becomes, and that nothing is given twice."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -256,7 +256,8 @@ def test_a_batch_reaches_each_milestone_once_however_many_referrals_come_to_coun
         shop.deliver(invoice_paid(f"evt_{referee}", f"in_{referee}", customer=f"cus_{referee}", paid_at=T0))
     superuser.execute(
         """UPDATE payments SET user_id = users.id FROM users
-        WHERE payments.company_id = %(id)s AND users.company_id = %(id)s AND payment_key = 'in_' || users.external_id""",
+        WHERE payments.company_id = %(id)s AND users.company_id = %(id)s
+            AND payment_key = 'in_' || users.external_id""",
         {"id": shop.id},
     )
     superuser.execute("UPDATE referrals SET advances_at = %(at)s WHERE company_id = %(id)s", {"id": shop.id, "at": T0})

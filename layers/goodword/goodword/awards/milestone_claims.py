@@ -21,7 +21,7 @@ from goodword.core.errors import Conflict, NotFound, Refused
 from goodword.core.fields import LongText, RequestModel
 
 
-class Delivery(RequestModel):
+class MilestoneDelivery(RequestModel):
     """The body of POST /v1/milestones/{id}/users/{user_id}/fulfil."""
 
     note: LongText | None = None
@@ -122,7 +122,7 @@ def claim(
 
 
 def fulfil(
-    connection: Connection, company_id: UUID, milestone_id: UUID | None, external_id: str, delivery: Delivery
+    connection: Connection, company_id: UUID, milestone_id: UUID | None, external_id: str, delivery: MilestoneDelivery
 ) -> MilestoneHolder:
     """Say that what was granted has been delivered; once that is so it stays. Raises NotFound, and Conflict.
 
