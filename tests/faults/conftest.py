@@ -3,7 +3,7 @@
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -101,3 +101,16 @@ def proxy(cluster: Cluster, prepared: Prepared) -> Iterator[WireProxy]:
     del prepared  # the schema must be there
     with tempfile.TemporaryDirectory() as folder, WireProxy(Path(folder), cluster.socket_directory) as running:
         yield running
+
+
+@pytest.fixture
+def deadlocks(cluster: Cluster) -> Callable[[], list[str]]:
+    """What PostgreSQL has said of deadlocks since the test began."""
+    before = cluster.log.stat().st_size
+
+    def said() -> list[str]:
+        with cluster.log.open("rb") as log:
+            log.seek(before)
+            return [line for line in log.read().decode(errors="replace").splitlines() if "deadlock detected" in line]
+
+    return said

@@ -27,13 +27,13 @@ from tests.support.wire_proxy import Statement, WireProxy
 
 ORDER = (
     "answer or event", "objects", "e-mails", "people", "promotion codes", "bindings", "caps", "code", "referrals",
-    "stock", "grants", "wallets", "lots",
+    "campaigns", "scores", "stock", "grants", "wallets", "lots",
 )  # fmt: skip
 
 TABLES = {
     "inbox_events": "answer or event", "idempotent_answers": "answer or event",
     "payments": "payments", "subscriptions": "payments", "takebacks": "payments",
-    "codes": "code", "referrals": "referrals", "redemptions": "stock", "redemption_options": "stock",
+    "codes": "code", "referrals": "referrals", "campaigns": "campaigns", "scores": "scores", "redemptions": "stock", "redemption_options": "stock",
     "usage_counters": "stock", "quota_grants": "stock",
     "coupons": "stock", "grant_schedules": "grants", "wallets": "wallets", "lots": "lots",
 }  # fmt: skip

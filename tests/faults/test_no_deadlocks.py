@@ -11,7 +11,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from local.postgres import Cluster
 from tests.faults.test_late_attribution_at_once import bind
 from tests.faults.test_payments_at_once import session_completed
 from tests.support import books, stripe_objects
@@ -22,19 +21,6 @@ from tests.support.stripe_objects import invoice_paid
 PAIRS = 24
 NUMBERS = range(PAIRS)
 Scene = list[Call]
-
-
-@pytest.fixture
-def deadlocks(cluster: Cluster) -> Callable[[], list[str]]:
-    """What PostgreSQL has said of deadlocks since the test began."""
-    before = cluster.log.stat().st_size
-
-    def said() -> list[str]:
-        with cluster.log.open("rb") as log:
-            log.seek(before)
-            return [line for line in log.read().decode(errors="replace").splitlines() if "deadlock detected" in line]
-
-    return said
 
 
 def code_of(company: Company, person: str) -> str:

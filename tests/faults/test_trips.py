@@ -222,7 +222,7 @@ def test_a_refund_with_all_its_effects_is_three_and_its_duplicate_one(
 
     before = watched.balance("ada")
     assert trips(give_back) == 3
-    assert watched.balance("ada") == before - 2 * 25
+    assert watched.balance("ada") == before - 2 * 38
     assert trips(again) == 1
 
 

@@ -22,6 +22,7 @@ examples          what each of events/ leads to                                 
 answers           what every answer owes its reader                               functions
 jobs              running a scheduled function                                    functions, faults
 links             links as visitors follow them                                   clicks
+growth            a referrer whom many people come by                             tiers, caps, campaigns, milestones
 points            points given, spent and got back over HTTP                      redemptions, statements
 log_lines         a log, read as Lambda reads it                                  the served bundle, faults
 vault             AWS Secrets Manager in this process                             secrets
