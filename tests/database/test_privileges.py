@@ -13,7 +13,7 @@ from tests.support.tenants import Tenant
 # Tables by what the role may do to them: S select, I insert, U update, D delete. Nobody truncates or references.
 TABLES = {
     "click": {
-        "S": "api_keys codes companies privacy_keys program_versions",
+        "S": "api_keys campaigns codes companies privacy_keys program_versions",
         "SI": "clicks",
         "SIU": "rate_windows",
     },
@@ -22,13 +22,13 @@ TABLES = {
             "activations allocations clicks codes companies entries entry_notes features lots plan_limits"
             " plan_prices plans privacy_keys"
             " program_versions quota_grants quota_uses signups usage_counters usage_returns usages users wallets"
-            " access_grants grant_intervals grant_schedules restrictions"
+            " access_grants grant_intervals grant_schedules restrictions campaigns milestones"
         ),
         "I": "activity outbox_events",
         "SI": "object_emails promotion_codes verified_emails",
         "SIU": (
             "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touch_decisions"
-            " touches"
+            " touches reached_milestones scores"
         ),
     },
     "app": {
@@ -36,13 +36,14 @@ TABLES = {
             "allocations api_keys clicks companies entries entry_notes features lots object_emails plan_limits"
             " plan_prices plans privacy_keys"
             " program_versions promotion_codes quota_grants redemption_options redemptions restrictions touches wallets"
-            " coupons"
+            " coupons campaigns campaign_ranks milestones"
         ),
         "I": "outbox_events",
         "SI": "activity coupon_redemptions identity_marks quota_uses signups usage_returns usages verified_emails",
         "SIU": (
             "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
             " takebacks touch_decisions usage_counters users access_grants grant_schedules logins"
+            " reached_milestones scores"
         ),
         "SIUD": "grant_intervals",
     },
@@ -51,13 +52,14 @@ TABLES = {
             "activations allocations clicks companies entries entry_notes inbox_events lots"
             " coupon_redemptions privacy_keys quota_grants quota_uses"
             " redemptions signups usage_counters usage_returns usages wallets job_runs job_setbacks"
-            " chain_heads integrity_checks reconciliations sealing seals"
+            " chain_heads integrity_checks reconciliations sealing seals campaign_ranks"
         ),
         "I": "activity outbox_events provider_endpoints",
         "SI": "api_keys object_emails program_versions promotion_codes verified_emails",
         "SIU": (
             "access_grants awards codes coupons features grant_schedules identity_links object_links payments plans"
             " rate_windows redemption_options referrals subscriptions takebacks touch_decisions touches users"
+            " campaigns milestones reached_milestones scores"
         ),
         "SIUD": "grant_intervals plan_limits plan_prices restrictions",
     },
@@ -67,20 +69,21 @@ TABLES = {
             " plan_prices plans privacy_keys"
             " program_versions quota_grants quota_uses redemption_options redemptions restrictions signups"
             " usage_counters usage_returns usages coupons coupon_redemptions users wallets chain_heads sealing seals"
+            " campaigns milestones"
         ),
         "I": "activity outbox_events",
-        "SI": "job_runs object_emails promotion_codes verified_emails",
+        "SI": "campaign_ranks job_runs object_emails promotion_codes verified_emails",
         "SIU": (
             "access_grants audits awards grant_intervals grant_schedules"
             " identity_links inbox_events integrity_checks object_links payments reconciliations referrals"
-            " subscriptions takebacks touch_decisions touches"
+            " subscriptions takebacks touch_decisions touches reached_milestones scores"
         ),
         "SIUD": "job_leases job_setbacks",
     },
     "ledger": {
         "S": (
             "companies features job_setbacks plan_limits plan_prices plans program_versions redemption_options"
-            " restrictions subscriptions quota_uses usage_counters usage_returns usages"
+            " restrictions subscriptions quota_uses usage_counters usage_returns usages milestones"
         ),
         "I": "activity outbox_events",
         "SI": "allocations entries entry_notes quota_grants redemptions seals",
@@ -101,8 +104,10 @@ COLUMNS = {
         ("provider_endpoints", "SELECT", "company_id disabled_at id provider scope secrets"),
         ("users", "UPDATE", "avatar_url email updated_at username whop_user_id"),
         ("codes", "UPDATE", "updated_at uses"),
+        ("campaigns", "UPDATE", "reserved_points"),
     },
     "app": {
+        ("campaigns", "UPDATE", "reserved_points"),
         ("api_keys", "UPDATE", "last_used_at"),
         ("coupons", "UPDATE", "redemption_count"),
         ("quota_grants", "UPDATE", "used"),
@@ -128,6 +133,7 @@ COLUMNS = {
         ("provider_endpoints", "SELECT", "api_key company_id id provider reconciles scope"),
         ("users", "UPDATE", "avatar_url email updated_at username whop_user_id"),
         ("codes", "UPDATE", "updated_at uses"),
+        ("campaigns", "UPDATE", "ranked_at reserved_points updated_at"),
     },
     "ledger": {
         ("idempotent_answers", "UPDATE", "body kept_until request_hash status"),
@@ -154,6 +160,11 @@ _REFERRING = (
     " keep_event store_emails store_links store_payment"
     " undecided_among waiting_for_promotion bind_referral book_settlement known_referrals write_awards"
 )
+_IN_CAMPAIGNS = "campaign_status campaign_terms is_in_force"
+_SCORING = (
+    f"{_IN_CAMPAIGNS} hold_score move_scores date_score last_counted_at reserve_in_campaign reserved_for hold_deciding"
+    " terms_of milestones_ahead grant_of_milestone grant_milestones write_milestones milestone_json"
+)
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
 _ANSWERING = f"{_KEEPING} answer_of_key finish_one_trip problem record_deed"
@@ -163,18 +174,18 @@ _USING = (
     " return_usage parts_of_usage hold_parts undo_usage"
 )
 FUNCTIONS = {
-    "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit",
-    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt fill_in_user",
+    "click": f"{_EVERYBODY} {_KEEPING} {_IN_CAMPAIGNS} code_refusal received_at_of record_click take_hit",
+    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} next_inbox_attempt fill_in_user",
     "app": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
         " begin_trial grant_of_redemption redeem take_hit"
     ),
     "admin": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_GRANTING} adjust_points refund_redemption"
-        " decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest fill_in_user"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_GRANTING}"
+        " adjust_points refund_redemption decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest fill_in_user"
     ),
     "jobs": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
         " forget_expired_keys is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user"
     ),
     "ledger": (
@@ -184,7 +195,7 @@ FUNCTIONS = {
         " usual_expiry refusal_of_adjustment book_adjustment"
         " redemption_json refusal_of_option refusal_of_purchase buy deliver give_back"
         " expire_due_lots forget_expired_keys is_decision is_set_aside"
-        " chain_hash chain_link entry_digest rebuild_wallets seal_entries"
+        " chain_hash chain_link entry_digest rebuild_wallets seal_entries grant_of_milestone"
     ),
 }
 ROLES = sorted(TABLES)

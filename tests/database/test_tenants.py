@@ -33,7 +33,6 @@ UNGUARDED = {
     ("signups", "click_id"): "nothing references clicks (docs/rules.md, Chains of clicks)",
     ("codes", "campaign_id"): "there are no campaigns yet",
     ("referrals", "campaign_id"): "there are no campaigns yet",
-    ("access_grants", "milestone_id"): "there are no milestones yet",
 }
 
 
