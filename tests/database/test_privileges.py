@@ -182,7 +182,8 @@ FUNCTIONS = {
     ),
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_GRANTING}"
-        " adjust_points refund_redemption decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest fill_in_user"
+        " adjust_points refund_redemption decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest"
+        " fill_in_user"
     ),
     "jobs": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"

@@ -148,6 +148,8 @@ def test_a_user_id_that_cannot_be_is_refused(asked: Asked, key: str) -> None:
 BAD_QUERIES: dict[str, tuple[str, ...]] = {
     "limit": ("", "0", "101", "-1", "1.5", "ten", "1e1", "9" * 400, "%00", "1&limit=2", "%2B5", "1_0", "%205"),
     "after": ("", "nonsense", "0", "%00", "%FF", "txn_", "txn_x", "ref_x", "opt_x", "clk_" + "0" * 32),
+    "campaign_id": ("", "x", "cam_", "mil_" + "0" * 32, "cam_" + "0" * 31 + "%00", "%FF"),
+    "period": ("", "2027", "2027-00", "2027-13", "2027-1", "2027-01-01", "2027-01%0A", "%00"),
     "level": ("", "0", "3", "one"),
     "event": ("", "paid", "REGISTERED", "registered%00", "%FF"),
     "status": ("", "given", "PAID", "paid%00", "%FF"),

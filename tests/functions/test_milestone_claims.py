@@ -222,7 +222,7 @@ def holders(shop: Company, milestone_id: str, query: str = "") -> list[str]:
 
 def test_what_was_granted_is_delivered_by_the_company_once(shop: Company, superuser: psycopg.Connection) -> None:
     milestone_id = offer(shop, CUSTOM)
-    problem(fulfil(shop, milestone_id), 409, "milestone_not_granted")
+    problem(fulfil(shop, milestone_id), 404, "milestone_not_reached")
     pay(shop, "ben")
     granted = only(shop)
     shop.set_clock(LATER)

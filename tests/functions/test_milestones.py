@@ -124,6 +124,13 @@ def test_what_a_reward_cannot_be_is_named(
     assert shop.ok("GET", path)["reward_data"] == CUSTOM["reward_data"]
 
 
+def test_a_custom_reward_is_anything_that_can_be_kept(shop: Company) -> None:
+    for data in ({"a": "\x00"}, {"\x00": 1}, {"a": "x" * 4096}, []):
+        assert fields(shop.api.send("POST", "/v1/milestones", CUSTOM | {"reward_data": data})) == {"reward_data"}
+    for data in ({}, {"sizes": [1, 2.5, None, {"deep": True}]}):
+        assert shop.ok("POST", "/v1/milestones", CUSTOM | {"reward_data": data})["reward_data"] == data
+
+
 def test_a_reward_is_changed_with_its_data(shop: Company) -> None:
     path = f"/v1/milestones/{offer(shop, POINTS)}"
     assert fields(shop.api.send("PATCH", path, {"reward_type": "discount"})) == {
@@ -255,7 +262,7 @@ def test_a_batch_reaches_each_milestone_once_however_many_referrals_come_to_coun
     for referee in ("ben", "cleo", "dan"):
         shop.deliver(invoice_paid(f"evt_{referee}", f"in_{referee}", customer=f"cus_{referee}", paid_at=T0))
     superuser.execute(
-        """UPDATE payments SET user_id = users.id FROM users
+        """UPDATE payments SET user_id = users.id, claimed_by = 'key' FROM users
         WHERE payments.company_id = %(id)s AND users.company_id = %(id)s
             AND payment_key = 'in_' || users.external_id""",
         {"id": shop.id},

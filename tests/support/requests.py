@@ -277,8 +277,8 @@ REQUESTS: dict[str, Good] = {
     "PATCH /v1/milestones/{id}": Good(
         "/v1/milestones/{milestone_id}",
         {
-            "name": "Friend", "description": "For the first", "threshold": 1, "reward_type": "custom",
-            "reward_data": {"colour": "blue"}, "auto_apply": True, "active": True,
+            "name": "Friend", "description": "For the first", "threshold": 1, "reward_type": "points",
+            "reward_data": {"points": 50}, "auto_apply": True, "active": True,
         },
     ),
     "GET /v1/milestones/{id}/users": Good("/v1/milestones/{milestone_id}/users", query={"status": "granted"}),

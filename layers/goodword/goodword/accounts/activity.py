@@ -53,7 +53,8 @@ def _parts(value: JsonValue) -> Iterator[JsonValue]:
         yield value
 
 
-def _storable(details: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def storable(details: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Any JSON object of up to 4 KiB, as it is. Raises ValueError for what the database cannot keep."""
     for part in _parts(details):
         if isinstance(part, str) and "\x00" in part:
             raise ValueError("must hold texts of Unicode characters other than NUL")
@@ -70,8 +71,6 @@ def _number_of(asn: object) -> object:
     return int(digits) if digits.isascii() and digits.isdecimal() and asn == f"AS{digits}" else asn
 
 
-Details = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
-"""Any JSON object of up to 4 KiB that can be stored."""
 IpType = Literal["residential", "datacenter", "vpn", "proxy", "tor", "unknown"]
 IpCountry = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2}$")]
 IpAsn = Annotated[
@@ -85,7 +84,7 @@ class NewActivity(RequestModel):
     """The body of POST /v1/users/{user_id}/activity. `details` are any JSON object of up to 4 KiB."""
 
     action: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.]{0,63}$"), AfterValidator(_of_an_app)]
-    details: Details = Field(default_factory=dict[str, JsonValue])
+    details: Annotated[dict[str, JsonValue], AfterValidator(storable)] = Field(default_factory=dict[str, JsonValue])
     app_id: AppId | None = None
     ip: IpAddress = None
     ip_type: IpType | None = None

@@ -12,7 +12,6 @@ from psycopg.rows import dict_row
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from goodword.accounts.activity import Details
 from goodword.awards import milestone_rewards
 from goodword.awards.milestone_rewards import RewardData
 from goodword.awards.milestones import RewardType
@@ -38,7 +37,7 @@ class NewMilestone(RequestModel):
     description: LongText | None = None
     threshold: Threshold
     reward_type: RewardType
-    reward_data: Details
+    reward_data: RewardData
     auto_apply: bool = True
     active: bool = True
 
@@ -56,7 +55,7 @@ class MilestoneChange(RequestModel):
     description: LongText | None = None
     threshold: Threshold = UNCHANGED
     reward_type: RewardType = UNCHANGED
-    reward_data: Details = UNCHANGED
+    reward_data: RewardData = UNCHANGED
     auto_apply: bool = UNCHANGED
     active: bool = UNCHANGED
 

@@ -48,13 +48,18 @@ class Claimed(NamedTuple):
         return self.status in {"granted", "claimed"}
 
     @property
+    def is_reached(self) -> bool:
+        """Whether it reads as reached: a pending one does not while its user has too few referrals."""
+        return self.status is not None and (self.status != "pending" or self.qualified >= self.threshold)
+
+    @property
     def refusal(self) -> Refused | None:
         """Why it cannot be claimed."""
         if self.is_granted:
             return None
         if not self.active:
             return Refused("milestone_inactive", "This milestone is not active.")
-        if self.status is None or (self.status == "pending" and self.qualified < self.threshold):
+        if not self.is_reached:
             return Refused("milestone_not_reached", "The user has not reached this milestone.")
         return None
 
@@ -124,12 +129,16 @@ def claim(
 def fulfil(
     connection: Connection, company_id: UUID, milestone_id: UUID | None, external_id: str, delivery: MilestoneDelivery
 ) -> MilestoneHolder:
-    """Say that what was granted has been delivered; once that is so it stays. Raises NotFound, and Conflict.
+    """Say that what was granted has been delivered; once that is so it stays. Raises NotFound for one not reached.
+
+    Raises Conflict for one that is not granted.
 
     Locks: the user's score of all time.
     """
     user_id = users.find(connection, company_id, external_id).id
     held = _held(connection, company_id, user_id, milestone_id)
+    if not held.is_reached:
+        raise NotFound("milestone_not_reached", "The user has not reached this milestone.")
     if not held.is_granted:
         raise Conflict("milestone_not_granted", "This milestone is not granted to the user.")
     if held.status == "granted":

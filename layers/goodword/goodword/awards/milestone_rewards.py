@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue, StringConstraints, ValidationError
 
 from goodword.access.grants import GrantDays
 from goodword.access.plans import PlanId
+from goodword.accounts import activity
 from goodword.awards.milestones import RewardType
 from goodword.core import refusals
 from goodword.core.fields import MOST_AT_ONCE, RequestModel
@@ -44,17 +45,26 @@ _OF_TYPE: Mapping[RewardType, type[RequestModel]] = {
     "product_unlock": _Unlock,
     "discount": _Discount,
 }
-"""A custom reward may be any object."""
 
 
 def faults(reward_type: RewardType, data: RewardData) -> Faults:
-    """What is wrong with the data of a reward, by field. Whether its plan is there is asked by who writes it."""
-    model = _OF_TYPE.get(reward_type)
-    if model is None:
-        return []
+    """What is wrong with the data of a reward, by field; a custom one may be any object of up to 4 KiB.
+
+    Whether its plan is there is asked by who writes it.
+    """
+    if reward_type == "custom":
+        return _unstorable(data)
     try:
-        model.model_validate(data)
+        _OF_TYPE[reward_type].model_validate(data)
     except ValidationError as invalid:
         wrong = invalid.errors(include_url=False, include_input=False)
         return [(f"reward_data.{each['loc'][0]}", refusals.words_for(each)) for each in wrong]
+    return []
+
+
+def _unstorable(data: RewardData) -> Faults:
+    try:
+        activity.storable(data)
+    except ValueError as why:
+        return [("reward_data", str(why))]
     return []

@@ -161,6 +161,6 @@ def holders(
     scope = {"company_id": company_id, "milestone_id": milestone.id, "after": page.after}
     statement = _HOLDERS_AT if page.status else _ALL_HOLDERS
     found = query.every(connection, MilestoneHolder, statement, **scope, status=page.status, limit=page.limit)
-    if page.after and not found:
+    if page.after is not None and not found:
         paging.refuse_unknown(connection, _IS_HOLDER, "has not reached this milestone", **scope)
     return MilestoneHolderList.of(found, page.limit)

@@ -74,9 +74,13 @@ _BEST_FIRST: LiteralString = "-placed.qualified, -placed.points, placed.last_qua
 
 _OF_BOARD: LiteralString = "placed.company_id = %(company_id)s AND placed.board = %(board)s AND placed.qualified >= 1"
 
+# By its key: what asks for `qualified >= 1` inside could be looked for in the whole board instead.
 _LAST: LiteralString = f"""(
-    SELECT {_BEST_FIRST} FROM scores AS placed WHERE {_OF_BOARD} AND placed.user_id = (
-        SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = %(after)s))
+    SELECT {_BEST_FIRST} FROM (
+        SELECT * FROM scores WHERE company_id = %(company_id)s AND board = %(board)s AND user_id = (
+            SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = %(after)s)
+        OFFSET 0) AS placed
+    WHERE placed.qualified >= 1)
 """  # noqa: S608 - of constants
 
 _BEFORE: LiteralString = f"(SELECT count(*) FROM scores AS placed WHERE {_OF_BOARD} AND ({_BEST_FIRST}) <= {_LAST})"  # noqa: S608
@@ -133,7 +137,7 @@ def _live(connection: Connection, company_id: UUID, board: str, wanted: Leaderbo
     scope = {"company_id": company_id, "board": board, "after": wanted.after}
     statement = FIRST_PAGE if wanted.after is None else LATER_PAGE
     placed = query.every(connection, _Placed, statement, **scope, limit=wanted.limit)
-    if wanted.after and not placed:
+    if wanted.after is not None and not placed:
         paging.refuse_unknown(connection, _IS_ON_BOARD, NOT_ON_BOARD, **scope)
     rows = [
         LeaderboardRow(rank=rank, user_id=each.user_id, username=each.username, qualified=each.qualified,
@@ -147,6 +151,6 @@ def _final(connection: Connection, company_id: UUID, campaign_id: UUID | None, w
     """The ranking as it was when it was written, whatever has come since."""
     scope = {"company_id": company_id, "campaign_id": campaign_id, "after": wanted.after}
     rows = query.every(connection, LeaderboardRow, _FINAL_PAGE, **scope, limit=wanted.limit)
-    if wanted.after and not rows:
+    if wanted.after is not None and not rows:
         paging.refuse_unknown(connection, _IS_RANKED, NOT_ON_BOARD, **scope)
     return Leaderboard.of(rows, wanted.limit)
