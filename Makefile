@@ -1,7 +1,7 @@
 # Needs make and Python 3.11 or newer; building for AWS needs Python 3.13. Everything else is installed into this folder.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-run setup-sam run serve invoke sam-local test test-newest test-others bench soak check lint format types openapi validate build deploy lock clean
+.PHONY: help setup setup-run setup-sam run serve invoke sam-local test test-newest test-others bench soak check lint format types all-types openapi validate build deploy lock clean
 
 PYENV = "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions
 PYTHON_3_13 = python3.13 $(PYENV)/3.13.*/bin/python3.13
@@ -60,7 +60,7 @@ sam-local: setup setup-sam ## run the examples (all, or FUNCTION=… EVENT=…) 
 BUILDS = $(shell $(call find,$(PYTHON_3_13)))
 
 # As many processes as there are processors, each with a PostgreSQL of its own; tests/support/dealing.py deals.
-SPREAD = -n auto --dist loadgroup --no-loadscope-reorder
+SPREAD = -n auto --dist loadscope --no-loadscope-reorder
 
 # The types, the newest PostgreSQL and the others at once: tests that wait leave the processors to those that do not.
 test: lint ## every check and every test, the database's on each PostgreSQL that is here
@@ -78,7 +78,7 @@ test-others: setup
 bench: setup ## measure against the budgets of docs/benchmarks.md (BENCH=name: one; SCALE=1, ENTRIES=n: growth; RECORD=1: into docs)
 	@$(PYTHON) -m tests.benchmarks $(BENCH)
 
-soak: setup ## every property of many more examples: 10,000 sequences of 50 postings, 5,000 lives of customers (two hours)
+soak: all-types ## every property of many more examples: 10,000 sequences of 50 postings, 5,000 lives of customers (two hours)
 	$(PYTHON) -m pytest $(SPREAD) --hypothesis-profile=soak -m soak
 
 check: lint types ## the checks that run none of the code
@@ -91,7 +91,11 @@ format: setup ## ruff: rewrite the code
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
 
-types: setup ## basedpyright
+types: setup ## basedpyright over all that runs
+	$(PYTHON) -m basedpyright layers/goodword/goodword functions local clients/python examples tools
+
+# The tests' own types are half the work, and what is wrong in them mostly shows when the tests run.
+all-types: setup ## basedpyright over the tests too
 	$(PYTHON) -m basedpyright
 
 openapi: setup ## write docs/openapi.json from the models, and the client's types from it

@@ -1,7 +1,7 @@
 """What tests share: one PostgreSQL for the run, the served bundle, and a fresh company per test.
 
 Companies cannot see each other, so tests share a database and still begin with nothing. Where the tests are dealt to
-several processes (`-n auto --dist loadgroup --no-loadscope-reorder`), each has a PostgreSQL of its own, and a bundle
+several processes (`-n auto --dist loadscope --no-loadscope-reorder`), each has a PostgreSQL of its own, and a bundle
 where it needs one.
 """
 
@@ -32,8 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60 * PATIENCE
 
 # machines are shared: no assertion about time
-settings.register_profile("goodword", deadline=None, stateful_step_count=30)
-settings.register_profile("brief", deadline=None, stateful_step_count=30, max_examples=20)  # one more PostgreSQL
+settings.register_profile("goodword", deadline=None, stateful_step_count=30, max_examples=50)
+settings.register_profile("brief", deadline=None, stateful_step_count=30, max_examples=10)  # one more PostgreSQL
 settings.register_profile("soak", deadline=None, stateful_step_count=50, max_examples=10_000)
 settings.load_profile("goodword")
 
@@ -43,11 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not hasattr(config, "workerinput"):
-        return
-    for item, group in dealing.groups(items):
-        item.add_marker(pytest.mark.xdist_group(group))
-    dealing.order(items)
+    if hasattr(config, "workerinput"):
+        dealing.order(items)
 
 
 def pytest_collection_finish() -> None:

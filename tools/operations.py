@@ -72,6 +72,7 @@ OPERATIONS = {
     "GET /v1/users/{user_id}/usage": Operation("list_usages", ACCESS),
     "GET /v1/program": Operation("get_program", PROGRAM),
     "PUT /v1/program": Operation("replace_program", PROGRAM, "administer_program__replace"),
+    "POST /v1/program/backtest": Operation("try_program", PROGRAM, "administer_program__backtest"),
     "GET /v1/program/versions": Operation("list_program_versions", PROGRAM),
     "POST /v1/codes": Operation("create_code", PROGRAM, "administer_program__create_code"),
     "GET /v1/codes": Operation("list_codes", PROGRAM),

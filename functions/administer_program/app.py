@@ -3,6 +3,8 @@
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
+from goodword.insight import backtests
+from goodword.insight.backtests import Backtest, BacktestRequest
 from goodword.points import ledger, options, redemptions
 from goodword.points.ledger import Entry, PointsAdjustment
 from goodword.points.options import NewOption, Option, OptionChange
@@ -26,6 +28,12 @@ def read_program(request: Request) -> Response:
 def replace_program(request: Request, document: Program) -> Response:
     """Put a new version in force for referrals to come; what the document leaves out takes its default."""
     return answer(200, database.transact(edits.replace, request.company_id, ids.new_id(), document))
+
+
+@app.route("POST /v1/program/backtest", scope=Scope.ADMIN, body=BacktestRequest, answers={200: Backtest})
+def try_program(request: Request, wanted: BacktestRequest) -> Response:
+    """Reckon what a draft would have awarded on the real history; nothing is stored."""
+    return answer(200, database.transact(backtests.run, request.company_id, wanted))
 
 
 @app.route("GET /v1/program/versions", scope=Scope.ADMIN, query=VersionQuery, answers={200: ProgramVersionList})

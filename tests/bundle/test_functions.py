@@ -7,14 +7,19 @@ from local import events
 from tests.bundle.emulator import Emulators
 from tests.bundle.support import FUNCTIONS, needs_linux
 from tests.support import examples
-from tests.support.companies import Company
+from tests.support.examples import Scenes
 
 
 def test_every_function_has_an_event() -> None:
     assert {events.logical_id(name) for name in events.names()} == FUNCTIONS.keys()
 
 
+@pytest.fixture(scope="module")
+def scenes(server: str, opener: psycopg.Connection) -> Scenes:
+    return Scenes(opener, server)
+
+
 @needs_linux
 @pytest.mark.parametrize("name", events.names())
-def test_an_event(company: Company, superuser: psycopg.Connection, emulators: Emulators, name: str) -> None:
-    examples.play(name, company, superuser, emulators.invoke)
+def test_an_event(scenes: Scenes, superuser: psycopg.Connection, emulators: Emulators, name: str) -> None:
+    examples.play(name, scenes.of(name), superuser, emulators.invoke)

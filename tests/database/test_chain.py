@@ -147,6 +147,7 @@ def test_what_was_rolled_back_holds_nothing_up(tenant: Tenant) -> None:
     assert [row["id"] for row in seals(tenant)] == [kept]
 
 
+@pytest.mark.newest
 def test_nothing_is_skipped_or_sealed_twice_while_many_post(tenant: Tenant) -> None:
     """Transactions of different lengths, some of them rolled back, while two sealers run without a pause."""
     users = [tenant.add_user(f"user-{number}") for number in range(8)]

@@ -165,7 +165,10 @@ def happen(tenant: Tenant, user: UUID, person: Person, move: Move) -> None:
 
 
 @pytest.mark.newest
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])  # a user of their own each
+@settings(
+    max_examples=2 * settings().max_examples,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # a user of their own each
+)
 @given(moves=MOVES, looks=st.lists(AFTER, min_size=1, max_size=4))
 def test_any_sequence_conserves_time(tenant: Tenant, moves: list[Move], looks: list[timedelta]) -> None:
     user, person = tenant.add_user(ids.new_id().hex), Person()

@@ -128,6 +128,7 @@ def test_one_company_alone_is_rebuilt(tenant: Tenant, other_tenant: Tenant) -> N
     assert other_tenant.rows(WALLETS) == before
 
 
+@pytest.mark.newest
 def test_nothing_is_lost_and_no_check_fails_while_many_post(tenant: Tenant) -> None:
     """Wallets rebuilt and entries sealed all the while: every look at the books finds them right."""
     names = [f"user-{number}" for number in range(4)]

@@ -210,7 +210,10 @@ def give_back(tenant: Tenant, name: str, person: Person, use: Use, quantity: int
     assert (answer.json["used"], answer.json["extra"]) == (person.used, person.extra)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])  # a user of their own each
+@settings(
+    max_examples=settings().max_examples * 3 // 5,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # a user of their own each
+)
 @given(moves=MOVES)
 def test_any_sequence_of_uses_and_returns_ends_as_in_the_model(tenant: Tenant, moves: list[Move]) -> None:
     tenant.superuser.execute(

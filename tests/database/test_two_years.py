@@ -118,6 +118,7 @@ def subscriber(tenant: Tenant) -> Play:
     return Play(tenant)
 
 
+@pytest.mark.newest
 def test_two_years_month_by_month(subscriber: Play) -> None:
     for row in LIFE:
         subscriber.at(row.day)

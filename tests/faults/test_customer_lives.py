@@ -25,7 +25,7 @@ from tests.support.jobs import run_job
 from tests.support.lives import NOON, Delivery, Life, customer, lives, tell
 from tests.support.stories import DAY, PROGRAMS
 
-LIVES = {100: 40}.get(settings().max_examples, min(settings().max_examples, 5_000))  # 40, but by a profile
+LIVES = min(settings().max_examples, 5_000)
 TOGETHER = 20
 """Lives in one company, each with a referrer and an upline of its own."""
 

@@ -33,7 +33,8 @@ ORDER = (
 TABLES = {
     "inbox_events": "answer or event", "idempotent_answers": "answer or event",
     "payments": "payments", "subscriptions": "payments", "takebacks": "payments",
-    "codes": "code", "referrals": "referrals", "campaigns": "campaigns", "scores": "scores", "redemptions": "stock", "redemption_options": "stock",
+    "codes": "code", "referrals": "referrals", "campaigns": "campaigns", "scores": "scores",
+    "redemptions": "stock", "redemption_options": "stock",
     "usage_counters": "stock", "quota_grants": "stock",
     "coupons": "stock", "grant_schedules": "grants", "wallets": "wallets", "lots": "lots",
 }  # fmt: skip

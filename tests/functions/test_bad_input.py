@@ -7,6 +7,7 @@ import copy
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,13 +49,18 @@ def lesser_keys(asked: Asked, cluster: Cluster) -> dict[Scope, str]:
         }
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_stored(asked: Asked, lesser_keys: dict[Scope, str], superuser: psycopg.Connection) -> Iterator[None]:
-    """No table of the company has a row more or less than before."""
+@pytest.fixture(scope="module")
+def stored(asked: Asked, lesser_keys: dict[Scope, str], opener: psycopg.Connection) -> Counter[str]:
+    """How many rows each table has of the company before anything bad is sent."""
     assert lesser_keys  # they are rows too
-    before = rows.count(superuser, asked.company.id)
+    return rows.count(opener, asked.company.id)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_stored(asked: Asked, stored: Counter[str], superuser: psycopg.Connection) -> Iterator[None]:
+    """No table of the company has a row more or less than at the beginning."""
     yield
-    assert rows.count(superuser, asked.company.id) == before
+    assert rows.count(superuser, asked.company.id) == stored
 
 
 def send(

@@ -1,13 +1,15 @@
 """Every example event does what it is an example of, and is written as API Gateway writes events."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
 from local import events
+from local.client import Client
 from tests.support import examples
-from tests.support.companies import Company
+from tests.support.examples import Scenes
 from tools import openapi
 
 VALUES: tuple[str, ...] = (
@@ -21,14 +23,26 @@ def test_every_event_has_its_row() -> None:
     assert events.names() == sorted(examples.TABLE)
 
 
+@pytest.fixture(scope="module")
+def scenes(server: str, opener: psycopg.Connection) -> Scenes:
+    return Scenes(opener, server)
+
+
+@pytest.fixture(scope="module")
+def client(server: str) -> Iterator[Client]:
+    anybody = Client(server)
+    yield anybody
+    anybody.close()
+
+
 @pytest.mark.parametrize("name", examples.TABLE)
-def test_an_event(company: Company, superuser: psycopg.Connection, name: str) -> None:
+def test_an_event(scenes: Scenes, client: Client, superuser: psycopg.Connection, name: str) -> None:
     def invoke(logical_id: str, event: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever the function answers
-        answer = company.browser.send("POST", f"/_local/functions/{logical_id}/invocations", event)
+        answer = client.send("POST", f"/_local/functions/{logical_id}/invocations", event)
         assert answer.status == 200, answer.raw
         return answer.json
 
-    examples.play(name, company, superuser, invoke)
+    examples.play(name, scenes.of(name), superuser, invoke)
 
 
 def test_a_placeholder_without_a_value_is_an_error() -> None:

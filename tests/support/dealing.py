@@ -5,10 +5,10 @@ once. As far as there is work of both kinds, every other process is given what n
 processes are then started by half of them only, which costs more than many a file of tests.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 import pytest
-from xdist.scheduler import LoadGroupScheduling
+from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 SECONDS: Mapping[str, int] = {
@@ -43,36 +43,33 @@ SECONDS: Mapping[str, int] = {
 """What is begun first, and how long it takes on a machine that does nothing else; the rest takes a few seconds each."""
 ALONE = ("tests/database/test_ledger_model.py",)
 """Files whose tests share nothing but the session's fixtures, and take long."""
-SERVED = " with the served bundle"
+SERVED = ("tests/bundle", "tests/faults/", "tests/functions/")
+"""Where nearly every test needs the served bundle."""
 
 
 def order(items: list[pytest.Item]) -> None:
     """Bring the tests into the order in which they are begun."""
-    items.sort(key=lambda item: SECONDS.get(_name(item).partition("::")[0], 0), reverse=True)
+    items.sort(key=lambda item: SECONDS.get(group_of(item.nodeid).partition("::")[0], 0), reverse=True)
 
 
-def groups(items: Sequence[pytest.Item]) -> Iterator[tuple[pytest.Item, str]]:
-    """Each test with the name of what it is dealt with."""
-    named = [(item, _name(item)) for item in items]
-    served = {name for item, name in named if "bundle" in getattr(item, "fixturenames", ())}
-    for item, name in named:
-        yield item, f"{name}{SERVED}" if name in served else name
-
-
-def _name(item: pytest.Item) -> str:
-    file = item.nodeid.partition("::")[0]
+def group_of(nodeid: str) -> str:
+    """The name of the tests that a test is dealt with."""
+    file = nodeid.partition("::")[0]
     if file.startswith("tests/bundle/"):  # it is built once
         return "tests/bundle"
-    return item.nodeid if file in ALONE else file
+    return nodeid if file in ALONE else file
 
 
-class Dealer(LoadGroupScheduling):
+class Dealer(LoadScopeScheduling):
     """Gives a process the next group of its kind, or of the other when there is none left."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         serves = self.nodes.index(node) % 2 == 0
         for group in self.workqueue:
-            if group.endswith(SERVED) == serves:
+            if group.startswith(SERVED) == serves:
                 self.workqueue.move_to_end(group, last=False)
                 break
         super()._assign_work_unit(node)

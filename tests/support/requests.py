@@ -28,6 +28,29 @@ class Good:
     instead: tuple[str, ...] = ()
 
 
+PROGRAM: dict[str, Any] = {
+    "schema_version": 1, "timezone": "Europe/Berlin",
+    "attribution": {"window_days": 90, "model": "last_touch", "signup_grace_days": 7},
+    "awards": {
+        "registered": {"points": 5, "hold_days": 1}, "welcome": {"points": 25}, "activated": {"points": 10},
+        "qualified": {"points": 25}, "recurring": {"bps": 1000}, "l2": {"points": 5},
+        "retained": {"points": 15}, "cross_app": {"points": 5},
+    },
+    "points_per_unit": {"usd": 100, "eur": 110}, "recurring_months": [2, 12], "l2_months": [1, 6],
+    "tiers": [{"name": "bronze", "from": 0, "multiplier_bps": 10_000}],
+    "timing": {
+        "activation_min_minutes": 5, "qualification_min_hours": 24, "retention_days": 30,
+        "pending_expiry_days": 90, "risk_hold_hours": 48, "review_days": 7,
+    },
+    "apps": ["chat", "calendar"], "expects_activations": False,
+    "fraud": {
+        "signals": {"same_ip": 30}, "thresholds": {"hold": 30, "review": 60, "reject": 90},
+        "windows": {"shared_days": 30}, "on_registration_limit": "review",
+    },
+    "limits": {"code_creations_per_hour": 10},
+    "caps": {"per_user_points": 1000, "per_user_per_day_points": 100}, "points_expiry_months": 12,
+}  # fmt: skip
+
 REQUESTS: dict[str, Good] = {
     "GET /r/{code}": Good("/r/{code}"),
     "GET /r/{code+}": Good("/r/{code}/"),
@@ -108,30 +131,9 @@ REQUESTS: dict[str, Good] = {
     "GET /v1/referrals/{id}/explain": Good("/v1/referrals/{referral_id}/explain"),
     "GET /v1/awards/{id}/explain": Good("/v1/awards/{award_id}/explain"),
     "GET /v1/program": Good("/v1/program"),
-    "PUT /v1/program": Good(
-        "/v1/program",
-        {
-            "schema_version": 1, "timezone": "Europe/Berlin",
-            "attribution": {"window_days": 90, "model": "last_touch", "signup_grace_days": 7},
-            "awards": {
-                "registered": {"points": 5, "hold_days": 1}, "welcome": {"points": 25}, "activated": {"points": 10},
-                "qualified": {"points": 25}, "recurring": {"bps": 1000}, "l2": {"points": 5},
-                "retained": {"points": 15}, "cross_app": {"points": 5},
-            },
-            "points_per_unit": {"usd": 100, "eur": 110}, "recurring_months": [2, 12], "l2_months": [1, 6],
-            "tiers": [{"name": "bronze", "from": 0, "multiplier_bps": 10_000}],
-            "timing": {
-                "activation_min_minutes": 5, "qualification_min_hours": 24, "retention_days": 30,
-                "pending_expiry_days": 90, "risk_hold_hours": 48, "review_days": 7,
-            },
-            "apps": ["chat", "calendar"], "expects_activations": False,
-            "fraud": {
-                "signals": {"same_ip": 30}, "thresholds": {"hold": 30, "review": 60, "reject": 90},
-                "windows": {"shared_days": 30}, "on_registration_limit": "review",
-            },
-            "limits": {"code_creations_per_hour": 10},
-            "caps": {"per_user_points": 1000, "per_user_per_day_points": 100}, "points_expiry_months": 12,
-        },
+    "PUT /v1/program": Good("/v1/program", PROGRAM),
+    "POST /v1/program/backtest": Good(
+        "/v1/program/backtest", {"program": PROGRAM, "from": "2026-01-01", "to": "2027-01-01T00:00:00Z"}
     ),
     "GET /v1/program/versions": Good("/v1/program/versions"),
     "POST /v1/codes": Good(

@@ -44,7 +44,7 @@ T = TypeVar("T")
 class KnownReferral(NamedTuple):
     """A referral with all that is known about it at an instant, what stands for it, and what it is decided by.
 
-    `program` is what its terms come to, those of its campaign included. `counted` are the referrals of its referrer
+    `program` is what its terms come to, those of its `campaign` included. `counted` are the referrals of its referrer
     that count, with this one where it `counts`; `milestones` those that the referrer may reach next.
     """
 
@@ -61,6 +61,7 @@ class KnownReferral(NamedTuple):
     counts: bool = False
     flagged: bool = False
     campaign_id: UUID | None = None
+    campaign: str | None = None
     campaign_caps: CampaignCaps | None = None
     reserved: tuple[Reserved, ...] = ()
     milestones: tuple[MilestoneAhead, ...] = ()
@@ -102,6 +103,7 @@ def of_row(row: Mapping[str, Any]) -> KnownReferral:
         counts=row["counts"],
         flagged=row["flagged"],
         campaign_id=row["campaign_id"],
+        campaign=row["campaign"],
         campaign_caps=CampaignCaps(*(row[name] for name in _CAMPAIGN_CAPS)) if row["campaign_id"] else None,
         reserved=_each(Reserved, row["reserved"]),
         milestones=_each(MilestoneAhead, row["milestones"]),
