@@ -190,6 +190,29 @@ def test_jobs_and_operations_at_once_book_each_expiry_once(tenant: Tenant, ada: 
     assert books.faults(tenant.superuser, tenant.id) == []
 
 
+def test_the_job_books_in_many_wallets_what_operations_book_in_each(tenant: Tenant, other_tenant: Tenant) -> None:
+    """Two companies alike: lots of one instant and of several, partly spent ones, some that stay, and no lot at all."""
+
+    def expire(company: Tenant, *, by_job: bool) -> list[object]:
+        company.set_clock(EARNED)
+        people = [company.add_user(f"user_{number}") for number in range(5)]
+        for number, person in enumerate(people[1:], 1):
+            company.post(*({"user_id": person, "points": 10, "expiry_months": n} for n in (1, 1, 2, None)[:number]))
+            company.adjust(f"user_{number}", -3)
+        company.set_clock(EXPIRES + timedelta(days=60))
+        if by_job:
+            company.book_expiry()
+        for person in people:
+            company.post({"user_id": person, "type": "REVERSAL", "points": 1, "reference": "of nothing"})
+        assert books.faults(company.superuser, company.id) == []
+        dated = [[(entry["version"], entry["effective_at"]) for entry in company.entries(person)] for person in people]
+        assert [len(entries) for entries in dated] == [0, 3, 4, 6, 7]
+        kept = [company.wallet(person)["next_expiry_at"] for person in people]
+        return [dated, kept, *((company.changes(p), company.lots(p), company.burned(p)) for p in people)]
+
+    assert expire(tenant, by_job=True) == expire(other_tenant, by_job=False)
+
+
 def test_the_balance_says_what_will_expire(tenant: Tenant, ada: UUID) -> None:
     tenant.post({"user_id": ada, "points": 3, "expiry_months": 1}, {"user_id": ada, "points": 2, "expiry_months": 2})
     expiring = [(each.points, each.expires_at) for each in tenant.balance("ada").expiring]

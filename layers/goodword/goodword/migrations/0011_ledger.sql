@@ -80,8 +80,9 @@ CREATE TABLE entry_notes (
     CONSTRAINT entry_notes_entry_fk FOREIGN KEY (company_id, entry_id) REFERENCES entries (company_id, id)
 );
 
--- Points earned together that expire together. A lot is known by the entry that earned it. `open` and not `remaining`
--- stands in the indexes: an update that leaves a lot open then touches no index.
+-- Points earned together that expire together. A lot is known by the entry that earned it, and its wallet is the
+-- entry's, which needs no second key (docs/decisions/0041). `open` and not `remaining` stands in the indexes: an update
+-- that leaves a lot open then touches no index.
 CREATE TABLE lots (
     company_id  uuid NOT NULL,
     id          bigint NOT NULL,
@@ -93,7 +94,6 @@ CREATE TABLE lots (
     expires_at  timestamptz NOT NULL DEFAULT 'infinity',
     CONSTRAINT lots_pk PRIMARY KEY (company_id, id),
     CONSTRAINT lots_entry_fk FOREIGN KEY (company_id, id) REFERENCES entries (company_id, id),
-    CONSTRAINT lots_wallet_fk FOREIGN KEY (company_id, user_id) REFERENCES wallets (company_id, user_id),
     CONSTRAINT lots_remaining_ck CHECK (amount > 0 AND remaining <= amount)
 ) WITH (fillfactor = 60);
 CREATE INDEX lots_open_ix ON lots (company_id, user_id, priority, expires_at, id) WHERE open;
@@ -388,6 +388,58 @@ BEGIN
     RETURN w;
 END $$;
 
+-- Books what has expired by `p_at` in many wallets of a company, as book_due_expiry does in one, saves and announces it:
+-- the points of each. Until a wallet is saved, the entries above its version are those that were just booked.
+-- Needs: the locks of the wallets.
+CREATE FUNCTION expire_lots(p_company uuid, p_users uuid[], p_at timestamptz) RETURNS TABLE (user_id uuid, points bigint)
+    LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    INSERT INTO entries (company_id, user_id, type, delta, balance_after, debt_after, version, reference, occasion,
+        effective_at, created_at)
+    SELECT p_company, w.user_id, 'EXPIRY', -due.points, w.balance - sum(due.points) OVER running, w.debt,
+        w.version + row_number() OVER running, public_id('usr', w.user_id), rfc3339(due.instant), due.instant, p_at
+    FROM wallets AS w CROSS JOIN LATERAL (
+        SELECT l.expires_at AS instant, sum(l.remaining)::bigint AS points FROM lots AS l
+        WHERE l.company_id = p_company AND l.user_id = w.user_id AND l.open AND l.expires_at <= p_at
+        GROUP BY l.expires_at
+    ) AS due
+    WHERE w.company_id = p_company AND w.user_id = ANY (p_users) AND w.next_expiry_at <= p_at
+    WINDOW running AS (PARTITION BY w.user_id ORDER BY due.instant)
+    ORDER BY w.user_id, due.instant;
+    WITH expired AS (
+        SELECT e.id AS entry_id, l.id, l.remaining
+        FROM wallets AS w
+        JOIN entries AS e ON e.company_id = p_company AND e.user_id = w.user_id AND e.version > w.version
+        JOIN lots AS l ON l.company_id = p_company AND l.user_id = w.user_id AND l.open AND l.expires_at = e.effective_at
+        WHERE w.company_id = p_company AND w.user_id = ANY (p_users)
+    ), emptied AS (
+        UPDATE lots SET remaining = 0 FROM expired WHERE lots.company_id = p_company AND lots.id = expired.id
+    )
+    INSERT INTO allocations (company_id, entry_id, lot_id, amount)
+    SELECT p_company, entry_id, id, remaining FROM expired;
+    RETURN QUERY WITH saved AS (
+        UPDATE wallets AS w SET balance = w.balance - booked.points, total_expired = w.total_expired - booked.points,
+            version = w.version + booked.entries, next_expiry_at = (
+                SELECT min(l.expires_at) FROM lots AS l
+                WHERE l.company_id = p_company AND l.user_id = w.user_id AND l.open AND l.expires_at < 'infinity')
+        FROM unnest(p_users) AS person (id) CROSS JOIN LATERAL (
+            SELECT coalesce(-sum(e.delta), 0)::bigint AS points, count(*) AS entries
+            FROM wallets AS known JOIN entries AS e
+                ON e.company_id = p_company AND e.user_id = person.id AND e.version > known.version
+            WHERE known.company_id = p_company AND known.user_id = person.id
+        ) AS booked
+        WHERE w.company_id = p_company AND w.user_id = person.id
+        RETURNING w.user_id, booked.points, w.balance
+    ), announced AS (
+        INSERT INTO outbox_events (company_id, id, type, data, created_at)
+        SELECT p_company, gen_random_uuid(), 'points.expired', jsonb_build_object(
+            'user_id', public_id('usr', user_id), 'points', points, 'balance', balance), p_at
+        FROM saved WHERE points > 0
+    )
+    SELECT user_id, points FROM saved;
+END $$;
+
 -- Posts one earning (points above 0 that are new), reversal or reinstatement. Without `p_expiry_months` its points never
 -- expire. Answers as book_posting does.
 CREATE FUNCTION post_entry(
@@ -559,7 +611,7 @@ GRANT INSERT ON wallets, entries, entry_notes, lots, allocations TO :"ledger";
 GRANT UPDATE ON wallets, lots TO :"ledger";
 GRANT EXECUTE ON FUNCTION entry_total, spendable, entry_json TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION lock_wallet, save_wallet, append_entry, burn_lots, book_due_expiry, repay_debt,
-    reversible, book_reversal, book_posting, wallet_at, usual_expiry, refusal_of_adjustment, book_adjustment
+    reversible, book_reversal, book_posting, wallet_at, expire_lots, usual_expiry, refusal_of_adjustment, book_adjustment
     TO :"ledger";
 GRANT EXECUTE ON FUNCTION post_entry, post_entries TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION adjust_points TO :"admin";

@@ -28,7 +28,6 @@ CREATE TABLE quota_grants (
     ends_at        timestamptz NOT NULL DEFAULT 'infinity',
     ended_at       timestamptz,
     CONSTRAINT quota_grants_pk PRIMARY KEY (company_id, redemption_id),
-    CONSTRAINT quota_grants_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
     CONSTRAINT quota_grants_feature_fk FOREIGN KEY (company_id, feature) REFERENCES features (company_id, key),
     CONSTRAINT quota_grants_used_ck CHECK (used BETWEEN 0 AND quantity),
     CONSTRAINT quota_grants_term_ck CHECK (ends_at > created_at)

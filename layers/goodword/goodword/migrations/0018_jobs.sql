@@ -40,48 +40,51 @@ END $$;
 -- that expired, or why they could not be booked. Wallets are locked without waiting, so the order cannot deadlock.
 CREATE FUNCTION expire_due_lots(p_wallets integer) RETURNS TABLE (company_id uuid, user_id uuid, points bigint, error text)
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+#variable_conflict use_column
 DECLARE
-    due record;
+    held record;
+    person uuid;
     at timestamptz;
-    before wallets;
-    after wallets;
 BEGIN
-    FOR due IN
-        SELECT w.company_id, w.user_id
-        FROM wallets w
-        JOIN (
-            SELECT DISTINCT c.id AS company_id, expired.user_id
-            FROM companies c
-            CROSS JOIN LATERAL (
-                SELECT l.user_id FROM lots l
-                WHERE l.company_id = c.id AND l.open AND l.expires_at < 'infinity'
-                    AND l.expires_at <= coalesce(c.test_now, clock_timestamp())
-                    AND NOT is_set_aside(c.id, 'expire_points', public_id('usr', l.user_id))
-                ORDER BY l.expires_at LIMIT p_wallets
-            ) AS expired
-            LIMIT p_wallets
-        ) AS chosen ON chosen.company_id = w.company_id AND chosen.user_id = w.user_id
-        FOR NO KEY UPDATE OF w SKIP LOCKED
+    FOR held IN
+        SELECT locked.company_id, array_agg(locked.user_id ORDER BY locked.user_id) AS people
+        FROM (
+            SELECT w.company_id, w.user_id
+            FROM wallets w
+            JOIN (
+                SELECT DISTINCT c.id AS company_id, expired.user_id
+                FROM companies c
+                -- a fence: what is volatile bounds no scan of an index
+                CROSS JOIN LATERAL (SELECT coalesce(c.test_now, clock_timestamp()) AS now OFFSET 0) AS clock
+                CROSS JOIN LATERAL (
+                    SELECT l.user_id FROM lots l
+                    WHERE l.company_id = c.id AND l.open AND l.expires_at < 'infinity' AND l.expires_at <= clock.now
+                        AND NOT EXISTS (SELECT FROM job_setbacks s
+                            WHERE s.company_id = c.id AND s.job = 'expire_points'
+                                AND s.item = public_id('usr', l.user_id) AND s.next_attempt_at > clock_timestamp())
+                    ORDER BY l.expires_at LIMIT p_wallets
+                ) AS expired
+                LIMIT p_wallets
+            ) AS chosen ON chosen.company_id = w.company_id AND chosen.user_id = w.user_id
+            FOR NO KEY UPDATE OF w SKIP LOCKED
+        ) AS locked
+        GROUP BY locked.company_id
     LOOP
-        company_id := due.company_id;
-        user_id := due.user_id;
-        points := 0;
-        error := NULL;
+        at := company_now(held.company_id);
         BEGIN
-            at := company_now(due.company_id);
-            SELECT * INTO STRICT before FROM wallets w WHERE w.company_id = due.company_id AND w.user_id = due.user_id;
-            after := book_due_expiry(before, at);
-            PERFORM save_wallet(after);
-            points := before.balance - after.balance;
-            IF points > 0 THEN
-                INSERT INTO outbox_events (company_id, id, type, data, created_at)
-                VALUES (due.company_id, gen_random_uuid(), 'points.expired', jsonb_build_object(
-                    'user_id', public_id('usr', due.user_id), 'points', points, 'balance', after.balance), at);
-            END IF;
+            RETURN QUERY SELECT held.company_id, each.user_id, each.points, NULL::text
+                FROM expire_lots(held.company_id, held.people, at) AS each;
         EXCEPTION WHEN OTHERS THEN
-            error := SQLSTATE;
+            -- one of them cannot be booked: each by itself, so that the others are
+            FOREACH person IN ARRAY held.people LOOP
+                BEGIN
+                    RETURN QUERY SELECT held.company_id, each.user_id, each.points, NULL::text
+                        FROM expire_lots(held.company_id, ARRAY[person], at) AS each;
+                EXCEPTION WHEN OTHERS THEN
+                    RETURN QUERY SELECT held.company_id, person, 0::bigint, SQLSTATE::text;
+                END;
+            END LOOP;
         END;
-        RETURN NEXT;
     END LOOP;
 END $$;
 
