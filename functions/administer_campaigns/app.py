@@ -68,8 +68,15 @@ def list_milestone_holders(request: Request) -> Response:
 def fulfil_milestone(request: Request, delivery: MilestoneDelivery) -> Response:
     """Say that what a user was granted has been delivered."""
     milestone_id = ids.parse("mil", request.path_parameters["id"])
-    return idempotency.answer_once(
-        request, delivery, 200, milestone_claims.fulfil, request.company_id, milestone_id, request.user_id, delivery
+    return idempotency.respond_once(
+        request,
+        delivery,
+        lambda delivered: answer(200, delivered),
+        milestone_claims.fulfil,
+        request.company_id,
+        milestone_id,
+        request.user_id,
+        delivery,
     )
 
 

@@ -21,7 +21,7 @@ def check_integrity(request: Request) -> Response:
 def read_leaderboard(request: Request) -> Response:
     """Rank those who bring people: of all time, in a month or in a campaign."""
     query = request.parse_query(LeaderboardQuery)
-    return answer(200, database.transact(leaderboard.page, request.company_id, query))
+    return answer(200, database.once(leaderboard.page, request.company_id, query))
 
 
 lambda_handler = app.handle

@@ -115,11 +115,18 @@ def list_milestones(request: Request) -> Response:
 @app.route("POST /v1/users/{user_id}/milestones/{id}/claim", scope=Scope.WRITE, answers={200: UserMilestone})
 def claim_milestone(request: Request) -> Response:
     """Give a user what they have reached. A milestone that is claimed already is answered as it is."""
-    nothing, company_id, user_id = request.parse_nothing(), request.company_id, request.user_id
+    nothing, company_id = request.parse_nothing(), request.company_id
     milestone_id = ids.parse("mil", request.path_parameters["id"])
-    database.once(milestone_claims.count, company_id, user_id)
-    return idempotency.answer_once(
-        request, nothing, 200, milestone_claims.claim, company_id, user_id, milestone_id, ids.new_id()
+    user_id = database.once(milestone_claims.admit, company_id, request.user_id)
+    return idempotency.respond_once(
+        request,
+        nothing,
+        lambda claimed: answer(200, claimed),
+        milestone_claims.claim,
+        company_id,
+        user_id,
+        milestone_id,
+        ids.new_id(),
     )
 
 

@@ -178,12 +178,12 @@ FUNCTIONS = {
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} next_inbox_attempt fill_in_user",
     "app": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
-        " begin_trial grant_of_redemption redeem take_hit"
+        " begin_trial give_milestones grant_of_redemption redeem take_hit"
     ),
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_GRANTING}"
         " adjust_points refund_redemption decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest"
-        " fill_in_user"
+        " fill_in_user give_milestones"
     ),
     "jobs": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"

@@ -35,8 +35,6 @@ UNGUARDED = {
     ("redemptions", "option_id"): "redeem reads it by its company; a check would make the row of a popular one hot",
     ("redemptions", "user_id"): "redeem finds it by its company, and it is the entry's, which is guarded",
     ("signups", "click_id"): "nothing references clicks (docs/rules.md, Chains of clicks)",
-    ("codes", "campaign_id"): "there are no campaigns yet",
-    ("referrals", "campaign_id"): "there are no campaigns yet",
 }
 
 

@@ -129,7 +129,7 @@ class Changes:
 
     def apply(self, connection: Connection, company_id: UUID) -> None:
         """Write all of it; costs no trip of its own."""
-        if self.stages or self.awards or self.milestones:
+        if self.stages or self.awards:
             query.do(connection, _BOOK, company_id=company_id, **self.parameters())
 
 

@@ -6,25 +6,35 @@ the user's score is locked by one after the other, so a milestone is granted onc
 """
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from psycopg import Connection
 
 from goodword.accounts import users
 from goodword.awards import milestone_catalogue, milestone_standings, milestones
-from goodword.awards.changes import Changes, Row
+from goodword.awards.differences import Posting
 from goodword.awards.milestone_standings import MilestoneHolder, MilestoneStatus, UserMilestone
 from goodword.awards.milestones import RewardType
 from goodword.core import query, rates
 from goodword.core.errors import Conflict, NotFound, Refused
 from goodword.core.fields import LongText, RequestModel
+from goodword.core.query import Later
+
+Row: TypeAlias = dict[str, object]
 
 
 class MilestoneDelivery(RequestModel):
     """The body of POST /v1/milestones/{id}/users/{user_id}/fulfil."""
 
     note: LongText | None = None
+
+
+class _Admitted(NamedTuple):
+    """Who claims, and how long they have to wait, where they claim too often."""
+
+    user_id: UUID
+    retry_after: int | None
 
 
 class Claimed(NamedTuple):
@@ -74,9 +84,9 @@ class Claimed(NamedTuple):
         return ["granted"] if self.status == "failed" and self.auto_apply else ["granted", "claimed"]
 
 
-_COUNT = """
-    SELECT take_hit(%(company_id)s, 'milestone_claim', uuid_send(users.id),
-        (program #>> '{limits,award_claims_per_day}')::integer, interval '1 day')
+_ADMIT = """
+    SELECT users.id AS user_id, take_hit(%(company_id)s, 'milestone_claim', uuid_send(users.id),
+        (program #>> '{limits,award_claims_per_day}')::integer, interval '1 day') AS retry_after
     FROM users JOIN program_versions AS current ON current.company_id = users.company_id
     WHERE users.company_id = %(company_id)s AND external_id = %(external_id)s
     ORDER BY current.version DESC LIMIT 1
@@ -98,42 +108,49 @@ _LOOK = """
     WHERE m.company_id = %(company_id)s AND m.id = %(milestone_id)s
 """
 
+_GIVE = "SELECT give_milestones(%(company_id)s, %(milestones)s, %(postings)s, %(at)s)"
 
-def count(connection: Connection, company_id: UUID, external_id: str) -> None:
-    """Count a request to claim, whatever becomes of it. Raises NotFound for the user, TooManyRequests past the limit.
+
+def admit(connection: Connection, company_id: UUID, external_id: str) -> UUID:
+    """Count a request to claim, whatever becomes of it; the user's id. Raises NotFound, TooManyRequests past the limit.
 
     It is a statement by itself, for a claim that is refused leaves nothing else.
     """
-    row = connection.execute(_COUNT, {"company_id": company_id, "external_id": external_id}).fetchone()
-    if row is None:
+    admitted = query.one(connection, _Admitted, _ADMIT, company_id=company_id, external_id=external_id)
+    if admitted is None:
         raise NotFound("user_not_found", "There is no such user.")
-    rates.refuse_after(row[0], "This user has claimed too many milestones today.")
+    rates.refuse_after(admitted.retry_after, "This user has claimed too many milestones today.")
+    return admitted.user_id
 
 
 def claim(
-    connection: Connection, company_id: UUID, external_id: str, milestone_id: UUID | None, grant_id: UUID
-) -> UserMilestone:
+    connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID | None, grant_id: UUID
+) -> Later[UserMilestone]:
     """Give a user what a milestone is worth. Raises NotFound, and Refused with the reason why not.
 
     Locks: the user's score of all time, then their grants and their wallet.
     """
-    user_id = users.find(connection, company_id, external_id).id
     claimed = _held(connection, company_id, user_id, milestone_id)
     if claimed.refusal is not None:
         raise claimed.refusal
     if claimed.passes:
-        _become(connection, company_id, user_id, grant_id, claimed)
-    return milestone_standings.one(connection, company_id, user_id, claimed.id)
+        row: Row = {"status": claimed.passes[-1], "statuses": claimed.passes}
+        posting = None
+        if not claimed.is_granted and claimed.reward_type == "product_unlock":
+            row["grant_id"] = grant_id
+        elif not claimed.is_granted and claimed.reward_type == "points":
+            row["earning"] = 1
+            posting = milestones.posting(claimed.id, user_id, claimed.reward_data)
+        _give(connection, company_id, user_id, claimed, row, posting)
+    return milestone_standings.ask(connection, company_id, user_id, claimed.id)
 
 
 def fulfil(
     connection: Connection, company_id: UUID, milestone_id: UUID | None, external_id: str, delivery: MilestoneDelivery
-) -> MilestoneHolder:
+) -> Later[MilestoneHolder]:
     """Say that what was granted has been delivered; once that is so it stays. Raises NotFound for one not reached.
 
-    Raises Conflict for one that is not granted.
-
-    Locks: the user's score of all time.
+    Raises Conflict for one that is not granted. Locks: the user's score of all time.
     """
     user_id = users.find(connection, company_id, external_id).id
     held = _held(connection, company_id, user_id, milestone_id)
@@ -142,34 +159,25 @@ def fulfil(
     if not held.is_granted:
         raise Conflict("milestone_not_granted", "This milestone is not granted to the user.")
     if held.status == "granted":
-        row: Row = {"user_id": user_id, "milestone_id": held.id, "status": "claimed", "note": delivery.note}
-        Changes(milestones=[row], at=held.at).apply(connection, company_id)
-    return milestone_standings.holder(connection, company_id, user_id, held.id)
+        _give(connection, company_id, user_id, held, {"status": "claimed", "note": delivery.note}, None)
+    return milestone_standings.ask_holder(connection, company_id, user_id, held.id)
 
 
 def _held(connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID | None) -> Claimed:
     scope = {"company_id": company_id, "user_id": user_id, "milestone_id": milestone_id}
-    connection.execute(_HOLD, scope)
+    query.do(connection, _HOLD, company_id=company_id, user_id=user_id)
     claimed = query.one(connection, Claimed, _LOOK, **scope)
     if claimed is None:
         raise milestone_catalogue.unknown()
     return claimed
 
 
-def _become(connection: Connection, company_id: UUID, user_id: UUID, grant_id: UUID, claimed: Claimed) -> None:
-    """Write what a claim comes to: its reward where it has none yet, and the statuses that it passes through."""
-    row: Row = {
-        "user_id": user_id,
-        "milestone_id": claimed.id,
-        "status": claimed.passes[-1],
-        "statuses": claimed.passes,
-    }
-    changes = Changes(milestones=[row], at=claimed.at)
-    if not claimed.is_granted and claimed.reward_type == "product_unlock":
-        row["grant_id"] = grant_id
-    if not claimed.is_granted and claimed.reward_type == "points":
-        terms = {"program_version": claimed.program_version, "expiry_months": claimed.expiry_months}
-        posting = milestones.posting(claimed.id, user_id, claimed.reward_data)
-        changes.postings.append({**posting._asdict(), **terms})
-        row["earning"] = len(changes.postings)
-    changes.apply(connection, company_id)
+def _give(
+    connection: Connection, company_id: UUID, user_id: UUID, claimed: Claimed, become: Row, posting: Posting | None
+) -> None:
+    """Write what a milestone becomes, with its grant and its posting; costs no trip of its own."""
+    row = {"user_id": user_id, "milestone_id": claimed.id, **become}
+    terms = {"program_version": claimed.program_version, "expiry_months": claimed.expiry_months}
+    postings = query.as_json([{**posting._asdict(), **terms}]) if posting else None
+    given = {"company_id": company_id, "milestones": query.as_json([row]), "postings": postings, "at": claimed.at}
+    query.do(connection, _GIVE, **given)

@@ -19,6 +19,7 @@ from goodword.core import ids, paging, query
 from goodword.core.fields import AnswerModel, Instant
 from goodword.core.ids import GrantId, MilestoneId
 from goodword.core.paging import Page, PageQuery
+from goodword.core.query import Later
 
 MilestoneStatus = Literal["pending", "granted", "claimed", "failed"]
 
@@ -138,19 +139,16 @@ def of_user(connection: Connection, company_id: UUID, external_id: str, page: Mi
     return UserMilestoneList.of(milestones, page.limit)
 
 
-def one(connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID) -> UserMilestone:
-    """A milestone as it is for a user. Raises NotFound."""
+def ask(connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID) -> Later[UserMilestone]:
+    """Ask for a milestone as it is for a user. Needs: that there is one."""
     scope = {"company_id": company_id, "user_id": user_id, "milestone_id": milestone_id}
-    milestone = query.one(connection, UserMilestone, _ONE, **scope)
-    if milestone is None:
-        raise milestone_catalogue.unknown()
-    return milestone
+    return query.the_one_later(connection, UserMilestone, _ONE, **scope)
 
 
-def holder(connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID) -> MilestoneHolder:
-    """A user who has reached a milestone. Needs: that they have."""
+def ask_holder(connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID) -> Later[MilestoneHolder]:
+    """Ask for a user who has reached a milestone. Needs: that they have."""
     scope = {"company_id": company_id, "user_id": user_id, "milestone_id": milestone_id}
-    return query.the_one_later(connection, MilestoneHolder, _HOLDER, **scope)()
+    return query.the_one_later(connection, MilestoneHolder, _HOLDER, **scope)
 
 
 def holders(

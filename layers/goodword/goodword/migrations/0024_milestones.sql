@@ -164,6 +164,21 @@ BEGIN
     FROM passed;
 END $$;
 
+-- What milestones become outside of a settlement: their grants, their postings (NULL: none), and they themselves.
+-- Needs: hold_score of those people. Locks: their grants, then their wallets.
+CREATE FUNCTION give_milestones(p_company uuid, p_milestones jsonb, p_postings jsonb, p_at timestamptz) RETURNS void
+    LANGUAGE plpgsql AS $$
+DECLARE
+    entries bigint[];
+BEGIN
+    p_milestones := grant_milestones(p_company, p_milestones);
+    IF p_postings IS NOT NULL THEN
+        entries := post_entries(p_company, p_postings);
+    END IF;
+    PERFORM write_milestones(p_company, p_milestones, entries, p_at);
+END $$;
+
+GRANT EXECUTE ON FUNCTION give_milestones TO :"app", :"admin";
 GRANT EXECUTE ON FUNCTION milestones_ahead, grant_of_milestone, grant_milestones, write_milestones, milestone_json
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON milestones TO :"ledger";
