@@ -1,8 +1,12 @@
 """A scene: the people and things of a company that the example events are about, made over HTTP."""
 
+import json
+import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
+from goodword.payments import signatures
 from local.client import Client
 
 
@@ -13,7 +17,8 @@ class SceneError(Exception):
 def prepare(line: Mapping[str, str]) -> dict[str, object]:
     """Ada, Ben whom she brought, Gil whom nobody did; points of hers, and what they bought, a coupon, a use, a click.
 
-    Hal waits for a reward, and a campaign is drafted. Answers the values of the placeholders.
+    Hal waits for a reward, Ida, whose friend Kim has paid, for what a milestone promises, and a campaign is drafted.
+    Answers the values of the placeholders.
     `line` is that of a company nobody has used yet, on a running server. Raises SceneError.
     """
     client = Client(line["url"], line["secret_key"])
@@ -41,8 +46,15 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     make("/v1/users/hal/points", {"points": 20, "note": "for a bug he found"}, {"idempotency-key": "hal"})
     waits = {"option_id": make("/v1/redemption-options", mug)["id"]}
     summer: dict[str, object] = {"starts_at": "2026-06-01T00:00:00Z", "ends_at": "2030-09-01T00:00:00Z"}
+    mugs = {"name": "A mug", "threshold": 1, "reward_type": "custom", "reward_data": {"colour": "blue"}}
+    milestone_id = make("/v1/milestones", mugs)["id"]
+    idas = make("/v1/signups", {"user": {"external_id": "ida"}})["user"]["referral_code"]
+    make("/v1/signups", {"user": {"external_id": "kim"}, "referral_code": idas})
+    _pay(client, line, "kim")
+    client.send("PATCH", f"/v1/milestones/{milestone_id}", {"active": False})  # the examples give it to nobody else
     values = {
         **line,
+        "milestone_id": milestone_id,
         "campaign_id": make("/v1/campaigns", {"name": "Summer", **summer})["id"],
         "coupon_id": coupon_id,
         "grant_id": redeemed["grant"]["id"],
@@ -61,3 +73,26 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     }
     client.close()
     return values
+
+
+def _pay(client: Client, line: Mapping[str, str], user: str) -> None:
+    """Tell of a user's payment as Stripe does."""
+    now = int(time.time())
+    invoice = {
+        "id": f"in_{user}", "object": "invoice", "customer": f"cus_{user}", "currency": "usd", "status": "paid",
+        "amount_paid": 1900, "total": 1900, "total_excluding_tax": 1900, "created": now,
+        "billing_reason": "subscription_create", "status_transitions": {"paid_at": now},
+        "parent": {
+            "type": "subscription_details",
+            "subscription_details": {"subscription": f"sub_{user}", "metadata": {"goodword_user": user}},
+        },
+    }  # fmt: skip
+    event = {
+        "id": f"evt_{user}", "object": "event", "type": "invoice.paid", "livemode": False, "created": now,
+        "api_version": "2026-10-28.endive", "data": {"object": invoice},
+    }  # fmt: skip
+    raw = json.dumps(event).encode()
+    headers = {"stripe-signature": signatures.sign(raw, line["stripe_secret"], now)}
+    answer = client.send("POST", urlsplit(line["stripe_endpoint"]).path, raw=raw, headers=headers)
+    if answer.status != 200 or answer.json["outcome"] != "applied":  # noqa: PLR2004 - HTTP's own
+        raise SceneError(f"a payment answered {answer.status}: {answer.raw.decode()}")

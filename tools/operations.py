@@ -10,10 +10,11 @@ from typing import NamedTuple
 from local import events
 
 CLICKS, SIGNUPS, USERS, POINTS = "Clicks", "Signups and uses", "Users", "Points"
-ACCESS, PROGRAM, CAMPAIGNS, PLANS, ACCOUNT, WEBHOOKS = (
+ACCESS, PROGRAM, CAMPAIGNS, GROWTH, PLANS, ACCOUNT, WEBHOOKS = (
     "Access",
     "Program and codes",
     "Campaigns",
+    "Milestones and leaderboards",
     "Features and plans",
     "Account",
     "Webhooks in",
@@ -81,6 +82,17 @@ OPERATIONS = {
     "GET /v1/campaigns": Operation("list_campaigns", CAMPAIGNS),
     "GET /v1/campaigns/{id}": Operation("get_campaign", CAMPAIGNS),
     "PATCH /v1/campaigns/{id}": Operation("change_campaign", CAMPAIGNS, "administer_campaigns__change"),
+    "GET /v1/users/{user_id}/milestones": Operation("list_milestones_of_user", GROWTH),
+    "POST /v1/users/{user_id}/milestones/{id}/claim": Operation("claim_milestone", GROWTH),
+    "GET /v1/leaderboard": Operation("get_leaderboard", GROWTH),
+    "POST /v1/milestones": Operation("create_milestone", GROWTH, "administer_campaigns__create_milestone"),
+    "GET /v1/milestones": Operation("list_milestones", GROWTH),
+    "GET /v1/milestones/{id}": Operation("get_milestone", GROWTH),
+    "PATCH /v1/milestones/{id}": Operation("change_milestone", GROWTH, "administer_campaigns__change_milestone"),
+    "GET /v1/milestones/{id}/users": Operation("list_milestone_holders", GROWTH),
+    "POST /v1/milestones/{id}/users/{user_id}/fulfil": Operation(
+        "fulfil_milestone", GROWTH, "administer_campaigns__fulfil_milestone"
+    ),
     "POST /v1/features": Operation("create_feature", PLANS, "administer_access__create_feature"),
     "GET /v1/features": Operation("list_features", PLANS),
     "GET /v1/features/{feature}": Operation("get_feature", PLANS),
@@ -145,6 +157,7 @@ PARAMETERS = {
     "stage": "Only referrals that are at this stage.",
     "flagged": "Only referrals that are flagged, or that are not.",
     "campaign_id": "Only what is of this campaign.",
+    "period": "The board of this month, as 2026-01.",
     "event": "Only awards of this event.",
     "status": "Only what has this status.",
     "type": "Only what is of this type.",
@@ -163,7 +176,7 @@ _VALUES: dict[str, object] = {
         for name, prefix in {
             "click": "clk", "option": "opt", "unlock": "opt", "redemption": "red", "reward": "red", "usage": "use",
             "referral": "ref", "award": "awd", "endpoint": "whe", "whop_endpoint": "whe", "coupon": "cpn",
-            "grant": "grt", "key": "key", "campaign": "cam",
+            "grant": "grt", "key": "key", "campaign": "cam", "milestone": "mil",
         }.items()
     },
 }  # fmt: skip

@@ -1,5 +1,7 @@
-"""What is asked of a company as a whole: whether its books are right."""
+"""What is asked of a company as a whole: who has brought the most people, and whether its books are right."""
 
+from goodword.campaigns import leaderboard
+from goodword.campaigns.leaderboard import Leaderboard, LeaderboardQuery
 from goodword.core import database
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
@@ -13,6 +15,13 @@ app = App()
 def check_integrity(request: Request) -> Response:
     """Check the ledger, and say where its chain ends."""
     return answer(200, database.transact(integrity.report, request.company_id))
+
+
+@app.route("GET /v1/leaderboard", scope=Scope.READ, query=LeaderboardQuery, answers={200: Leaderboard})
+def read_leaderboard(request: Request) -> Response:
+    """Rank those who bring people: of all time, in a month or in a campaign."""
+    query = request.parse_query(LeaderboardQuery)
+    return answer(200, database.once(leaderboard.page, request.company_id, query))
 
 
 lambda_handler = app.handle

@@ -7,7 +7,10 @@ from goodword.accounts import activity
 from goodword.accounts.activity import Activity, ActivityList, ActivityQuery, NewActivity
 from goodword.accounts.users import UserChange
 from goodword.awards import listing as awards
+from goodword.awards import milestone_claims, milestone_standings
 from goodword.awards.listing import AwardList, AwardQuery
+from goodword.awards.milestone_catalogue import MilestoneQuery
+from goodword.awards.milestone_standings import UserMilestone, UserMilestoneList
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
@@ -97,6 +100,33 @@ def redeem_coupon(request: Request, entered: EnteredCoupon) -> Response:
     request.required_idempotency_key()
     return idempotency.answer_once(
         request, entered, 201, coupon_redemptions.redeem, request.company_id, request.user_id, ids.new_id(), entered
+    )
+
+
+@app.route(
+    "GET /v1/users/{user_id}/milestones", scope=Scope.READ, query=MilestoneQuery, answers={200: UserMilestoneList}
+)
+def list_milestones(request: Request) -> Response:
+    """List the milestones that a user may reach or has reached, lowest threshold first."""
+    query = request.parse_query(MilestoneQuery)
+    return answer(200, database.transact(milestone_standings.of_user, request.company_id, request.user_id, query))
+
+
+@app.route("POST /v1/users/{user_id}/milestones/{id}/claim", scope=Scope.WRITE, answers={200: UserMilestone})
+def claim_milestone(request: Request) -> Response:
+    """Give a user what they have reached. A milestone that is claimed already is answered as it is."""
+    nothing, company_id = request.parse_nothing(), request.company_id
+    milestone_id = ids.parse("mil", request.path_parameters["id"])
+    user_id = database.once(milestone_claims.admit, company_id, request.user_id)
+    return idempotency.respond_once(
+        request,
+        nothing,
+        lambda claimed: answer(200, claimed),
+        milestone_claims.claim,
+        company_id,
+        user_id,
+        milestone_id,
+        ids.new_id(),
     )
 
 

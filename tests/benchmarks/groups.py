@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.benchmarks import codes, cost, postings, scale, served, starts, warm
+from tests.benchmarks import codes, cost, leaderboard, postings, scale, served, starts, warm
 from tests.benchmarks.ground import Ground
 from tests.benchmarks.table import Budget, Line
 
@@ -24,4 +24,7 @@ GROUPS: Mapping[str, Group] = {
     "codes": Group(codes.BUDGETS, codes.measure),
     "served": Group(served.BUDGETS, served.measure),
     "scale": Group(scale.BUDGETS, scale.measure),
+    "leaderboard": Group(leaderboard.BUDGETS, leaderboard.measure),
 }
+LARGE = ("scale", "leaderboard")
+"""What is measured where SCALE=1 asks for it."""

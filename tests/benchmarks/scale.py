@@ -59,9 +59,9 @@ def measure(ground: Ground) -> list[Line]:
     with ExitStack() as until_then:
         callers: dict[int, Callers] = {}
         for size in sizes:
-            beside = ground if size == ENTRIES else until_then.enter_context(_database(ground, size))
-            ledgers.lay(beside, size)
-            callers[size] = until_then.enter_context(Callers(beside, size // PER_USER))
+            its_ground = ground if size == ENTRIES else until_then.enter_context(beside(ground, f"entries_{size}"))
+            ledgers.lay(its_ground, size)
+            callers[size] = until_then.enter_context(Callers(its_ground, size // PER_USER))
         rounds = [_round(callers, turn) for turn in range(ROUNDS + 1)][1:]
     lines = [
         _line(budgets[path], path, size, rounds)
@@ -88,7 +88,7 @@ class Callers:
         self._newcomers, self._payers = count(), count()
         functions = load(ROOT / "template.yaml").functions(ground.prepared.parameters)
         self._processes = {
-            name: _start(functions[name], ground) for name in {events.logical_id(event) for event in PATHS.values()}
+            name: start(functions[name], ground) for name in {events.logical_id(event) for event in PATHS.values()}
         }
 
     def __enter__(self) -> Self:
@@ -134,13 +134,15 @@ class Callers:
         return event
 
 
-def _database(ground: Ground, size: int) -> AbstractContextManager[Ground]:
-    home = ground.home / f"entries_{size}"
+def beside(ground: Ground, name: str) -> AbstractContextManager[Ground]:
+    """A further database of the same cluster."""
+    home = ground.home / name
     home.mkdir()
     return database(ground.cluster, home, home.name)
 
 
-def _start(function: Function, ground: Ground) -> subprocess.Popen[str]:
+def start(function: Function, ground: Ground) -> subprocess.Popen[str]:
+    """A function on a database, in a process that times its handler (`tests.benchmarks.timed_handler`)."""
     environment = environment_of(function, dict(ground.prepared.environment))
     environment["PYTHONPATH"] += f":{ROOT}"
     log = (ground.home / f"{function.logical_id}.log").open("wb")  # no pipe: whoever reads along takes time

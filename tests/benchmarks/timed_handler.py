@@ -1,4 +1,4 @@
-"""One handler, timed event by event; run as a process of its own by `tests.benchmarks.scale`.
+"""One handler, timed event by event; run as a process of its own by `tests.benchmarks.scale` and `leaderboard`.
 
 Each line of its input is a JSON list of events; for each it writes a line with the median of the milliseconds that the
 handler took. What the handler logs is written, as in production, and read by nobody.

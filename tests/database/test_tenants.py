@@ -36,7 +36,6 @@ UNGUARDED = {
     ("redemptions", "user_id"): "redeem finds it by its company, and it is the entry's, which is guarded",
     ("signups", "click_id"): "nothing references clicks (docs/rules.md, Chains of clicks)",
     ("campaigns", "change_id"): "which change was the last; it names no row",
-    ("access_grants", "milestone_id"): "there are no milestones yet",
 }
 
 

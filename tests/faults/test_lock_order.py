@@ -294,6 +294,27 @@ def test_a_coupon_and_an_end_of_its_grant(watched: Company, locks: Locks) -> Non
     assert_ordered(kinds, "grants")
 
 
+def test_a_milestone_that_is_reached_claimed_and_delivered(watched: Company, locks: Locks) -> None:
+    code = watched.sign_up("mia")["user"]["referral_code"]
+    watched.sign_up("max", referral_code=code)
+    unlock = {"reward_type": "product_unlock", "reward_data": {"plan": "premium", "days": 3}}
+    points = {"reward_type": "points", "reward_data": {"points": 5}}
+    offered = [
+        watched.ok("POST", "/v1/milestones", {"name": "x", "threshold": 1, **reward, "auto_apply": applies})["id"]
+        for reward, applies in ((unlock, True), (unlock, False), (points, False))
+    ]
+    kinds = locks(lambda: watched.deliver(invoice("max")))
+    assert_ordered(kinds, "answer or event", "people", "referrals", "scores", "grants", "wallets")
+    by_itself, *claimed = (f"/v1/users/mia/milestones/{each}/claim" for each in offered)
+    for path, reward in zip(claimed, ("grants", "wallets"), strict=True):
+        kinds = locks(lambda path=path: watched.ok("POST", path, key=path))
+        assert_ordered(kinds, "answer or event", "scores", reward)
+    assert_ordered(locks(lambda: watched.ok("POST", by_itself)), "scores")
+    assert_ordered(locks(lambda: watched.ok("POST", f"/v1/milestones/{offered[0]}/users/mia/fulfil")), "scores")
+    for each in offered:
+        watched.ok("PATCH", f"/v1/milestones/{each}", {"active": False})
+
+
 def test_a_cap_that_changes(watched: Company, code: str, locks: Locks) -> None:
     assert_ordered(locks(lambda: watched.ok("PATCH", f"/v1/codes/{code}", {"max_uses": 900})), "caps", "code")
 

@@ -166,6 +166,43 @@ def test_a_payment_with_all_its_effects_is_three_and_four_statements_and_its_dup
     assert trips(again) == statements(again) == 1
 
 
+def test_a_payment_that_reaches_a_milestone_costs_no_more_and_its_claim_is_three(
+    watched: Company, trips: Callable[..., int]
+) -> None:
+    code = watched.sign_up("mila")["user"]["referral_code"]
+    for person in ("max", "moe"):
+        watched.sign_up(person, referral_code=code)
+    unlock = {"reward_type": "product_unlock", "reward_data": {"plan": "premium", "days": 3}}
+    points = {"reward_type": "points", "reward_data": {"points": 5}}
+    offered = [
+        watched.ok("POST", "/v1/milestones", {"name": "x", "threshold": threshold, **reward, "auto_apply": applies})[
+            "id"
+        ]
+        for threshold in (1, 2)
+        for reward, applies in ((unlock, True), (points, True), (points, False))
+    ]
+    payments = iter([
+        invoice_paid(f"evt_{person}", f"in_{person}", user=person, customer=f"cus_{person}",
+            subscription=f"sub_{person}")
+        for person in ("max", "moe")
+    ])  # fmt: skip
+    assert trips(lambda: watched.deliver(next(payments))) == 3
+    assert {each["status"] for each in watched.ok("GET", "/v1/users/mila/milestones")["data"]} == {"granted", "pending"}
+    claims = iter([f"/v1/users/mila/milestones/{each}/claim" for each in (offered[2], offered[5])])
+    assert trips(lambda: watched.ok("POST", next(claims))) == 3
+    for each in offered:
+        watched.ok("PATCH", f"/v1/milestones/{each}", {"active": False})
+
+
+def test_a_page_of_a_leaderboard_is_one_trip(watched: Company, trips: Callable[..., int]) -> None:
+    code = watched.sign_up("lea")["user"]["referral_code"]
+    watched.sign_up("leo", referral_code=code)
+    watched.deliver(invoice_paid("evt_leo", "in_leo", user="leo", customer="cus_leo", subscription="sub_leo"))
+    assert trips(lambda: watched.ok("GET", "/v1/leaderboard")) == 1
+    (first, *_) = watched.ok("GET", "/v1/leaderboard")["data"]
+    assert trips(lambda: watched.ok("GET", f"/v1/leaderboard?after={first['user_id']}")) == 1
+
+
 def test_what_is_linked_by_an_e_mail_costs_no_more(watched: Company, ada: str, trips: Callable[..., int]) -> None:
     """The payment of one whose signup came first, and the signup of one whose payment came first."""
 

@@ -11,7 +11,8 @@ from goodword.access.plans import PlanChange
 from goodword.access.restrictions import NewRestriction
 from goodword.accounts import activity
 from goodword.accounts.activity import NewActivity
-from goodword.awards import campaign_answers, campaign_ends
+from goodword.awards import campaign_answers, campaign_ends, milestone_catalogue
+from goodword.awards.milestone_catalogue import NewMilestone
 from goodword.campaigns.campaigns import CampaignChange, NewCampaign
 from goodword.core import ids
 from goodword.facts.kinds import (
@@ -70,6 +71,7 @@ def fill(tenant: Tenant) -> None:
         sold_as = PlanChange.model_validate({"stripe_price_id_monthly": "price_1"})
         plans.change(connection, tenant.id, "basic", ids.new_id(), sold_as)
     _restrict(tenant)
+    _offer_milestones(tenant)
     _pay(tenant)
     _end_campaigns(tenant)
     _carry_a_promotion_code(tenant)
@@ -111,6 +113,15 @@ def _spend(tenant: Tenant) -> None:
     used = tenant.consume("uma", "ai_calls", 2)
     assert tenant.give_back("uma", used.json["usage_id"], 1).status == 200
     assert tenant.redeem("uma", tenant.add_unlock(cost=10)).status == 201
+
+
+def _offer_milestones(tenant: Tenant) -> None:
+    """One that pays points and one that gives a plan, both for the first who pays."""
+    for reward_type, data in (("points", {"points": 50}), ("product_unlock", {"plan": "premium", "days": 30})):
+        body = {"name": "First", "threshold": 1, "reward_type": reward_type, "reward_data": data}
+        new = NewMilestone.model_validate(body)
+        with tenant.transaction("admin") as connection:
+            milestone_catalogue.create(connection, tenant.id, ids.new_id(), new)
 
 
 def _restrict(tenant: Tenant) -> None:

@@ -135,6 +135,22 @@ TABLE: dict[str, Row] = {
     "administer_account__read_settings": Row(200, {"trial_duration_days": 14, "post_trial_plan": "free"}),
     "administer_account__revoke_key": Row(204),
     "administer_account__turn_endpoint_off": Row(204),
+    "administer_campaigns__change_milestone": Row(
+        200, {"threshold": 5, "reward_type": "points", "reward_data": {"points": 500}}, {"outbox_events": 1}
+    ),
+    "administer_campaigns__create_milestone": Row(
+        201,
+        {"threshold": 10, "reward_type": "product_unlock", "auto_apply": True, "active": True},
+        together({"milestones": 1, "outbox_events": 1}, DONE_ONCE),
+    ),
+    "administer_campaigns__fulfil_milestone": Row(
+        200,
+        {"user_id": "ida", "status": "claimed", "note": "sent by mail", "qualified_count": 1},
+        together({"outbox_events": 1, "activity": 1}, DONE_ONCE),
+    ),
+    "administer_campaigns__list_milestone_holders": Row(200, {"has_more": False}),
+    "administer_campaigns__list_milestones": Row(200, {"has_more": False}),
+    "administer_campaigns__read_milestone": Row(200, {"name": "A mug", "threshold": 1, "reward_type": "custom"}),
     "administer_program__fail": Row(
         200,
         {"kind": "reward", "user_id": "hal", "status": "failed", "note": "sold out", "balance_after": 20},
@@ -222,8 +238,8 @@ TABLE: dict[str, Row] = {
     "audit_ledger__hourly": Row(
         None,
         {"job": "audit_ledger", "set_aside": [], "complete": True, "skipped": None},
-        # Ben's signup earned points for two; Ada was given some twice, and spent the latter, as Hal did once
-        {"seals": 7, "chain_heads": 1},
+        # two signups earned points for two people, one a payment; Ada was given some twice, and spent some, as Hal did
+        {"seals": 10, "chain_heads": 1},
     ),
     "check_access__consume": Row(
         200,
@@ -346,11 +362,17 @@ TABLE: dict[str, Row] = {
     "serve_users__all_referrals": Row(200, {"has_more": False}),
     "serve_users__awards": Row(200, {"has_more": False}),
     "report_insight__integrity": Row(200, {"ok": True, "head": None}, fresh=True),
+    "report_insight__leaderboard": Row(200, {"has_more": False}),
     "serve_users__change": Row(
         200,
         {"external_id": "gil", "username": "Gil", "email_verified": True, "stripe_customer_id": "cus_gil"},
         # whose e-mail is verified has a trial from then on
         together(GIVEN, {"verified_emails": 1, "identity_marks": 3, "outbox_events": 1, "activity": 1}),
+    ),
+    "serve_users__claim_milestone": Row(
+        200,
+        {"name": "A mug", "status": "claimed", "reward_data": {"colour": "blue"}, "qualified_count": 1},
+        together({"rate_windows": 1, "outbox_events": 1, "activity": 1}, DONE_ONCE),
     ),
     "serve_users__circle": Row(200, {"has_more": False}),
     "serve_users__explain_award": Row(
@@ -382,6 +404,7 @@ TABLE: dict[str, Row] = {
         together(REFERRED, {"activity": 1}),
     ),
     "serve_users__activity": Row(200, {"has_more": False}),
+    "serve_users__milestones": Row(200, {"has_more": False}),
     "serve_users__login": Row(201, {"action": "login", "app_id": "web"}, {"activity": 1, "logins": 1}),
     "serve_users__stats": Row(
         200,

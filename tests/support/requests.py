@@ -6,10 +6,11 @@ from typing import Any
 
 from goodword.core.http import Route
 from tests.support.companies import Company
+from tests.support.stripe_objects import invoice_paid
 from tools import openapi
 
 ADA = "ada"
-OF_ADA = ("/usage/{usage_id}", "/grants/{id}")
+OF_ADA = ("/usage/{usage_id}", "/grants/{id}", "/{id}/claim", "/users/{user_id}/fulfil")
 """Things that are in the path beside the user whose they are."""
 
 
@@ -299,6 +300,32 @@ REQUESTS: dict[str, Good] = {
     ),
     "GET /v1/users/{user_id}/grants": Good("/v1/users/{user_id}/grants"),
     "POST /v1/users/{user_id}/coupons": Good("/v1/users/{user_id}/coupons", {"code": "HERS"}, idempotent=True),
+    "POST /v1/milestones": Good(
+        "/v1/milestones",
+        {
+            "name": "Friend", "description": "For the first", "threshold": 1, "reward_type": "points",
+            "reward_data": {"points": 50}, "auto_apply": True, "active": True,
+        },
+        idempotent=True,
+    ),
+    "GET /v1/milestones": Good("/v1/milestones"),
+    "GET /v1/milestones/{id}": Good("/v1/milestones/{milestone_id}"),
+    "PATCH /v1/milestones/{id}": Good(
+        "/v1/milestones/{milestone_id}",
+        {
+            "name": "Friend", "description": "For the first", "threshold": 1, "reward_type": "points",
+            "reward_data": {"points": 50}, "auto_apply": True, "active": True,
+        },
+    ),
+    "GET /v1/milestones/{id}/users": Good("/v1/milestones/{milestone_id}/users", query={"status": "granted"}),
+    "POST /v1/milestones/{id}/users/{user_id}/fulfil": Good(
+        "/v1/milestones/{milestone_id}/users/{user_id}/fulfil", {"note": "sent by mail"}, idempotent=True
+    ),
+    "GET /v1/users/{user_id}/milestones": Good("/v1/users/{user_id}/milestones"),
+    "POST /v1/users/{user_id}/milestones/{id}/claim": Good(
+        "/v1/users/{user_id}/milestones/{milestone_id}/claim", idempotent=True
+    ),
+    "GET /v1/leaderboard": Good("/v1/leaderboard", query={"period": "2027-01"}),
     "GET /v1/integrity": Good("/v1/integrity"),
     "GET /v1/test-clock": Good("/v1/test-clock"),
     "PUT /v1/test-clock": Good("/v1/test-clock", {"now": "2027-01-15T12:00:00Z"}),
@@ -335,7 +362,8 @@ ROUTES: dict[str, Route] = {
 class Asked:
     """A company of which everything may be asked: Ada with a code, points, and what she can buy, has and has used.
 
-    She brought Cy; Dan came by himself and has a code too. One event has failed; an endpoint and a key are not needed.
+    She brought Cy, who has paid, so that she has reached a milestone and claimed it; Dan came by himself and has a code
+    too. One event has failed; an endpoint and a key are not needed.
     """
 
     def __init__(self, company: Company) -> None:
@@ -354,13 +382,18 @@ class Asked:
         mug = {"option_id": company.ok("POST", "/v1/redemption-options", reward)["id"]}
         rewards = [company.ok("POST", f"/v1/users/{ADA}/redemptions", mug, key=f"mug-{each}") for each in range(2)]
         spare = {"provider": "whop", "secrets": ["ws_0123456789"]}
+        mugs = {"name": "A mug", "threshold": 1, "reward_type": "custom", "reward_data": {"colour": "blue"}}
+        milestone_id = company.ok("POST", "/v1/milestones", mugs)["id"]
+        company.deliver(invoice_paid("evt_cy", "in_cy", user="cy"))
+        company.ok("POST", f"/v1/users/{ADA}/milestones/{milestone_id}/claim")
         company.deliver({"object": "v2.core.event", "id": "evt_thin", "type": "v1.invoice.paid"})
-        (failed,) = company.ok("GET", "/v1/inbox")["data"]
+        (failed,) = company.ok("GET", "/v1/inbox?status=failed")["data"]
         dates = {"starts_at": "2026-01-15T12:00:00Z", "ends_at": "8000-01-15T12:00:00Z"}
         self._values = {
             "campaign_id": company.ok("POST", "/v1/campaigns", {"name": "Summer", **dates})["id"],
             "coupon_id": company.ok("POST", "/v1/coupons", coupon)["id"],
             "grant_id": company.ok("POST", f"/v1/users/{ADA}/grants", given)["id"],
+            "milestone_id": milestone_id,
             "code": code,
             "new_code": f"NEW-{code}",
             "other_code": company.sign_up("dan")["user"]["referral_code"],

@@ -28,8 +28,8 @@ LOGIN = "login"
 
 OF_THE_SYSTEM: Final = frozenset({
     "activated", "campaign_prize_paid", "code_created", "coupon_redeemed", "late_attributed",
-    "late_attribution_rejected", "plan_changed", "points_adjusted", "redeemed", "redemption_refunded", "signed_up",
-    "trial_started",
+    "late_attribution_rejected", "milestone_claimed", "milestone_failed", "milestone_granted", "milestone_reached",
+    "plan_changed", "points_adjusted", "redeemed", "redemption_refunded", "signed_up", "trial_started",
 })  # fmt: skip
 """The actions that the system alone writes."""
 
@@ -53,7 +53,8 @@ def _parts(value: JsonValue) -> Iterator[JsonValue]:
         yield value
 
 
-def _storable(details: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def storable(details: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Any JSON object of up to 4 KiB, as it is. Raises ValueError for what the database cannot keep."""
     for part in _parts(details):
         if isinstance(part, str) and "\x00" in part:
             raise ValueError("must hold texts of Unicode characters other than NUL")
@@ -83,7 +84,7 @@ class NewActivity(RequestModel):
     """The body of POST /v1/users/{user_id}/activity. `details` are any JSON object of up to 4 KiB."""
 
     action: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.]{0,63}$"), AfterValidator(_of_an_app)]
-    details: Annotated[dict[str, JsonValue], AfterValidator(_storable)] = Field(default_factory=dict[str, JsonValue])
+    details: Annotated[dict[str, JsonValue], AfterValidator(storable)] = Field(default_factory=dict[str, JsonValue])
     app_id: AppId | None = None
     ip: IpAddress = None
     ip_type: IpType | None = None

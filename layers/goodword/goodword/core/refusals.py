@@ -56,6 +56,7 @@ _WHOLE = {
     "^[^@": "must be an e-mail address",
     "^https?://": "must be a URL that begins with http:// or https:// and a host",
     "^[a-z]{3}$": "must be a currency of three small letters, as usd",
+    "^[0-9]{4}-(0[1-9]|1[0-2])$": "must be a month, as 2026-01",
     "^[A-Za-z]{2}$": "must be a country of two letters, as DE",
     "^[a-z][a-z0-9_.]{0,63}$": "must be 1 to 64 small letters, digits, underscores or dots, a letter first",
 }

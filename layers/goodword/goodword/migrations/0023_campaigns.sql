@@ -149,8 +149,9 @@ CREATE TABLE scores (
     CONSTRAINT scores_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
     CONSTRAINT scores_counts_ck CHECK (qualified >= 0 AND points >= 0 AND reserved >= 0)
 );
-CREATE INDEX scores_rank_ix ON scores (company_id, board, qualified DESC, points DESC, last_qualified_at, user_id)
-    WHERE qualified >= 1;
+-- A board in its order, each key ascending: whoever stands behind a row is one range. Read by it alone.
+CREATE INDEX scores_rank_ix ON scores (company_id, board, (-qualified), (-points), last_qualified_at, user_id)
+    INCLUDE (qualified, points) WHERE qualified >= 1;
 
 -- The row of all time of a person, locked; made where there is none yet.
 CREATE FUNCTION hold_score(p_company uuid, p_user uuid) RETURNS scores LANGUAGE plpgsql AS $$

@@ -20,6 +20,9 @@ CREATE TABLE milestones (
 );
 CREATE INDEX milestones_threshold_ix ON milestones (company_id, threshold, id);
 
+ALTER TABLE access_grants ADD CONSTRAINT access_grants_milestone_fk FOREIGN KEY (company_id, milestone_id)
+    REFERENCES milestones (company_id, id);
+
 -- Reached once per person, for ever. A pending one waits for its claim; it reads as not reached while its user has fewer
 -- counted referrals than it takes.
 CREATE TABLE reached_milestones (
@@ -45,6 +48,7 @@ CREATE TABLE reached_milestones (
         (status IN ('granted', 'claimed')) = (granted_at IS NOT NULL) AND (status = 'claimed') = (claimed_at IS NOT NULL)
         AND (status = 'failed') = (error_message IS NOT NULL))
 );
+CREATE INDEX reached_milestones_milestone_ix ON reached_milestones (company_id, milestone_id, user_id);
 CREATE INDEX reached_milestones_status_ix ON reached_milestones (company_id, milestone_id, status, user_id);
 
 -- Milestones that a referrer has not reached and may, as so many more of their referrals may come to count.
@@ -64,7 +68,8 @@ CREATE FUNCTION milestone_json(p_reached reached_milestones) RETURNS jsonb LANGU
     SELECT jsonb_strip_nulls(jsonb_build_object('id', public_id('mil', m.id), 'user_id', public_id('usr', u.id),
         'external_id', u.external_id, 'status', p_reached.status, 'threshold', m.threshold,
         'reward_type', m.reward_type, 'product_id', m.reward_data ->> 'product_id',
-        'grant_id', public_id('grt', p_reached.grant_id), 'transaction_id', 'txn_' || p_reached.entry_id))
+        'grant_id', public_id('grt', p_reached.grant_id), 'transaction_id', 'txn_' || p_reached.entry_id,
+        'error_message', p_reached.error_message))
     FROM milestones AS m, users AS u
     WHERE m.company_id = p_reached.company_id AND m.id = p_reached.milestone_id
         AND u.company_id = p_reached.company_id AND u.id = p_reached.user_id
@@ -89,7 +94,11 @@ EXCEPTION WHEN OTHERS THEN
         RAISE; -- the database cannot now, and the whole is tried again
     END IF;
     GET STACKED DIAGNOSTICS broken = CONSTRAINT_NAME;
-    RETURN 'the grant failed: ' || coalesce(nullif(broken, ''), SQLSTATE);
+    RETURN CASE broken
+        WHEN 'access_grants_plan_fk' THEN 'There is no such plan.'
+        WHEN 'grant_intervals_calendar_ck' THEN 'The user has plans until the end of the calendar already.'
+        ELSE 'The grant could not be made (' || SQLSTATE || ').'
+    END;
 END $$;
 
 -- The same for all milestones that are reached together and give a grant at once, by user: as they have become.
@@ -106,7 +115,8 @@ BEGIN
             error := grant_of_milestone(p_company, (each ->> 'user_id')::uuid, (each ->> 'milestone_id')::uuid,
                 (each ->> 'grant_id')::uuid);
             IF error IS NOT NULL THEN
-                each := each || jsonb_build_object('status', 'failed', 'grant_id', NULL, 'error_message', error);
+                each := each || jsonb_build_object('status', 'failed', 'grant_id', NULL, 'error_message', error,
+                    'statuses', jsonb_build_array('failed'));
             END IF;
         END IF;
         done := done || jsonb_build_array(each);
@@ -114,30 +124,61 @@ BEGIN
     RETURN done;
 END $$;
 
--- Writes milestones that were reached, each with the entry that it was paid by, if one was; and tells of them.
+-- Writes what milestones have become to those who reach or have reached them, each with the entry that it was paid by, if
+-- one was; and tells of every status that they have passed through (`statuses`; without it that which they have now).
+-- Needs: hold_score of those people.
 CREATE FUNCTION write_milestones(p_company uuid, p_milestones jsonb, p_entries bigint[], p_at timestamptz)
     RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    WITH reached AS (
-        INSERT INTO reached_milestones (company_id, user_id, milestone_id, status, reached_at, granted_at, grant_id,
-            entry_id, error_message)
-        SELECT p_company, user_id, milestone_id, status, p_at, CASE WHEN status = 'granted' THEN p_at END, grant_id,
-            p_entries[earning], error_message
-        FROM jsonb_to_recordset(p_milestones) AS new (user_id uuid, milestone_id uuid, status text, grant_id uuid,
-            earning integer, error_message text)
-        RETURNING *
+    WITH become AS (
+        SELECT * FROM jsonb_to_recordset(p_milestones) AS each (user_id uuid, milestone_id uuid, status text,
+            statuses text[], grant_id uuid, earning integer, error_message text, note text)
+    ), written AS (
+        INSERT INTO reached_milestones AS known (company_id, user_id, milestone_id, status, reached_at, granted_at,
+            claimed_at, grant_id, entry_id, error_message, note)
+        SELECT p_company, user_id, milestone_id, status, p_at, CASE WHEN status IN ('granted', 'claimed') THEN p_at END,
+            CASE WHEN status = 'claimed' THEN p_at END, grant_id, p_entries[earning], error_message, note
+        FROM become
+        ON CONFLICT ON CONSTRAINT reached_milestones_pk DO UPDATE SET status = excluded.status,
+            granted_at = coalesce(known.granted_at, excluded.granted_at), claimed_at = excluded.claimed_at,
+            grant_id = coalesce(known.grant_id, excluded.grant_id),
+            entry_id = coalesce(known.entry_id, excluded.entry_id), error_message = excluded.error_message,
+            note = coalesce(excluded.note, known.note)
+        RETURNING known AS reached
+    ), passed AS (
+        SELECT reached, passed.status, CASE passed.status WHEN 'pending' THEN 'reached' ELSE passed.status END AS deed
+        FROM written JOIN become ON become.user_id = (reached).user_id
+            AND become.milestone_id = (reached).milestone_id
+        CROSS JOIN LATERAL unnest(coalesce(become.statuses, ARRAY[become.status])) WITH ORDINALITY
+            AS passed (status, position)
+        ORDER BY (reached).user_id, (reached).milestone_id, passed.position
     ), told AS (
         INSERT INTO outbox_events (company_id, id, type, data, created_at)
-        SELECT p_company, time_ordered_id(), 'milestone.' || CASE status WHEN 'pending' THEN 'reached' ELSE status END,
-            milestone_json(reached), p_at
-        FROM reached
+        SELECT p_company, time_ordered_id(), 'milestone.' || deed,
+            milestone_json(reached) || jsonb_build_object('status', status), p_at
+        FROM passed
     )
     INSERT INTO activity (company_id, id, user_id, action, details, created_at)
-    SELECT p_company, time_ordered_id(), user_id, 'milestone_' || CASE status WHEN 'pending' THEN 'reached'
-        ELSE status END, jsonb_build_object('milestone_id', public_id('mil', milestone_id)), p_at
-    FROM reached;
+    SELECT p_company, time_ordered_id(), (reached).user_id, 'milestone_' || deed,
+        jsonb_build_object('milestone_id', public_id('mil', (reached).milestone_id)), p_at
+    FROM passed;
 END $$;
 
+-- What milestones become outside of a settlement: their grants, their postings (NULL: none), and they themselves.
+-- Needs: hold_score of those people. Locks: their grants, then their wallets.
+CREATE FUNCTION give_milestones(p_company uuid, p_milestones jsonb, p_postings jsonb, p_at timestamptz) RETURNS void
+    LANGUAGE plpgsql AS $$
+DECLARE
+    entries bigint[];
+BEGIN
+    p_milestones := grant_milestones(p_company, p_milestones);
+    IF p_postings IS NOT NULL THEN
+        entries := post_entries(p_company, p_postings);
+    END IF;
+    PERFORM write_milestones(p_company, p_milestones, entries, p_at);
+END $$;
+
+GRANT EXECUTE ON FUNCTION give_milestones TO :"app", :"admin";
 GRANT EXECUTE ON FUNCTION milestones_ahead, grant_of_milestone, grant_milestones, write_milestones, milestone_json
     TO :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON milestones TO :"ledger";
