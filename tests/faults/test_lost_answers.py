@@ -80,7 +80,8 @@ def bind(firm: Company) -> Answer:
 
 SIGNUP = {"user": {"external_id": "eve", "stripe_customer_id": "cus_9"}, "referral_code": "$code"}
 OPTION = {"kind": "quota", "name": "More", "feature": "ai_calls", "quantity": 1, "cost_points": 1}
-CAMPAIGN = {"name": "Winter", "starts_at": "2026-01-01T00:00:00Z", "ends_at": "8000-01-01T00:00:00Z"}
+DATES = {"starts_at": "2026-01-01T00:00:00Z", "ends_at": "8000-01-01T00:00:00Z"}
+CAMPAIGN: dict[str, object] = {"name": "Winter", **DATES}
 ENDPOINT = {"provider": "stripe", "secrets": ["whsec_another"]}
 
 # what is sent, in which statement the wire is cut, the status, and the rows that must come of it
