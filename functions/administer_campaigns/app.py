@@ -67,17 +67,12 @@ def list_milestone_holders(request: Request) -> Response:
 )
 def fulfil_milestone(request: Request, delivery: MilestoneDelivery) -> Response:
     """Say that what a user was granted has been delivered."""
+    company_id, user_id = request.company_id, request.user_id
     milestone_id = ids.parse("mil", request.path_parameters["id"])
     return idempotency.respond_once(
-        request,
+        request, delivery, lambda kept: answer(200, kept), milestone_claims.fulfil, company_id, milestone_id, user_id,
         delivery,
-        lambda delivered: answer(200, delivered),
-        milestone_claims.fulfil,
-        request.company_id,
-        milestone_id,
-        request.user_id,
-        delivery,
-    )
+    )  # fmt: skip
 
 
 lambda_handler = app.handle
