@@ -17,8 +17,8 @@ class SceneError(Exception):
 def prepare(line: Mapping[str, str]) -> dict[str, object]:
     """Ada, Ben whom she brought, Gil whom nobody did; points of hers, and what they bought, a coupon, a use, a click.
 
-    Hal waits for a reward, and Ida, whose friend Kim has paid, for what a milestone promises. Answers the values of the
-    placeholders.
+    Hal waits for a reward, and Ida, whose friend Kim has paid, for what a milestone promises; a campaign is drafted.
+    Answers the values of the placeholders.
     `line` is that of a company nobody has used yet, on a running server. Raises SceneError.
     """
     client = Client(line["url"], line["secret_key"])
@@ -51,9 +51,11 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     make("/v1/signups", {"user": {"external_id": "kim"}, "referral_code": idas})
     _pay(client, line, "kim")
     client.send("PATCH", f"/v1/milestones/{milestone_id}", {"active": False})  # the examples give it to nobody else
+    summer: dict[str, object] = {"starts_at": "2026-06-01T00:00:00Z", "ends_at": "2030-09-01T00:00:00Z"}
     values = {
         **line,
         "milestone_id": milestone_id,
+        "campaign_id": make("/v1/campaigns", {"name": "Summer", **summer})["id"],
         "coupon_id": coupon_id,
         "grant_id": redeemed["grant"]["id"],
         "code": code,

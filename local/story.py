@@ -1,4 +1,6 @@
-"""The demo story: a click, signups, a first use, a paid invoice, a Whop order, the points they earn, and a redemption.
+"""The demo story: a click, signups, a first use, a paid invoice, a Whop order, what they earn, and a redemption.
+
+What is earned are points, a milestone with the first referral that qualifies, and with it the tier of silver.
 
 Everything goes over HTTP through the real handlers, what Stripe and Whop say with real signatures. Time is the test
 company's own clock, moved forward between the steps.
@@ -17,8 +19,9 @@ from goodword.payments.whop import signatures as whop_signatures
 from local.client import Answer, Client
 
 ADA, BEN, CLEO = "ada", "ben", "cleo"
-EARNED, COST, BOUGHT = (5 + 10 + 25) + (5 + 25), 30, 20
-"""What Ada earns with Ben and with Cleo, what she pays for her AI calls, and how many she gets."""
+GIFT = 20
+EARNED, COST, BOUGHT = (5 + 10 + 25) + GIFT + (8 + 38), 30, 20
+"""What Ada earns with Ben, by her milestone, and with Cleo; what she pays for her AI calls, and how many she gets."""
 
 
 class StepFailed(Exception):
@@ -37,6 +40,7 @@ class Story:
     def play(self) -> None:
         """All steps. Raises StepFailed."""
         self._clock(timedelta())
+        self._tell("the company makes silver, and a gift, of the first referral that pays", self._reward)
         self._tell("Ada signs up and gets a referral code", self._ada_signs_up)
         self._tell("somebody follows Ada's link", self._click)
         self._tell("Ben signs up, and the click names Ada as his referrer", self._ben_signs_up)
@@ -45,6 +49,7 @@ class Story:
         self._clock(timedelta(days=2))
         self._tell("two days later Ben pays his first invoice, and Stripe says so", self._pay)
         self._tell("Stripe says it once more: nothing happens twice", self._pay_again)
+        self._tell("Ada has reached the milestone, and is silver", self._milestone)
         self._tell("Cleo signs up with Ada's code", self._cleo_signs_up)
         self._clock(timedelta(days=2))
         self._tell("two days after that Cleo buys on Whop, and Whop says so", self._order)
@@ -65,6 +70,25 @@ class Story:
     def _clock(self, ahead: timedelta) -> None:
         self._now += ahead
         _expect(self._app.send("PUT", "/v1/test-clock", {"now": self._now.isoformat()}), 200)
+
+    def _reward(self) -> str:
+        program = _expect(self._app.send("GET", "/v1/program"), 200)["program"]
+        program["tiers"] = [
+            {"name": "bronze", "from": 0, "multiplier_bps": 10_000},
+            {"name": "silver", "from": 1, "multiplier_bps": 15_000},
+        ]
+        version = _expect(self._app.send("PUT", "/v1/program", program), 200)["version"]
+        gift = {
+            "name": "First friend", "threshold": 1, "reward_type": "points", "reward_data": {"points": GIFT},
+        }  # fmt: skip
+        _expect(self._app.send("POST", "/v1/milestones", gift), 201)
+        return f"program version {version}: silver from 1 on, {GIFT} points once"
+
+    def _milestone(self) -> str:
+        (reached,) = _expect(self._app.send("GET", f"/v1/users/{ADA}/milestones"), 200)["data"]
+        ada = _expect(self._app.send("GET", f"/v1/users/{ADA}"), 200)
+        _check((reached["status"], ada["referral_tier"], ada["qualified_count"]) == ("granted", "silver", 1), reached)
+        return f"{reached['name']} {reached['status']}, {GIFT} points; the next awards are multiplied by 1.5"
 
     def _ada_signs_up(self) -> str:
         body = {"user": {"external_id": ADA, "username": "Ada", "email": f"{ADA}@example.com"}}
@@ -125,7 +149,7 @@ class Story:
         body = {"user": {"external_id": CLEO}, "referral_code": self._code}
         answer = _expect(self._app.send("POST", "/v1/signups", body), 201)
         _check(answer["attribution"]["source"] == "code", answer["attribution"])
-        return _awards(answer["awards"], registered=5, welcome=25)
+        return _awards(answer["awards"], registered=8, welcome=25)
 
     def _order(self) -> str:
         at = self._now.isoformat()

@@ -37,7 +37,9 @@ SERVERS = [
 ]
 NAMES = {
     "Activation": "NewActivation", "AwardTerms-Input": "NewAwardTerms", "AwardTerms-Output": "AwardTerms",
-    "Awards-Input": "NewAwardRules", "Awards-Output": "AwardRules", "Caps": "AwardCaps", "Entry": "LedgerEntry",
+    "Awards-Input": "NewAwardRules", "Awards-Output": "AwardRules", "Caps": "AwardCaps",
+    "CampaignAwards-Input": "NewCampaignAwards", "CampaignAwards-Output": "CampaignAwards",
+    "CampaignRules-Input": "NewCampaignRules", "CampaignRules-Output": "CampaignRules", "Entry": "LedgerEntry",
     "EntryList": "LedgerEntryList", "Expiring": "ExpiringPoints", "Fraud": "FraudRules", "Head": "ChainHead",
     "Limit": "PlanLimit", "Limits": "RateLimits", "NewOption": "NewRedemptionOption", "Option": "RedemptionOption",
     "OptionList": "RedemptionOptionList", "Program-Input": "NewProgram", "Program-Output": "Program",

@@ -10,9 +10,10 @@ from typing import NamedTuple
 from local import events
 
 CLICKS, SIGNUPS, USERS, POINTS = "Clicks", "Signups and uses", "Users", "Points"
-ACCESS, PROGRAM, GROWTH, PLANS, ACCOUNT, WEBHOOKS = (
+ACCESS, PROGRAM, CAMPAIGNS, GROWTH, PLANS, ACCOUNT, WEBHOOKS = (
     "Access",
     "Program and codes",
+    "Campaigns",
     "Milestones and leaderboards",
     "Features and plans",
     "Account",
@@ -77,6 +78,10 @@ OPERATIONS = {
     "POST /v1/codes": Operation("create_code", PROGRAM, "administer_program__create_code"),
     "GET /v1/codes": Operation("list_codes", PROGRAM),
     "PATCH /v1/codes/{code}": Operation("change_code", PROGRAM, "administer_program__change_code"),
+    "POST /v1/campaigns": Operation("create_campaign", CAMPAIGNS, "administer_campaigns__create"),
+    "GET /v1/campaigns": Operation("list_campaigns", CAMPAIGNS),
+    "GET /v1/campaigns/{id}": Operation("get_campaign", CAMPAIGNS),
+    "PATCH /v1/campaigns/{id}": Operation("change_campaign", CAMPAIGNS, "administer_campaigns__change"),
     "GET /v1/users/{user_id}/milestones": Operation("list_milestones_of_user", GROWTH),
     "POST /v1/users/{user_id}/milestones/{id}/claim": Operation("claim_milestone", GROWTH),
     "GET /v1/leaderboard": Operation("get_leaderboard", GROWTH),
@@ -151,7 +156,7 @@ PARAMETERS = {
     "level": "1: whom the user brought; 2: whom these brought.",
     "stage": "Only referrals that are at this stage.",
     "flagged": "Only referrals that are flagged, or that are not.",
-    "campaign_id": "The board of this campaign.",
+    "campaign_id": "Only what is of this campaign.",
     "period": "The board of this month, as 2026-01.",
     "event": "Only awards of this event.",
     "status": "Only what has this status.",
@@ -171,7 +176,7 @@ _VALUES: dict[str, object] = {
         for name, prefix in {
             "click": "clk", "option": "opt", "unlock": "opt", "redemption": "red", "reward": "red", "usage": "use",
             "referral": "ref", "award": "awd", "endpoint": "whe", "whop_endpoint": "whe", "coupon": "cpn",
-            "grant": "grt", "milestone": "mil", "key": "key",
+            "grant": "grt", "key": "key", "campaign": "cam", "milestone": "mil",
         }.items()
     },
 }  # fmt: skip

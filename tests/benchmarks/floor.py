@@ -16,7 +16,8 @@ import psycopg
 from tests.benchmarks import cpu
 
 TABLES = (
-    "users", "codes", "signups", "referrals", "wallets", "entries", "lots", "awards", "outbox_events", "activity",
+    "users", "codes", "signups", "referrals", "wallets", "entries", "lots", "awards", "scores", "outbox_events",
+    "activity",
 )  # fmt: skip
 """Each stands for the product's table of the same name."""
 

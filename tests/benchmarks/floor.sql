@@ -60,6 +60,13 @@ CREATE TABLE awards (
     FOREIGN KEY (company_id, referral_id) REFERENCES referrals (company_id, id)
 );
 
+CREATE TABLE scores (
+    company_id uuid, user_id uuid, board text, qualified integer, points bigint, reserved bigint,
+    PRIMARY KEY (company_id, user_id, board),
+    FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id)
+);
+CREATE INDEX ON scores (company_id, board, qualified, points) WHERE qualified >= 1;
+
 CREATE TABLE outbox_events (
     company_id uuid, id uuid, type text, data jsonb, created_at timestamptz,
     PRIMARY KEY (company_id, id)
@@ -98,6 +105,11 @@ BEGIN
         INSERT INTO lots VALUES (p_company, entry, person, 5, 5, at + interval '1 year');
         INSERT INTO awards VALUES (p_company, p_ids[3 + award], p_ids[1], person, 'event_' || award, 5, entry);
     END LOOP;
+    INSERT INTO scores
+    VALUES (p_company, p_referrer, 'all', 0, 5, 5), (p_company, p_referrer, to_char(at, 'YYYY-MM'), 0, 5, 0),
+        (p_company, p_user, 'all', 0, 0, 5)
+    ON CONFLICT (company_id, user_id, board) DO UPDATE SET points = scores.points + excluded.points,
+        reserved = scores.reserved + excluded.reserved;
     INSERT INTO outbox_events
     SELECT p_company, event, 'signed_up', '{"id": "x"}', at FROM unnest(p_ids[6:9]) AS event;
 END $$;

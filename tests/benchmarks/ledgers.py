@@ -105,6 +105,15 @@ LEDGER = (
             CASE WHEN u %% 2 = 1 THEN 25 ELSE 5 END) AS award (event, given)
         CROSS JOIN (SELECT %(now)s::timestamptz - interval '10 days') AS begun (at)
     """),
+    Rows("scores", "company_id, user_id, board, points, reserved", """
+        SELECT %(company_id)s::uuid, lpad(to_hex(u), 32, '0')::uuid, 'all', CASE WHEN u %% 2 = 1 THEN 0 ELSE 5 END,
+            CASE WHEN u %% 2 = 1 THEN 25 ELSE 5 END
+        FROM generate_series(%(first)s::bigint, %(last)s::bigint - 1) AS u
+        UNION ALL
+        SELECT %(company_id)s::uuid, lpad(to_hex(u), 32, '0')::uuid,
+            to_char((%(now)s::timestamptz - interval '10 days') AT TIME ZONE 'UTC', 'YYYY-MM'), 5, 0
+        FROM generate_series(%(first)s::bigint, %(last)s::bigint - 1) AS u WHERE u %% 2 = 0
+    """),
 )  # fmt: skip
 """In the order of the foreign keys, though nobody looks."""
 

@@ -112,7 +112,7 @@ def test_the_clicks_before_one_are_looked_up_in_their_own_months(tenant: Tenant,
     earlier = click(tenant, code, click_id=ids.new_id(month_after(datetime.now(UTC), -1)))
     later = click(tenant, code, previous_id=earlier)
     found = {"company_id": tenant.id, "click_id": later, "given_at": ids.time_of(later), "longest": 9}
-    whose = dict.fromkeys(("external_id", "stripe_customer_id", "whop_user_id"), "")
+    whose = {**dict.fromkeys(("external_id", "stripe_customer_id", "whop_user_id"), ""), "signed_up_at": None}
     statement = candidates._BY_CLICK  # noqa: SLF001 - the very statement
     tables = scanned(tenant.connection("app"), statement, {**found, **whose}, options="ANALYZE,")
     assert {table for table in tables if table.startswith("clicks_")} == {

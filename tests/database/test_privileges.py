@@ -27,8 +27,9 @@ TABLES = {
         "I": "activity outbox_events",
         "SI": "object_emails promotion_codes verified_emails",
         "SIU": (
-            "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touch_decisions"
-            " touches reached_milestones scores"
+            "reached_milestones scores"
+            " awards identity_links inbox_events object_links payments referrals subscriptions takebacks"
+            " touch_decisions touches"
         ),
     },
     "app": {
@@ -41,9 +42,9 @@ TABLES = {
         "I": "outbox_events",
         "SI": "activity coupon_redemptions identity_marks quota_uses signups usage_returns usages verified_emails",
         "SIU": (
-            "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
+            "reached_milestones scores"
+            " activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
             " takebacks touch_decisions usage_counters users access_grants grant_schedules logins"
-            " reached_milestones scores"
         ),
         "SIUD": "grant_intervals",
     },
@@ -57,9 +58,9 @@ TABLES = {
         "I": "activity outbox_events provider_endpoints",
         "SI": "api_keys object_emails program_versions promotion_codes verified_emails",
         "SIU": (
-            "access_grants awards codes coupons features grant_schedules identity_links object_links payments plans"
+            "campaigns milestones reached_milestones scores"
+            " access_grants awards codes coupons features grant_schedules identity_links object_links payments plans"
             " rate_windows redemption_options referrals subscriptions takebacks touch_decisions touches users"
-            " campaigns milestones reached_milestones scores"
         ),
         "SIUD": "grant_intervals plan_limits plan_prices restrictions",
     },
@@ -74,16 +75,17 @@ TABLES = {
         "I": "activity outbox_events",
         "SI": "campaign_ranks job_runs object_emails promotion_codes verified_emails",
         "SIU": (
-            "access_grants audits awards grant_intervals grant_schedules"
+            "reached_milestones scores"
+            " access_grants audits awards grant_intervals grant_schedules"
             " identity_links inbox_events integrity_checks object_links payments reconciliations referrals"
-            " subscriptions takebacks touch_decisions touches reached_milestones scores"
+            " subscriptions takebacks touch_decisions touches"
         ),
         "SIUD": "job_leases job_setbacks",
     },
     "ledger": {
         "S": (
-            "companies features job_setbacks plan_limits plan_prices plans program_versions redemption_options"
-            " restrictions subscriptions quota_uses usage_counters usage_returns usages milestones"
+            "companies features job_setbacks milestones plan_limits plan_prices plans program_versions"
+            " redemption_options restrictions subscriptions quota_uses usage_counters usage_returns usages"
         ),
         "I": "activity outbox_events",
         "SI": "allocations entries entry_notes quota_grants redemptions seals",
@@ -159,11 +161,9 @@ _REFERRING = (
     " lock_emails lock_event lock_newcomer lock_objects lock_people lock_promotion people_beside"
     " keep_event store_emails store_links store_payment"
     " undecided_among waiting_for_promotion bind_referral book_settlement known_referrals write_awards"
-)
-_IN_CAMPAIGNS = "campaign_status campaign_terms is_in_force"
-_SCORING = (
-    f"{_IN_CAMPAIGNS} hold_score move_scores date_score last_counted_at reserve_in_campaign reserved_for hold_deciding"
-    " terms_of milestones_ahead grant_of_milestone grant_milestones write_milestones milestone_json"
+    " is_in_force campaign_status campaign_terms terms_of hold_deciding reserved_for reserve_in_campaign"
+    " hold_score move_scores date_score last_counted_at"
+    " milestones_ahead grant_of_milestone grant_milestones write_milestones milestone_json"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
@@ -174,20 +174,20 @@ _USING = (
     " return_usage parts_of_usage hold_parts undo_usage"
 )
 FUNCTIONS = {
-    "click": f"{_EVERYBODY} {_KEEPING} {_IN_CAMPAIGNS} code_refusal received_at_of record_click take_hit",
-    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} next_inbox_attempt fill_in_user",
+    "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit"
+    " is_in_force campaign_status campaign_terms",
+    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt fill_in_user",
     "app": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
         " begin_trial give_milestones grant_of_redemption redeem take_hit"
     ),
     "admin": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_GRANTING}"
-        " adjust_points refund_redemption decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest"
-        " fill_in_user give_milestones"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_GRANTING} adjust_points refund_redemption"
+        " give_milestones decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest fill_in_user"
     ),
     "jobs": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
-        " forget_expired_keys is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
+        " forget_expired_keys is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user end_campaign"
     ),
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} {_GRANTING} redeem refund_redemption adjust_points"

@@ -35,6 +35,7 @@ UNGUARDED = {
     ("redemptions", "option_id"): "redeem reads it by its company; a check would make the row of a popular one hot",
     ("redemptions", "user_id"): "redeem finds it by its company, and it is the entry's, which is guarded",
     ("signups", "click_id"): "nothing references clicks (docs/rules.md, Chains of clicks)",
+    ("campaigns", "change_id"): "which change was the last; it names no row",
 }
 
 

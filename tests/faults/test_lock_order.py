@@ -325,3 +325,19 @@ def test_a_replay(watched: Company, code: str, locks: Locks) -> None:
     (event,) = [each for each in watched.ok("GET", "/v1/inbox?limit=100")["data"] if each["event_id"] == "evt_ray"]
     kinds = locks(lambda: watched.ok("POST", f"/v1/inbox/{event['id']}/replay"))
     assert_ordered(kinds, "answer or event", "objects", "people", "payments", "referrals")
+
+
+def test_a_campaign_under_a_cap(watched: Company, locks: Locks) -> None:
+    dates = {"starts_at": "2026-01-01T00:00:00Z", "ends_at": "8000-01-01T00:00:00Z"}
+    campaign = watched.ok("POST", "/v1/campaigns", {"name": "Winter", **dates})["id"]
+    path = f"/v1/campaigns/{campaign}"
+    watched.ok("PATCH", path, {"status": "active"})
+    watched.sign_up("cam")
+    body = {"type": "campaign", "code": "LOCKS-WINTER", "user_id": "cam", "campaign_id": campaign}
+    watched.ok("POST", "/v1/codes", body)
+    assert_ordered(locks(lambda: watched.ok("PATCH", path, {"rules": {"points_cap": 1000}})), "campaigns")
+    signup = {"user": {"external_id": "by-cam"}, "referral_code": "LOCKS-WINTER"}
+    kinds = locks(lambda: watched.ok("POST", "/v1/signups", signup, key="by-cam", status=201))
+    assert_ordered(kinds, "answer or event", "caps", "referrals", "campaigns", "scores", "wallets")
+    kinds = locks(lambda: watched.deliver(invoice("by-cam")))
+    assert_ordered(kinds, "answer or event", "people", "payments", "referrals", "campaigns", "scores", "wallets")

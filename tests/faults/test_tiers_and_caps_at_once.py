@@ -9,7 +9,7 @@ import pytest
 from tests.support import books, rows
 from tests.support.clients import Clients, call, delivery
 from tests.support.companies import Company
-from tests.support.growth import Referrer, amend
+from tests.support.growth import FLAT, Referrer, amend
 from tests.support.stripe_objects import invoice_paid
 
 PEOPLE = 64
@@ -55,8 +55,7 @@ def test_of_64_who_qualify_at_once_as_many_are_paid_for_as_fit_under_a_cap(
     company: Company, clients: Clients, superuser: psycopg.Connection, cap: str
 ) -> None:
     fit = 7
-    tiers = [{"name": "one", "from": 0, "multiplier_bps": 10_000}]
-    amend(company, tiers=tiers, caps={cap: PEOPLE * REGISTERED + fit * QUALIFIED + 3})
+    amend(company, tiers=FLAT, caps={cap: PEOPLE * REGISTERED + fit * QUALIFIED + 3})
     ada = Referrer(company)
     people = [f"user_{number}" for number in range(PEOPLE)]
     for person in people:

@@ -15,6 +15,7 @@ from local.client import Answer
 from tests.support import books, rows
 from tests.support.clients import Clients, call, delivery
 from tests.support.companies import Company
+from tests.support.growth import FLAT, amend
 from tests.support.stripe_objects import invoice_paid
 from tests.support.whop_objects import whop_payment
 
@@ -338,6 +339,7 @@ def test_what_is_no_click_is_passed_over(company: Company, click: str) -> None:
 
 
 def test_a_signup_and_its_payment_at_once_always_meet(company: Company, superuser: psycopg.Connection) -> None:
+    amend(company, tiers=FLAT)
     code = code_of(company, "ada")
     people = [f"person-{number}" for number in range(12)]
     with Clients(2) as clients:

@@ -7,10 +7,9 @@ import pytest
 
 from tests.support import books
 from tests.support.companies import Company
-from tests.support.growth import Referrer, amend
+from tests.support.growth import FLAT, Referrer, amend
 
 NOON = datetime(2031, 3, 1, 12, tzinfo=UTC)
-FLAT = [{"name": "bronze", "from": 0, "multiplier_bps": 10_000}]
 GIVEN, REFUSED = ("paid", None), ("rejected", "budget_exhausted")
 
 

@@ -191,7 +191,7 @@ def test_an_award_is_reckoned_from_its_terms(paid: Company) -> None:
         assert explained["trace"] == {
             "points": 25, "bps": None, "net_amount": None, "currency": None, "exponent": None, "points_per_unit": None,
             "paid_at": rfc3339(START), "app_id": None, "occurred_at": None, "effective_at": None, "base_points": 25,
-            "multiplier_bps": 10_000,
+            "multiplier_bps": 10_000, "counted": 0, "campaign_id": None,
         }  # fmt: skip
 
 
@@ -420,8 +420,9 @@ def test_a_referral_tells_what_it_was_decided_by(company: Company) -> None:
         "model": "last_touch", "touched_at": rfc3339(START),
         "candidates": [
             {"source": "code", "code": "NOBODYS", "click_id": None, "touched_at": rfc3339(START + DAY),
-             "reason": "unknown_code"},
-            {"source": "click", "code": code, "click_id": click_id, "touched_at": rfc3339(START), "reason": None},
+             "reason": "unknown_code", "campaign_id": None},
+            {"source": "click", "code": code, "click_id": click_id, "touched_at": rfc3339(START), "reason": None,
+             "campaign_id": None},
         ],
     }  # fmt: skip
     assert explained["as_of"] == rfc3339(START + DAY)

@@ -172,7 +172,7 @@ def test_the_app_in_next_and_the_page_in_a_browser(company: Company, ada: str, t
 def test_the_commands_print_what_the_page_says(company: Company, ada: str, tmp_path: Path) -> None:
     company.sign_up("gil")
     key = f"Authorization: Bearer {company.line['secret_key']}"
-    assert walks.walk(GUIDE, tmp_path, before=f"URL={company.url}; CODE={ada}; KEY='{key}'") == 11
+    assert walks.walk(GUIDE, tmp_path, before=f"URL={company.url}; CODE={ada}; KEY='{key}'") == 14
 
 
 def test_every_reason_of_an_attribution_has_its_line() -> None:

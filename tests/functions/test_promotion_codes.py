@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support import books, rows, stripe_objects
 from tests.support.clients import Clients, call, delivery
 from tests.support.companies import Company
+from tests.support.growth import FLAT, amend
 from tests.support.stripe_objects import invoice_paid
 
 numbers = itertools.count()
@@ -272,6 +273,7 @@ def test_another_companys_promotion_code_is_none(company: Company, other: Compan
 def test_told_at_the_moment_something_else_happens_it_is_never_missed(
     company: Company, superuser: psycopg.Connection, beside: str
 ) -> None:
+    amend(company, tiers=FLAT)
     code = adas_code(company)
     people = [f"person-{number}" for number in range(12)]
     with Clients(2) as clients:

@@ -10,6 +10,7 @@ import pytest
 from tests.support import rows, stripe_objects
 from tests.support.answers import time_of
 from tests.support.companies import Company
+from tests.support.growth import FLAT, amend
 from tests.support.stripe_objects import invoice_paid
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
@@ -126,6 +127,7 @@ def test_an_invoice_payment_ties_a_payment_intent_to_its_invoice(company: Compan
 
 
 def test_one_sale_is_one_sale_whatever_events_tell_of_it(company: Company, superuser: psycopg.Connection) -> None:
+    amend(company, tiers=FLAT)
     code = company.sign_up("ada")["user"]["referral_code"]
     orders = list(permutations(range(3)))
     for number, order in enumerate(orders):

@@ -275,7 +275,10 @@ _SCORES = """
 _MILESTONES = """
     SELECT coalesce('milestone ' || m.milestone_id, 'entry ' || e.id) || ': a milestone and its entry do not agree'
     FROM (SELECT * FROM reached_milestones WHERE company_id = %(company_id)s AND entry_id IS NOT NULL) m
-    FULL JOIN (SELECT * FROM entries WHERE company_id = %(company_id)s AND type = 'MILESTONE') e ON e.id = m.entry_id
+    FULL JOIN (
+        SELECT * FROM entries
+        WHERE company_id = %(company_id)s AND type = 'MILESTONE' AND reference ~ '^mil_[0-9a-f]{32}$'
+    ) e ON e.id = m.entry_id
     WHERE (m.user_id, public_id('mil', m.milestone_id), public_id('usr', m.user_id))
         IS DISTINCT FROM (e.user_id, e.reference, e.occasion)
     UNION ALL
@@ -289,8 +292,10 @@ _MILESTONES = """
 _PRIZES = """
     SELECT coalesce('prize of ' || r.user_id, 'entry ' || e.id) || ': a prize and its entry do not agree'
     FROM (SELECT * FROM campaign_ranks WHERE company_id = %(company_id)s AND prize_points > 0) r
-    FULL JOIN (SELECT * FROM entries WHERE company_id = %(company_id)s AND type = 'CAMPAIGN_PRIZE') e
-        ON e.id = r.entry_id
+    FULL JOIN (
+        SELECT * FROM entries
+        WHERE company_id = %(company_id)s AND type = 'CAMPAIGN_PRIZE' AND reference ~ '^cam_[0-9a-f]{32}$'
+    ) e ON e.id = r.entry_id
     WHERE (r.user_id, r.prize_points, public_id('cam', r.campaign_id)) IS DISTINCT FROM
         (e.user_id, e.delta, e.reference)
 """

@@ -1,5 +1,6 @@
 """One of everything: a company whose every table has a row, made by the use cases as the functions' own roles."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -10,8 +11,9 @@ from goodword.access.plans import PlanChange
 from goodword.access.restrictions import NewRestriction
 from goodword.accounts import activity
 from goodword.accounts.activity import NewActivity
-from goodword.awards import milestone_catalogue
+from goodword.awards import campaign_answers, campaign_ends, milestone_catalogue
 from goodword.awards.milestone_catalogue import NewMilestone
+from goodword.campaigns.campaigns import CampaignChange, NewCampaign
 from goodword.core import ids
 from goodword.facts.kinds import (
     EmailSeen,
@@ -25,10 +27,11 @@ from goodword.facts.kinds import (
 )
 from goodword.payments import inbox
 from goodword.payments.inbox import KeptEvent
-from goodword.referral import activations, clicks, code_checks, signups
+from goodword.referral import activations, clicks, code_checks, codes, signups
 from goodword.referral.activations import Activation
 from goodword.referral.clicks import Visit
 from goodword.referral.code_checks import Browser
+from goodword.referral.codes import NewCode
 from goodword.referral.signups import Signup, SignupAnswer, SignupIds
 from tests.support.tenants import Tenant
 
@@ -54,10 +57,10 @@ def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_i
 
 
 def fill(tenant: Tenant) -> None:
-    """Play the first story: a click, a subscription, a promotion code, purchases, a use given back, a restriction."""
+    """Play the first story: a click on a campaign, a subscription, a promotion code, purchases, a use given back."""
     code = sign_up(tenant, REFERRER).user.referral_code
     assert code is not None
-    click_id = click(tenant, code)
+    click_id = click(tenant, _launch(tenant, f"{code}-WINTER"))
     browser = Browser(ids.new_id(), "203.0.113.7")
     code_checks.check(tenant.connection("click"), tenant.id, code, browser)
     user = {"external_id": REFEREE, "email": EMAIL, "email_verified": True}
@@ -70,9 +73,32 @@ def fill(tenant: Tenant) -> None:
     _restrict(tenant)
     _offer_milestones(tenant)
     _pay(tenant)
+    _end_campaigns(tenant)
     _carry_a_promotion_code(tenant)
     _redeem_a_coupon(tenant, code)
     _spend(tenant)
+
+
+def _launch(tenant: Tenant, text: str) -> str:
+    """An active campaign, and a code of Ada's for it."""
+    dates = {"starts_at": "2026-01-01T00:00:00Z", "ends_at": "8000-01-01T00:00:00Z"}
+    prizes = [{"rank_from": 1, "rank_to": 1, "points": 100}]
+    new = NewCampaign.model_validate_json(json.dumps({"name": "Winter", **dates, "prizes": prizes}))
+    campaign_id = ids.new_id()
+    with tenant.transaction("admin") as connection:
+        campaign_answers.create(connection, tenant.id, campaign_id, new)
+        active = CampaignChange(status="active")
+        campaign_answers.change(connection, tenant.id, campaign_id, ids.new_id(), active)
+        body = {"type": "campaign", "code": text, "user_id": REFERRER, "campaign_id": campaign_id}
+        return codes.create(connection, tenant.id, ids.new_id(), NewCode.model_validate(body)).code
+
+
+def _end_campaigns(tenant: Tenant) -> None:
+    tenant.superuser.execute("UPDATE campaigns SET ends_at = clock_timestamp() WHERE company_id = %s", (tenant.id,))
+    is_done = False
+    while not is_done:
+        with tenant.transaction("jobs") as connection:
+            is_done = not campaign_ends.end(connection).more
 
 
 def _spend(tenant: Tenant) -> None:

@@ -98,6 +98,24 @@ TABLE: dict[str, Row] = {
         {"feature": "photos", "limit": 0, "reason": "reported three times"},
         {"restrictions": 1, "outbox_events": 1},
     ),
+    "administer_campaigns__change": Row(
+        200,
+        {
+            "name": "Summer",
+            "status": "active",
+            "ends_at": "2030-06-01T00:00:00.000000Z",
+            "rules": {"awards": None, "tiers": None, "points_cap": 50_000, "per_user_cap": None},
+            "reserved_points": 0,
+        },
+        {"outbox_events": 1},
+    ),
+    "administer_campaigns__create": Row(
+        201,
+        {"name": "Winter 2027", "status": "draft", "rules": {"points_cap": 100_000}, "total_referrals": 0},
+        together({"campaigns": 1, "outbox_events": 1}, DONE_ONCE),
+    ),
+    "administer_campaigns__list": Row(200, {"has_more": False}),
+    "administer_campaigns__read": Row(200, {"name": "Summer", "status": "draft", "prizes": []}),
     "administer_account__change_endpoint": Row(200, {"provider": "stripe", "scope": "company"}),
     "administer_account__change_settings": Row(
         200,

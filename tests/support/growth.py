@@ -73,6 +73,10 @@ class Referrer:
         return [each for each in reversed(page["data"]) if wanted.items() <= each.items()]
 
 
+FLAT = [{"name": "bronze", "from": 0, "multiplier_bps": 10_000}]
+"""A table of one tier, which multiplies nothing."""
+
+
 def amend(company: Company, **changed: Mapping[str, Any] | object) -> None:
     """A new version of the program: what is given is replaced or, of a section, merged."""
     program = company.ok("GET", "/v1/program")["program"]

@@ -144,6 +144,7 @@ REQUESTS: dict[str, Good] = {
             "expires_at": "8000-01-15T12:00:00Z", "metadata": {"event": "meetup"},
         },
         idempotent=True,
+        instead=("campaign_id",),
     ),
     "GET /v1/codes": Good("/v1/codes"),
     "PATCH /v1/codes/{code}": Good(
@@ -151,6 +152,39 @@ REQUESTS: dict[str, Good] = {
         {
             "active": True, "max_uses": 10, "expires_at": "8000-01-15T12:00:00Z",
             "destination_url": "https://shop.example/", "app_id": "web", "metadata": {"event": "meetup"},
+        },
+    ),
+    "POST /v1/campaigns": Good(
+        "/v1/campaigns",
+        {
+            "name": "Winter", "description": "twice the points", "starts_at": "2026-01-15T12:00:00Z",
+            "ends_at": "8000-01-15T12:00:00Z",
+            "rules": {
+                "awards": {
+                    "registered": {"points": 5, "hold_days": 1}, "welcome": {"points": 25}, "activated": {"points": 10},
+                    "qualified": {"points": 25}, "recurring": {"bps": 1000}, "l2": {"points": 5},
+                    "retained": {"points": 15}, "cross_app": {"points": 5},
+                },
+                "tiers": [{"name": "bronze", "from": 0, "multiplier_bps": 10_000}],
+                "points_cap": 1000, "per_user_cap": 100,
+            },
+            "prizes": [{"rank_from": 1, "rank_to": 3, "points": 100}], "verification_days": 14,
+        },
+        idempotent=True,
+    ),
+    "GET /v1/campaigns": Good("/v1/campaigns"),
+    "GET /v1/campaigns/{id}": Good("/v1/campaigns/{campaign_id}"),
+    "PATCH /v1/campaigns/{id}": Good(
+        "/v1/campaigns/{campaign_id}",
+        {
+            "name": "Winter", "description": "twice the points", "starts_at": "2026-01-15T12:00:00Z",
+            "ends_at": "8000-01-15T12:00:00Z", "status": "active",
+            "rules": {
+                "awards": {"qualified": {"points": 25}},
+                "tiers": [{"name": "bronze", "from": 0, "multiplier_bps": 10_000}],
+                "points_cap": 1000, "per_user_cap": 100,
+            },
+            "prizes": [{"rank_from": 1, "rank_to": 3, "points": 100}], "verification_days": 14,
         },
     ),
     "POST /v1/redemption-options": Good(
@@ -354,7 +388,9 @@ class Asked:
         company.ok("POST", f"/v1/users/{ADA}/milestones/{milestone_id}/claim")
         company.deliver({"object": "v2.core.event", "id": "evt_thin", "type": "v1.invoice.paid"})
         (failed,) = company.ok("GET", "/v1/inbox?status=failed")["data"]
+        dates = {"starts_at": "2026-01-15T12:00:00Z", "ends_at": "8000-01-15T12:00:00Z"}
         self._values = {
+            "campaign_id": company.ok("POST", "/v1/campaigns", {"name": "Summer", **dates})["id"],
             "coupon_id": company.ok("POST", "/v1/coupons", coupon)["id"],
             "grant_id": company.ok("POST", f"/v1/users/{ADA}/grants", given)["id"],
             "milestone_id": milestone_id,

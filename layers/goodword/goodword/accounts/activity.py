@@ -27,9 +27,9 @@ LARGEST_DETAILS = 4096
 LOGIN = "login"
 
 OF_THE_SYSTEM: Final = frozenset({
-    "activated", "code_created", "coupon_redeemed", "late_attributed", "late_attribution_rejected",
-    "milestone_claimed", "milestone_failed", "milestone_granted", "milestone_reached", "plan_changed",
-    "points_adjusted", "redeemed", "redemption_refunded", "signed_up", "trial_started",
+    "activated", "campaign_prize_paid", "code_created", "coupon_redeemed", "late_attributed",
+    "late_attribution_rejected", "milestone_claimed", "milestone_failed", "milestone_granted", "milestone_reached",
+    "plan_changed", "points_adjusted", "redeemed", "redemption_refunded", "signed_up", "trial_started",
 })  # fmt: skip
 """The actions that the system alone writes."""
 

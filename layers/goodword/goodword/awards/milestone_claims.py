@@ -122,7 +122,7 @@ def admit(connection: Connection, company_id: UUID, external_id: str) -> UUID:
 
 
 def claim(
-    connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID | None, grant_id: UUID
+    connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID, grant_id: UUID
 ) -> Later[UserMilestone]:
     """Give a user what a milestone is worth. Raises NotFound, and Refused with the reason why not.
 
@@ -144,7 +144,7 @@ def claim(
 
 
 def fulfil(
-    connection: Connection, company_id: UUID, milestone_id: UUID | None, external_id: str, delivery: MilestoneDelivery
+    connection: Connection, company_id: UUID, milestone_id: UUID, external_id: str, delivery: MilestoneDelivery
 ) -> Later[MilestoneHolder]:
     """Say that what was granted has been delivered; once that is so it stays. Raises NotFound for one not reached.
 
@@ -161,7 +161,7 @@ def fulfil(
     return milestone_standings.ask_holder(connection, company_id, user_id, held.id)
 
 
-def _held(connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID | None) -> Claimed:
+def _held(connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID) -> Claimed:
     scope = {"company_id": company_id, "user_id": user_id, "milestone_id": milestone_id}
     query.do(connection, _HOLD, company_id=company_id, user_id=user_id)
     claimed = query.one(connection, Claimed, _LOOK, **scope)

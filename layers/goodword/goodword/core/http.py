@@ -19,7 +19,7 @@ import psycopg
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from goodword.core import auth, faults, json_bodies, refusals
+from goodword.core import auth, faults, ids, json_bodies, refusals
 from goodword.core.errors import (
     BY_CONSTRAINT,
     Conflict,
@@ -149,6 +149,13 @@ class Request:
         if not _EXTERNAL_ID.fullmatch(external_id):
             raise Refused("user_id_invalid", f"A user id {EXTERNAL_ID_RULE}.")
         return external_id
+
+    def path_id(self, prefix: str) -> UUID:
+        """The id in the path, of a kind that begins so. Raises Refused when it cannot be one."""
+        id_ = ids.parse(prefix, self.path_parameters["id"])
+        if id_ is None:
+            raise invalid_fields(("id", f"must be an id that begins with {prefix}_"))
+        return id_
 
     @property
     def base_url(self) -> str:

@@ -143,6 +143,21 @@ def together(*batches: Callable[[Connection], Batch]) -> Callable[[Connection], 
     return all_of_them
 
 
+def in_turn(*batches: Callable[[Connection], Batch]) -> Callable[[Connection], Batch]:
+    """A batch of the first that has something to do: each in a transaction without the others' locks."""
+
+    def first_of_them(connection: Connection) -> Batch:
+        counts: dict[str, int] = {}
+        for batch in batches:
+            done = batch(connection)
+            counts |= done.counts
+            if done.more:
+                return done._replace(counts=counts)
+        return Batch(counts, more=False)
+
+    return first_of_them
+
+
 def run_steps(job: str, context: Context, steps: Iterator[Batch]) -> dict[str, object]:
     """The same for a job that goes in steps."""
 

@@ -6,7 +6,7 @@ from goodword.awards.due import AwardEvent, AwardRecipient
 from goodword.awards.engine import Stage
 from goodword.awards.listing import Award
 from goodword.core.fields import AnswerModel, Instant
-from goodword.core.ids import AwardId, ClickId
+from goodword.core.ids import AwardId, CampaignId, ClickId
 from goodword.referral.attribution import Reason, Source
 from goodword.referral.referrals import Referral
 
@@ -14,13 +14,14 @@ ShareRule = Literal["no_money", "best_kept_payment", "anything_still_paid"]
 
 
 class SeenCandidate(AnswerModel):
-    """A code or click that may have brought the user; `reason` is what stood against it."""
+    """A code or click that may have brought the user: what stood against it, and the campaign that it would join."""
 
     source: Source
     code: str
     click_id: ClickId | None
     touched_at: Instant
     reason: Reason | None
+    campaign_id: CampaignId | None = None
 
 
 class AttributionTrace(AnswerModel):
@@ -155,6 +156,8 @@ class AwardTrace(AnswerModel):
     """From what `points` were reckoned: the terms, what they apply to, and the multiplier of the recipient's tier.
 
     Base points are `points`, or half up(net_amount x bps x points_per_unit / (10000 x 10^exponent)) of a percentage.
+    The terms are those of the program's version, or in their place of `campaign_id`. The tier is by `counted`, the
+    other referrals of the referrer that counted then, and by one more of what only a qualified referral earns.
     """
 
     points: int | None = None
@@ -169,6 +172,8 @@ class AwardTrace(AnswerModel):
     effective_at: Instant | None = None
     base_points: int
     multiplier_bps: int
+    counted: int | None
+    campaign_id: CampaignId | None
 
 
 class AwardEntry(AnswerModel):

@@ -78,8 +78,9 @@ _SUBSCRIPTIONS = """
 """
 
 _ORIGIN = """
-    SELECT trace, base_points, multiplier_bps, program_version
-    FROM awards WHERE company_id = %(company_id)s AND id = %(id)s
+    SELECT awards.trace, base_points, multiplier_bps, counted, campaign_id, awards.program_version
+    FROM awards JOIN referrals ON referrals.company_id = awards.company_id AND referrals.id = referral_id
+    WHERE awards.company_id = %(company_id)s AND awards.id = %(id)s
 """
 
 _ENTRIES = """
@@ -102,6 +103,8 @@ class _Origin(NamedTuple):
     trace: dict[str, Any]
     base_points: int
     multiplier_bps: int
+    counted: int | None
+    campaign_id: UUID | None
     program_version: int
 
 
@@ -146,7 +149,13 @@ def of_award(connection: Connection, company_id: UUID, public_id: str) -> AwardE
     return AwardExplanation(
         award=award,
         program_version=origin.program_version,
-        trace=AwardTrace(**origin.trace, base_points=origin.base_points, multiplier_bps=origin.multiplier_bps),
+        trace=AwardTrace(
+            **origin.trace,
+            base_points=origin.base_points,
+            multiplier_bps=origin.multiplier_bps,
+            counted=origin.counted,
+            campaign_id=origin.campaign_id,
+        ),
         is_due=due is not None,
         share_rule=share_rule,
         payments=[payment for payment in reasons.payments if payment.id in payment_ids],

@@ -10,7 +10,7 @@ CREATE TABLE codes (
     id               uuid NOT NULL,
     code             code_text NOT NULL,
     type             code_type NOT NULL,
-    user_id          uuid,
+    user_id          uuid NOT NULL,
     app_id           text,
     campaign_id      uuid,
     destination_url  text,
@@ -25,7 +25,6 @@ CREATE TABLE codes (
     CONSTRAINT codes_pk PRIMARY KEY (company_id, id),
     CONSTRAINT codes_code_uq UNIQUE (code),
     CONSTRAINT codes_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
-    CONSTRAINT codes_owner_ck CHECK (type = 'campaign' OR user_id IS NOT NULL),
     CONSTRAINT codes_uses_ck CHECK (uses >= 0 AND uses <= coalesce(max_uses, uses))
 );
 CREATE UNIQUE INDEX codes_one_auto_uq ON codes (company_id, user_id) WHERE type = 'auto';

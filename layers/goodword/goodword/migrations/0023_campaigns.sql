@@ -2,6 +2,7 @@
 
 -- `awards` are the terms that take the place of the program's, event by event, and `tiers` the table that does; NULL: none.
 -- `reserved_points` counts only under a points_cap: without one there is no row that every referral would queue for.
+-- `change_id` names the last change, so that one that is repeated after a lost connection knows its own.
 CREATE TABLE campaigns (
     company_id         uuid NOT NULL,
     id                 uuid NOT NULL,
@@ -19,6 +20,7 @@ CREATE TABLE campaigns (
     activated_at       timestamptz,
     archived_at        timestamptz,
     ranked_at          timestamptz,
+    change_id          uuid,
     created_at         timestamptz NOT NULL,
     updated_at         timestamptz NOT NULL,
     CONSTRAINT campaigns_pk PRIMARY KEY (company_id, id),
@@ -51,7 +53,7 @@ CREATE FUNCTION campaign_status(campaign campaigns, at timestamptz) RETURNS text
     RETURN CASE
         WHEN campaign.archived_at IS NOT NULL THEN 'archived'
         WHEN campaign.activated_at IS NULL THEN 'draft'
-        WHEN campaign.ends_at <= at THEN 'ended'
+        WHEN campaign.ends_at <= at OR campaign.ranked_at IS NOT NULL THEN 'ended'
         ELSE 'active'
     END;
 
@@ -78,6 +80,57 @@ CREATE TABLE campaign_ranks (
     CONSTRAINT campaign_ranks_counts_ck CHECK (rank >= 1 AND qualified >= 1 AND points >= 0 AND prize_points >= 0),
     CONSTRAINT campaign_ranks_prize_ck CHECK ((prize_points > 0) = (entry_id IS NOT NULL))
 );
+
+-- Ends a campaign: writes its ranking, pays the prizes and tells of both. Elements of `p_ranks`, best first: {rank,
+-- user_id, qualified, points, prize_points}. Prizes expire as points do by a version of the program.
+-- Needs: the lock of the campaign. Locks: the wallets of the winners.
+CREATE FUNCTION end_campaign(
+    p_company uuid, p_campaign uuid, p_ranks jsonb, p_program_version integer, p_expiry_months integer,
+    p_at timestamptz
+) RETURNS void LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+DECLARE
+    shown_id text := public_id('cam', p_campaign);
+    prizes jsonb := (
+        SELECT jsonb_agg(jsonb_build_object('user_id', user_id, 'type', 'CAMPAIGN_PRIZE', 'points', prize_points,
+            'reference', shown_id, 'occasion', public_id('usr', user_id), 'program_version', p_program_version,
+            'expiry_months', p_expiry_months) ORDER BY rank)
+        FROM jsonb_to_recordset(p_ranks) AS ranked (rank integer, user_id uuid, prize_points bigint)
+        WHERE prize_points > 0);
+    entries bigint[];
+BEGIN
+    UPDATE campaigns SET ranked_at = p_at, updated_at = p_at
+    WHERE company_id = p_company AND id = p_campaign AND ranked_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF prizes IS NOT NULL THEN
+        entries := post_entries(p_company, prizes);
+    END IF;
+    INSERT INTO outbox_events (company_id, id, type, data, created_at)
+    VALUES (p_company, time_ordered_id(), 'campaign.ended',
+        jsonb_build_object('id', shown_id, 'ranked', jsonb_array_length(p_ranks),
+            'prizes', coalesce(jsonb_array_length(prizes), 0)), p_at);
+    WITH ranked AS (
+        INSERT INTO campaign_ranks (company_id, campaign_id, rank, user_id, qualified, points, prize_points, entry_id)
+        SELECT p_company, p_campaign, rank, user_id, qualified, points, prize_points,
+            CASE WHEN prize_points > 0
+                THEN entries[count(*) FILTER (WHERE prize_points > 0) OVER (ORDER BY rank)] END
+        FROM jsonb_to_recordset(p_ranks) AS ranked (rank integer, user_id uuid, qualified integer, points bigint,
+            prize_points bigint)
+        RETURNING *
+    ), told AS (
+        INSERT INTO outbox_events (company_id, id, type, data, created_at)
+        SELECT p_company, time_ordered_id(), 'campaign.prize_paid',
+            jsonb_build_object('id', shown_id, 'user_id', public_id('usr', users.id), 'external_id', external_id,
+                'rank', rank, 'points', prize_points, 'transaction_id', 'txn_' || entry_id), p_at
+        FROM ranked JOIN users ON users.company_id = p_company AND users.id = ranked.user_id
+        WHERE prize_points > 0 ORDER BY rank
+    )
+    INSERT INTO activity (company_id, id, user_id, action, details, created_at)
+    SELECT p_company, time_ordered_id(), user_id, 'campaign_prize_paid',
+        jsonb_build_object('campaign_id', shown_id, 'rank', rank, 'points', prize_points), p_at
+    FROM ranked WHERE prize_points > 0;
+END $$;
 
 -- What a person's awards come to on a board: all time ('all'), a month ('2026-11') or a campaign (its id). The row of
 -- all time is what holds a person's awards together: whoever decides by it locks it first.
@@ -118,12 +171,29 @@ END $$;
 
 -- Moves scores: each move adds to the row of all time of its person, to the month of its instant in its zone, if it has
 -- one, and to its campaign, if it has one. Rows of all time come first, by person: whoever holds one holds the others.
+-- Mostly they only add, and then it is one statement; a row that is proposed must keep the rules that nothing is below 0.
 -- Elements: {user_id, at, zone, campaign_id, qualified, points, reserved}. The boards that have lost a referral.
 CREATE FUNCTION move_scores(p_company uuid, p_moves jsonb) RETURNS TABLE (lost_user uuid, lost_board text)
     LANGUAGE plpgsql AS $$
 DECLARE
     moved record;
 BEGIN
+    IF NOT p_moves @? '$[*] ? (@.qualified < 0 || @.points < 0 || @.reserved < 0)' THEN
+        INSERT INTO scores AS known (company_id, board, user_id, qualified, points, reserved, last_qualified_at)
+        SELECT p_company, of.board, m.user_id, sum(m.qualified), sum(m.points),
+            sum(CASE WHEN of.reserves THEN m.reserved ELSE 0 END), max(CASE WHEN m.qualified > 0 THEN m.at END)
+        FROM jsonb_to_recordset(p_moves) AS m (user_id uuid, at timestamptz, zone text, campaign_id uuid,
+            qualified integer, points bigint, reserved bigint)
+        CROSS JOIN LATERAL (VALUES ('all', true), (to_char(m.at AT TIME ZONE m.zone, 'YYYY-MM'), false),
+            (m.campaign_id::text, true)) AS of (board, reserves)
+        WHERE of.board IS NOT NULL
+        GROUP BY of.board, m.user_id
+        ORDER BY of.board <> 'all', m.user_id, of.board
+        ON CONFLICT ON CONSTRAINT scores_pk DO UPDATE SET qualified = known.qualified + excluded.qualified,
+            points = known.points + excluded.points, reserved = known.reserved + excluded.reserved,
+            last_qualified_at = greatest(known.last_qualified_at, excluded.last_qualified_at);
+        RETURN;
+    END IF;
     FOR moved IN
         SELECT of.board, m.user_id, sum(m.qualified)::integer AS qualified, sum(m.points)::bigint AS points,
             coalesce(sum(m.reserved) FILTER (WHERE of.reserves), 0)::bigint AS reserved,
@@ -136,17 +206,18 @@ BEGIN
         GROUP BY 1, 2
         ORDER BY of.board <> 'all', m.user_id, of.board
     LOOP
+        IF moved.board = 'all' THEN
+            PERFORM hold_score(p_company, moved.user_id);
+        END IF;
         UPDATE scores SET qualified = scores.qualified + moved.qualified, points = scores.points + moved.points,
             reserved = scores.reserved + moved.reserved,
             last_qualified_at = CASE WHEN moved.at IS NULL THEN last_qualified_at
                 ELSE greatest(last_qualified_at, moved.at) END
         WHERE company_id = p_company AND user_id = moved.user_id AND board = moved.board;
         IF NOT FOUND THEN
-            INSERT INTO scores AS known (company_id, board, user_id, qualified, points, reserved, last_qualified_at)
-            VALUES (p_company, moved.board, moved.user_id, moved.qualified, moved.points, moved.reserved, moved.at)
-            ON CONFLICT ON CONSTRAINT scores_pk DO UPDATE SET qualified = known.qualified + excluded.qualified,
-                points = known.points + excluded.points, reserved = known.reserved + excluded.reserved,
-                last_qualified_at = greatest(known.last_qualified_at, excluded.last_qualified_at);
+            -- whoever holds the row of all time is alone with the person's others
+            INSERT INTO scores (company_id, board, user_id, qualified, points, reserved, last_qualified_at)
+            VALUES (p_company, moved.board, moved.user_id, moved.qualified, moved.points, moved.reserved, moved.at);
         END IF;
         IF moved.loses THEN
             lost_user := moved.user_id;
@@ -178,6 +249,7 @@ GRANT UPDATE (ranked_at, updated_at) ON campaigns TO :"jobs";
 GRANT INSERT, UPDATE ON campaigns TO :"admin";
 GRANT SELECT ON campaign_ranks TO :"app", :"admin", :"jobs";
 GRANT INSERT ON campaign_ranks TO :"jobs";
+GRANT EXECUTE ON FUNCTION end_campaign TO :"jobs";
 GRANT SELECT, INSERT, UPDATE ON scores TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION is_in_force, campaign_status, campaign_terms TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION hold_score, move_scores, date_score, reserve_in_campaign

@@ -30,7 +30,7 @@ class Referrer(BaseModel):
 
 
 class CodeCheck(AnswerModel):
-    """Whether a code can be used, and what it is worth to the one who uses it."""
+    """Whether a code can be used, and what it is worth to the one who uses it: by its campaign's terms, if in force."""
 
     code: str
     valid: bool
@@ -62,11 +62,14 @@ _CHECK = """
     SELECT CASE WHEN %(subject)s::bytea IS NOT NULL THEN
             take_hit(%(company_id)s, 'code_validation', %(subject)s, per_minute, interval '1 minute')
         END AS retry_after,
-        terms.welcome_points, codes.id AS code_id, code_refusal(codes, company_now(%(company_id)s)) AS refusal,
+        coalesce((campaigns.awards #>> '{welcome,points}')::bigint, terms.welcome_points) AS welcome_points,
+        codes.id AS code_id, code_refusal(codes, company_now(%(company_id)s)) AS refusal,
         codes.user_id AS owner_id, users.username AS owner_name
     FROM terms
     LEFT JOIN codes ON codes.company_id = %(company_id)s AND codes.code = %(code)s
     LEFT JOIN users ON users.company_id = codes.company_id AND users.id = codes.user_id
+    LEFT JOIN campaigns ON campaigns.company_id = codes.company_id AND campaigns.id = codes.campaign_id
+        AND is_in_force(campaigns, company_now(%(company_id)s))
 """
 
 _COUNT = """

@@ -1,8 +1,9 @@
 """Referral codes: what a user shares. Unique over the installation, stored in upper case, never deleted.
 
-A user gets an automatic one at signup and may have custom ones; a campaign's need nobody's name on it, and then refers
-nobody. `uses` are a code's referrals, `conversions` those of them that qualified and still stand: both are counted, so
-that no signup waits for another. Only under a cap are uses a number on the code, and that number is exact.
+A user gets an automatic one at signup, and may have custom ones and codes of campaigns: whoever comes by one of these
+joins the campaign while it is in force, and else comes by it as by any other. `uses` are a code's referrals,
+`conversions` those of them that qualified and still stand: both are counted, so that no signup waits for another. Only
+under a cap are uses a number on the code, and that number is exact.
 """
 
 from collections.abc import Mapping
@@ -13,13 +14,14 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
 from goodword.accounts import activity, users
+from goodword.campaigns import campaigns
 from goodword.core import ids, outbox, query, rates
 from goodword.core.errors import NotFound, invalid_fields
 from goodword.core.fields import AnswerModel, AppId, Destination, ExternalId, GivenInstant, Instant, RequestModel
-from goodword.core.ids import CodeId
+from goodword.core.ids import CampaignId, CodeId
 from goodword.core.paging import Page, PageQuery, refuse_unknown
 from goodword.program import versions
 from goodword.referral import typed
@@ -48,17 +50,27 @@ Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MOST_MET
 
 
 class NewCode(RequestModel):
-    """The body of POST /v1/codes: a custom code for a user, or one of a campaign."""
+    """The body of POST /v1/codes: a custom code for a user, or one of a user's for a campaign, which it then names."""
 
     type: Literal["custom", "campaign"] = "custom"
     code: CustomText
-    user_id: ExternalId | None = None
+    user_id: ExternalId
+    campaign_id: CampaignId | None = Field(default=None, validate_default=True)
     app_id: AppId | None = None
     destination_url: Destination | None = None
     active: bool = True
     max_uses: Uses | None = None
     expires_at: GivenInstant | None = None
     metadata: Metadata = Field(default_factory=dict[str, str])
+
+    @field_validator("campaign_id")
+    @classmethod
+    def _of_its_type(cls, campaign_id: UUID | None, info: ValidationInfo) -> UUID | None:
+        if info.data.get("type") == "campaign" and campaign_id is None:
+            raise ValueError("must be the campaign that the code is of")
+        if info.data.get("type") == "custom" and campaign_id is not None:
+            raise ValueError("must not be given: a custom code is of no campaign")
+        return campaign_id
 
 
 _AS_IT_IS: Any = None  # of a field that is left out; the schema then names no default
@@ -81,7 +93,7 @@ class Code(AnswerModel):
     id: CodeId
     code: str
     type: Type
-    user_id: str | None
+    user_id: str
     app_id: str | None
     campaign_id: str | None
     destination_url: str | None
@@ -103,6 +115,7 @@ class CodeList(Page[Code]):
 class _CodeFilter(RequestModel):
     type: Type | None = None
     user_id: ExternalId | None = None
+    campaign_id: str | None = Field(default=None, pattern=r"^cam_[0-9a-f]{32}$")
     active: bool | None = None
 
 
@@ -114,10 +127,10 @@ class CodeQuery(PageQuery, _CodeFilter):
 
 # The id was made before the first attempt: an attempt repeated after a lost connection finds its own row.
 _INSERT = """
-    INSERT INTO codes (company_id, id, code, type, user_id, app_id, destination_url, active, max_uses, expires_at,
-        metadata, created_at, updated_at)
-    VALUES (%(company_id)s, %(id)s, %(code)s, %(type)s, %(user_id)s, %(app_id)s, %(destination_url)s, %(active)s,
-        %(max_uses)s, %(expires_at)s, %(metadata)s, %(at)s, %(at)s)
+    INSERT INTO codes (company_id, id, code, type, user_id, campaign_id, app_id, destination_url, active, max_uses,
+        expires_at, metadata, created_at, updated_at)
+    VALUES (%(company_id)s, %(id)s, %(code)s, %(type)s, %(user_id)s, %(campaign_id)s, %(app_id)s, %(destination_url)s,
+        %(active)s, %(max_uses)s, %(expires_at)s, %(metadata)s, %(at)s, %(at)s)
     ON CONFLICT ON CONSTRAINT codes_pk DO NOTHING
     RETURNING id
 """
@@ -149,6 +162,7 @@ _READ = """
             AND (%(active)s::boolean IS NULL OR active = %(active)s)
             AND (%(user_id)s::text IS NULL OR user_id = (
                 SELECT id FROM users WHERE company_id = %(company_id)s AND external_id = %(user_id)s))
+            AND (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
             AND (%(after)s::uuid IS NULL OR (created_at, id) < (
                 SELECT created_at, id FROM codes WHERE company_id = %(company_id)s AND id = %(after)s))
         ORDER BY created_at DESC, id DESC LIMIT %(limit)s + 1
@@ -160,7 +174,7 @@ _READ = """
         ) AS clicks,
         conversions, expires_at, metadata, page.created_at, page.updated_at
     FROM page
-    LEFT JOIN users ON users.company_id = page.company_id AND users.id = page.user_id
+    JOIN users ON users.company_id = page.company_id AND users.id = page.user_id
     CROSS JOIN LATERAL (
         SELECT count(*) AS uses,
             count(*) FILTER (WHERE qualified_at IS NOT NULL AND stage <> 'cancelled') AS conversions
@@ -175,18 +189,19 @@ _IS_CODE = "SELECT 1 FROM codes WHERE company_id = %(company_id)s AND id = %(aft
 def create(connection: Connection, company_id: UUID, code_id: UUID, new: NewCode) -> Code:
     """Write a new code. A taken text is a violated constraint, by name.
 
-    Raises NotFound for a user nobody knows, Refused for a custom code of no user, and TooManyRequests where the user
-    got as many codes in the last hour, in real time, as the program allows.
+    Raises NotFound for a user or a campaign that nobody knows, and TooManyRequests where the user got as many custom
+    codes in the last hour, in real time, as the program allows.
     """
-    if new.type == "custom" and new.user_id is None:
-        raise invalid_fields(("user_id", "a custom code is a user's"))
-    owner = users.find(connection, company_id, new.user_id).id if new.user_id is not None else None
+    owner = users.find(connection, company_id, new.user_id).id
+    if new.campaign_id is not None:
+        campaigns.require(connection, company_id, new.campaign_id)
     terms = versions.current(connection, company_id)
     row = {"company_id": company_id, "id": code_id, "at": terms.at, **new.model_dump()}
-    row |= {"user_id": owner, "metadata": Jsonb(_merged({}, new.metadata))}
+    row |= {"user_id": owner, "campaign_id": new.campaign_id, "metadata": Jsonb(_merged({}, new.metadata))}
     is_new = connection.execute(_INSERT, row).fetchone() is not None
-    if is_new and owner is not None:
-        _count_creation(connection, company_id, owner, terms.program.limits.code_creations_per_hour)
+    if is_new:
+        if new.type == "custom":
+            _count_creation(connection, company_id, owner, terms.program.limits.code_creations_per_hour)
         activity.record(
             connection, company_id, owner, "code_created", {"code_id": ids.public("cod", code_id)}, terms.at
         )
@@ -227,6 +242,7 @@ def listed(connection: Connection, company_id: UUID, page: CodeQuery) -> CodeLis
         "company_id": company_id,
         "id": None,
         "after": ids.parse("cod", page.after) if page.after else None,
+        "campaign_id": ids.parse("cam", page.campaign_id) if page.campaign_id else None,
     }
     rows = query.every(connection, Code, _READ, **values)
     if page.after and not rows:
@@ -254,7 +270,7 @@ def _merged(known: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str
 
 
 def _read(connection: Connection, company_id: UUID, code_id: UUID) -> Code:
-    filters = dict.fromkeys(("type", "user_id", "active", "after"))
+    filters = dict.fromkeys(("type", "user_id", "campaign_id", "active", "after"))
     code = query.one(connection, Code, _READ, company_id=company_id, id=code_id, limit=1, **filters)
     if code is None:
         raise LookupError(f"no code {code_id}")

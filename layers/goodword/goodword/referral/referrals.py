@@ -64,6 +64,7 @@ class CircleQuery(PageQuery, _CircleFilter):
 class _ReferralFilter(RequestModel):
     stage: Stage | None = None
     flagged: bool | None = None
+    campaign_id: str | None = Field(default=None, pattern=r"^cam_[0-9a-f]{32}$")
 
 
 class ReferralQuery(PageQuery, _ReferralFilter):
@@ -117,9 +118,10 @@ _OF_UPLINE: LiteralString = """
         WHERE first.company_id = %(company_id)s AND first.referrer_id = %(user_id)s)
 """
 
-_STAGE_AND_FLAG: LiteralString = """
+_FILTERS: LiteralString = """
     (%(stage)s::text IS NULL OR stage_at(referrals, now.at) = %(stage)s)
     AND (%(flagged)s::boolean IS NULL OR flagged = %(flagged)s)
+    AND (%(campaign_id)s::uuid IS NULL OR referrals.campaign_id = %(campaign_id)s)
 """
 
 
@@ -143,7 +145,7 @@ def _list(whose: LiteralString, filters: LiteralString = "true") -> _List:
     return _List(page, member)
 
 
-_EVERY_REFERRAL = _list(_ALL, _STAGE_AND_FLAG)
+_EVERY_REFERRAL = _list(_ALL, _FILTERS)
 _CIRCLES = {1: _list(_OF_REFERRER), 2: _list(_OF_UPLINE)}
 
 
@@ -165,7 +167,12 @@ def circle(connection: Connection, company_id: UUID, external_id: str, page: Cir
 
 def listed(connection: Connection, company_id: UUID, page: ReferralQuery) -> ReferralList:
     """A page of all referrals, newest first."""
-    return _listed(connection, company_id, _EVERY_REFERRAL, page, stage=page.stage, flagged=page.flagged)
+    filters = {
+        "stage": page.stage,
+        "flagged": page.flagged,
+        "campaign_id": ids.parse("cam", page.campaign_id) if page.campaign_id else None,
+    }
+    return _listed(connection, company_id, _EVERY_REFERRAL, page, **filters)
 
 
 def _listed(
