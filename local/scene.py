@@ -17,7 +17,7 @@ class SceneError(Exception):
 def prepare(line: Mapping[str, str]) -> dict[str, object]:
     """Ada, Ben whom she brought, Gil whom nobody did; points of hers, and what they bought, a coupon, a use, a click.
 
-    Hal waits for a reward, and Ida, whose friend Kim has paid, for what a milestone promises; a campaign is drafted.
+    Hal waits for a reward, Ida, whose friend Kim has paid, for what a milestone promises, and a campaign is drafted.
     Answers the values of the placeholders.
     `line` is that of a company nobody has used yet, on a running server. Raises SceneError.
     """
@@ -45,13 +45,13 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     make("/v1/signups", {"user": {"external_id": "hal"}})
     make("/v1/users/hal/points", {"points": 20, "note": "for a bug he found"}, {"idempotency-key": "hal"})
     waits = {"option_id": make("/v1/redemption-options", mug)["id"]}
+    summer: dict[str, object] = {"starts_at": "2026-06-01T00:00:00Z", "ends_at": "2030-09-01T00:00:00Z"}
     mugs = {"name": "A mug", "threshold": 1, "reward_type": "custom", "reward_data": {"colour": "blue"}}
     milestone_id = make("/v1/milestones", mugs)["id"]
     idas = make("/v1/signups", {"user": {"external_id": "ida"}})["user"]["referral_code"]
     make("/v1/signups", {"user": {"external_id": "kim"}, "referral_code": idas})
     _pay(client, line, "kim")
     client.send("PATCH", f"/v1/milestones/{milestone_id}", {"active": False})  # the examples give it to nobody else
-    summer: dict[str, object] = {"starts_at": "2026-06-01T00:00:00Z", "ends_at": "2030-09-01T00:00:00Z"}
     values = {
         **line,
         "milestone_id": milestone_id,

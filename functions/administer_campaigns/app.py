@@ -1,4 +1,4 @@
-"""Campaigns and milestones: what a company offers to those who bring many, and who has reached it."""
+"""Campaigns and milestones: what a company offers to those who bring many, and what has come of it."""
 
 from goodword.awards import campaign_answers, milestone_catalogue, milestone_claims, milestone_standings
 from goodword.awards.campaign_answers import Campaign, CampaignList, CampaignQuery
@@ -97,8 +97,7 @@ def list_milestone_holders(request: Request) -> Response:
 )
 def fulfil_milestone(request: Request, delivery: MilestoneDelivery) -> Response:
     """Say that what a user was granted has been delivered."""
-    company_id, user_id = request.company_id, request.user_id
-    milestone_id = request.path_id("mil")
+    company_id, user_id, milestone_id = request.company_id, request.user_id, request.path_id("mil")
     return idempotency.respond_once(
         request, delivery, lambda kept: answer(200, kept), milestone_claims.fulfil, company_id, milestone_id, user_id,
         delivery,

@@ -27,9 +27,8 @@ TABLES = {
         "I": "activity outbox_events",
         "SI": "object_emails promotion_codes verified_emails",
         "SIU": (
-            "reached_milestones scores"
-            " awards identity_links inbox_events object_links payments referrals subscriptions takebacks"
-            " touch_decisions touches"
+            "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touch_decisions"
+            " touches reached_milestones scores"
         ),
     },
     "app": {
@@ -42,9 +41,9 @@ TABLES = {
         "I": "outbox_events",
         "SI": "activity coupon_redemptions identity_marks quota_uses signups usage_returns usages verified_emails",
         "SIU": (
-            "reached_milestones scores"
-            " activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
+            "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
             " takebacks touch_decisions usage_counters users access_grants grant_schedules logins"
+            " reached_milestones scores"
         ),
         "SIUD": "grant_intervals",
     },
@@ -58,9 +57,9 @@ TABLES = {
         "I": "activity outbox_events provider_endpoints",
         "SI": "api_keys object_emails program_versions promotion_codes verified_emails",
         "SIU": (
-            "campaigns milestones reached_milestones scores"
-            " access_grants awards codes coupons features grant_schedules identity_links object_links payments plans"
+            "access_grants awards codes coupons features grant_schedules identity_links object_links payments plans"
             " rate_windows redemption_options referrals subscriptions takebacks touch_decisions touches users"
+            " campaigns milestones reached_milestones scores"
         ),
         "SIUD": "grant_intervals plan_limits plan_prices restrictions",
     },
@@ -75,10 +74,9 @@ TABLES = {
         "I": "activity outbox_events",
         "SI": "campaign_ranks job_runs object_emails promotion_codes verified_emails",
         "SIU": (
-            "reached_milestones scores"
-            " access_grants audits awards grant_intervals grant_schedules"
+            "access_grants audits awards grant_intervals grant_schedules"
             " identity_links inbox_events integrity_checks object_links payments reconciliations referrals"
-            " subscriptions takebacks touch_decisions touches"
+            " subscriptions takebacks touch_decisions touches reached_milestones scores"
         ),
         "SIUD": "job_leases job_setbacks",
     },
@@ -161,9 +159,11 @@ _REFERRING = (
     " lock_emails lock_event lock_newcomer lock_objects lock_people lock_promotion people_beside"
     " keep_event store_emails store_links store_payment"
     " undecided_among waiting_for_promotion bind_referral book_settlement known_referrals write_awards"
-    " is_in_force campaign_status campaign_terms terms_of hold_deciding reserved_for reserve_in_campaign"
-    " hold_score move_scores date_score last_counted_at"
-    " milestones_ahead grant_of_milestone grant_milestones write_milestones milestone_json"
+)
+_IN_CAMPAIGNS = "campaign_status campaign_terms is_in_force"
+_SCORING = (
+    f"{_IN_CAMPAIGNS} hold_score move_scores date_score last_counted_at reserve_in_campaign reserved_for hold_deciding"
+    " terms_of milestones_ahead grant_of_milestone grant_milestones write_milestones milestone_json"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
@@ -174,19 +174,19 @@ _USING = (
     " return_usage parts_of_usage hold_parts undo_usage"
 )
 FUNCTIONS = {
-    "click": f"{_EVERYBODY} {_KEEPING} code_refusal received_at_of record_click take_hit"
-    " is_in_force campaign_status campaign_terms",
-    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} next_inbox_attempt fill_in_user",
+    "click": f"{_EVERYBODY} {_KEEPING} {_IN_CAMPAIGNS} code_refusal received_at_of record_click take_hit",
+    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} next_inbox_attempt fill_in_user",
     "app": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
         " begin_trial give_milestones grant_of_redemption redeem take_hit"
     ),
     "admin": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_ANSWERING} {_POSTING} {_GRANTING} adjust_points refund_redemption"
-        " give_milestones decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest fill_in_user"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_GRANTING}"
+        " adjust_points refund_redemption decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest"
+        " fill_in_user give_milestones"
     ),
     "jobs": (
-        f"{_EVERYBODY} {_READING} {_REFERRING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
         " forget_expired_keys is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user end_campaign"
     ),
     "ledger": (
