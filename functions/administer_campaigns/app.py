@@ -63,14 +63,14 @@ def list_milestones(request: Request) -> Response:
 @app.route("GET /v1/milestones/{id}", scope=Scope.ADMIN, answers={200: Milestone})
 def read_milestone(request: Request) -> Response:
     """Show a milestone."""
-    milestone_id = ids.parse("mil", request.path_parameters["id"])
+    milestone_id = request.path_id("mil")
     return answer(200, database.once(milestone_catalogue.find, request.company_id, milestone_id))
 
 
 @app.route("PATCH /v1/milestones/{id}", scope=Scope.ADMIN, body=MilestoneChange, answers={200: Milestone})
 def change_milestone(request: Request, wanted: MilestoneChange) -> Response:
     """Change a milestone, for whoever reaches or claims it from now on."""
-    milestone_id = ids.parse("mil", request.path_parameters["id"])
+    milestone_id = request.path_id("mil")
     return answer(
         200, database.transact(milestone_catalogue.change, request.company_id, milestone_id, ids.new_id(), wanted)
     )
@@ -85,7 +85,7 @@ def change_milestone(request: Request, wanted: MilestoneChange) -> Response:
 def list_milestone_holders(request: Request) -> Response:
     """List who has reached a milestone; whoever is `granted` a custom one waits for the company to deliver it."""
     query = request.parse_query(MilestoneHolderQuery)
-    milestone_id = ids.parse("mil", request.path_parameters["id"])
+    milestone_id = request.path_id("mil")
     return answer(200, database.transact(milestone_standings.holders, request.company_id, milestone_id, query))
 
 
@@ -97,17 +97,11 @@ def list_milestone_holders(request: Request) -> Response:
 )
 def fulfil_milestone(request: Request, delivery: MilestoneDelivery) -> Response:
     """Say that what a user was granted has been delivered."""
-    milestone_id = ids.parse("mil", request.path_parameters["id"])
+    company_id, user_id, milestone_id = request.company_id, request.user_id, request.path_id("mil")
     return idempotency.respond_once(
-        request,
+        request, delivery, lambda kept: answer(200, kept), milestone_claims.fulfil, company_id, milestone_id, user_id,
         delivery,
-        lambda delivered: answer(200, delivered),
-        milestone_claims.fulfil,
-        request.company_id,
-        milestone_id,
-        request.user_id,
-        delivery,
-    )
+    )  # fmt: skip
 
 
 lambda_handler = app.handle

@@ -116,18 +116,12 @@ def list_milestones(request: Request) -> Response:
 def claim_milestone(request: Request) -> Response:
     """Give a user what they have reached. A milestone that is claimed already is answered as it is."""
     nothing, company_id = request.parse_nothing(), request.company_id
-    milestone_id = ids.parse("mil", request.path_parameters["id"])
+    milestone_id = request.path_id("mil")
     user_id = database.once(milestone_claims.admit, company_id, request.user_id)
     return idempotency.respond_once(
-        request,
-        nothing,
-        lambda claimed: answer(200, claimed),
-        milestone_claims.claim,
-        company_id,
-        user_id,
-        milestone_id,
+        request, nothing, lambda kept: answer(200, kept), milestone_claims.claim, company_id, user_id, milestone_id,
         ids.new_id(),
-    )
+    )  # fmt: skip
 
 
 @app.route("POST /v1/users/{user_id}/activity", scope=Scope.WRITE, body=NewActivity, answers={201: Activity})

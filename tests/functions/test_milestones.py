@@ -148,19 +148,25 @@ def test_a_reward_is_changed_with_its_data(shop: Company) -> None:
     assert shop.ok("PATCH", path, {}) == changed
 
 
-def test_an_unknown_milestone_and_another_companys_are_not_found(shop: Company, other: Company) -> None:
+def test_an_unknown_milestone_and_another_companys_are_not_found_and_no_id_at_all_is_refused(
+    shop: Company, other: Company
+) -> None:
     theirs = other.ok("POST", "/v1/milestones", POINTS)["id"]
     other.sign_up("ada")
-    for unknown in (theirs, f"mil_{'0' * 32}", "mil_1"):
+    for id_ in (theirs, f"mil_{'0' * 32}", "mil_1"):
         for method, path in (
-            ("GET", f"/v1/milestones/{unknown}"),
-            ("PATCH", f"/v1/milestones/{unknown}"),
-            ("GET", f"/v1/milestones/{unknown}/users"),
-            ("POST", f"/v1/milestones/{unknown}/users/ada/fulfil"),
-            ("POST", f"/v1/users/ada/milestones/{unknown}/claim"),
+            ("GET", f"/v1/milestones/{id_}"),
+            ("PATCH", f"/v1/milestones/{id_}"),
+            ("GET", f"/v1/milestones/{id_}/users"),
+            ("POST", f"/v1/milestones/{id_}/users/ada/fulfil"),
+            ("POST", f"/v1/users/ada/milestones/{id_}/claim"),
         ):
             body = None if method == "GET" else {}
-            problem(shop.api.send(method, path, body), 404, "milestone_not_found")
+            answer = shop.api.send(method, path, body)
+            if id_ == "mil_1":
+                assert fields(answer) == {"id"}
+            else:
+                problem(answer, 404, "milestone_not_found")
 
 
 # Reaching

@@ -136,7 +136,7 @@ def create(connection: Connection, company_id: UUID, milestone_id: UUID, new: Ne
 
 
 def change(
-    connection: Connection, company_id: UUID, milestone_id: UUID | None, change_id: UUID, wanted: MilestoneChange
+    connection: Connection, company_id: UUID, milestone_id: UUID, change_id: UUID, wanted: MilestoneChange
 ) -> Milestone:
     """Change a milestone. Raises NotFound, and Refused for a reward whose data are not those of its type."""
     scope = {"company_id": company_id, "id": milestone_id}
@@ -155,7 +155,7 @@ def change(
     return _announced(connection, company_id, milestone_id, change_id, "milestone.updated")
 
 
-def find(connection: Connection, company_id: UUID, milestone_id: UUID | None) -> Milestone:
+def find(connection: Connection, company_id: UUID, milestone_id: UUID) -> Milestone:
     """One milestone. Raises NotFound."""
     milestone = query.one(connection, Milestone, _BY_ID, company_id=company_id, id=milestone_id)
     if milestone is None:
@@ -189,9 +189,7 @@ def _refuse_unknown_plan(connection: Connection, company_id: UUID, row: dict[str
         raise invalid_fields(("reward_data.plan", "is no plan of this company"))
 
 
-def _announced(
-    connection: Connection, company_id: UUID, milestone_id: UUID | None, event_id: UUID, kind: str
-) -> Milestone:
+def _announced(connection: Connection, company_id: UUID, milestone_id: UUID, event_id: UUID, kind: str) -> Milestone:
     milestone = find(connection, company_id, milestone_id)
     event = outbox.Event(kind, milestone.model_dump(mode="json", exclude=NOT_TOLD), event_id)
     outbox.announce(connection, company_id, [event], milestone.updated_at)

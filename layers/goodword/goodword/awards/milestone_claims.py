@@ -6,7 +6,7 @@ the user's score is locked by one after the other, so a milestone is granted onc
 """
 
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -20,8 +20,6 @@ from goodword.core import query, rates
 from goodword.core.errors import Conflict, NotFound, Refused
 from goodword.core.fields import LongText, RequestModel
 from goodword.core.query import Later
-
-Row: TypeAlias = dict[str, object]
 
 
 class MilestoneDelivery(RequestModel):
@@ -124,7 +122,7 @@ def admit(connection: Connection, company_id: UUID, external_id: str) -> UUID:
 
 
 def claim(
-    connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID | None, grant_id: UUID
+    connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID, grant_id: UUID
 ) -> Later[UserMilestone]:
     """Give a user what a milestone is worth. Raises NotFound, and Refused with the reason why not.
 
@@ -134,7 +132,7 @@ def claim(
     if claimed.refusal is not None:
         raise claimed.refusal
     if claimed.passes:
-        row: Row = {"status": claimed.passes[-1], "statuses": claimed.passes}
+        row: dict[str, object] = {"status": claimed.passes[-1], "statuses": claimed.passes}
         posting = None
         if not claimed.is_granted and claimed.reward_type == "product_unlock":
             row["grant_id"] = grant_id
@@ -146,7 +144,7 @@ def claim(
 
 
 def fulfil(
-    connection: Connection, company_id: UUID, milestone_id: UUID | None, external_id: str, delivery: MilestoneDelivery
+    connection: Connection, company_id: UUID, milestone_id: UUID, external_id: str, delivery: MilestoneDelivery
 ) -> Later[MilestoneHolder]:
     """Say that what was granted has been delivered; once that is so it stays. Raises NotFound for one not reached.
 
@@ -163,7 +161,7 @@ def fulfil(
     return milestone_standings.ask_holder(connection, company_id, user_id, held.id)
 
 
-def _held(connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID | None) -> Claimed:
+def _held(connection: Connection, company_id: UUID, user_id: UUID, milestone_id: UUID) -> Claimed:
     scope = {"company_id": company_id, "user_id": user_id, "milestone_id": milestone_id}
     query.do(connection, _HOLD, company_id=company_id, user_id=user_id)
     claimed = query.one(connection, Claimed, _LOOK, **scope)
@@ -173,7 +171,12 @@ def _held(connection: Connection, company_id: UUID, user_id: UUID, milestone_id:
 
 
 def _give(
-    connection: Connection, company_id: UUID, user_id: UUID, claimed: Claimed, become: Row, posting: Posting | None
+    connection: Connection,
+    company_id: UUID,
+    user_id: UUID,
+    claimed: Claimed,
+    become: dict[str, object],
+    posting: Posting | None,
 ) -> None:
     """Write what a milestone becomes, with its grant and its posting; costs no trip of its own."""
     row = {"user_id": user_id, "milestone_id": claimed.id, **become}

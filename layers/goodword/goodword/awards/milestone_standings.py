@@ -152,7 +152,7 @@ def ask_holder(connection: Connection, company_id: UUID, user_id: UUID, mileston
 
 
 def holders(
-    connection: Connection, company_id: UUID, milestone_id: UUID | None, page: MilestoneHolderQuery
+    connection: Connection, company_id: UUID, milestone_id: UUID, page: MilestoneHolderQuery
 ) -> MilestoneHolderList:
     """A page of who has reached a milestone. Raises NotFound, and Refused for an `after` who has not."""
     milestone = milestone_catalogue.find(connection, company_id, milestone_id)
