@@ -337,16 +337,20 @@ UNSEALED = [
         RETURNING public_id('red', redemption_id)
     """),
     Tampering("redemptions_equal_entries", "a grant that is gone", """
-        DELETE FROM access_grants WHERE company_id = %(company_id)s AND user_id = %(ada)s
+        DELETE FROM access_grants
+        WHERE company_id = %(company_id)s AND user_id = %(ada)s AND redemption_id IS NOT NULL
         RETURNING public_id('red', redemption_id)
     """),
     Tampering("redemptions_equal_entries", "a grant of no redemption", """
         UPDATE access_grants SET redemption_id = gen_random_uuid()
-        WHERE company_id = %(company_id)s AND user_id = %(ada)s RETURNING public_id('red', redemption_id)
+        WHERE company_id = %(company_id)s AND user_id = %(ada)s AND redemption_id IS NOT NULL
+        RETURNING public_id('red', redemption_id)
     """),
     Tampering("redemptions_equal_entries", "a grant that goes on after its refund", """
-        UPDATE grant_intervals SET ends_at = 'infinity' WHERE company_id = %(company_id)s AND user_id = %(ada)s
-        RETURNING public_id('grt', grant_id)
+        UPDATE grant_intervals AS i SET ends_at = 'infinity' FROM access_grants AS g
+        WHERE i.company_id = %(company_id)s AND g.company_id = i.company_id AND g.id = i.grant_id
+            AND g.user_id = %(ada)s AND g.redemption_id IS NOT NULL
+        RETURNING public_id('red', g.redemption_id)
     """),
     Tampering("redemptions_equal_entries", "a refund into other lots", """
         WITH refund AS (

@@ -117,7 +117,7 @@ def _spend(tenant: Tenant) -> None:
 
 def _offer_milestones(tenant: Tenant) -> None:
     """One that pays points and one that gives a plan, both for the first who pays."""
-    for reward_type, data in (("points", {"points": 50}), ("product_unlock", {"plan": "premium", "days": 30})):
+    for reward_type, data in (("points", {"points": 50}), ("product_unlock", {"plan": "basic", "days": 30})):
         body = {"name": "First", "threshold": 1, "reward_type": reward_type, "reward_data": data}
         new = NewMilestone.model_validate(body)
         with tenant.transaction("admin") as connection:
