@@ -263,7 +263,7 @@ UNSEALED = [
     Tampering("awards_equal_entries", "an award's points", """
         UPDATE awards SET points = points + 1
         WHERE company_id = %(company_id)s AND event = 'welcome' RETURNING public_id('awd', id)
-    """),
+    """, also("scores_equal_recount")),
     Tampering("awards_equal_entries", "an award's booking", """
         UPDATE awards SET entry_id = entry_id + 1000000
         WHERE company_id = %(company_id)s AND event = 'welcome' RETURNING public_id('awd', id)
@@ -280,17 +280,41 @@ UNSEALED = [
     Tampering("awards_equal_entries", "an award of somebody else", """
         UPDATE awards SET user_id = %(cleo)s
         WHERE company_id = %(company_id)s AND event = 'welcome' RETURNING public_id('awd', id)
-    """),
+    """, also("scores_equal_recount")),
     Tampering("awards_equal_entries", "an award that is gone", """
         DELETE FROM awards WHERE company_id = %(company_id)s AND event = 'welcome' RETURNING public_id('awd', id)
-    """),
+    """, also("scores_equal_recount")),
     Tampering("awards_equal_entries", "more taken back than was given", """
         UPDATE awards SET points = 2, reversed_points = 0
         WHERE company_id = %(company_id)s AND event = 'welcome' RETURNING public_id('awd', id) || ': 3 were taken back'
-    """),
+    """, also("scores_equal_recount")),
     Tampering("awards_equal_entries", "points of no award taken back", """
         UPDATE entries SET reference = 'awd_00000000000000000000000000000000'
         WHERE company_id = %(company_id)s AND user_id = %(ben)s AND type = 'REVERSAL' RETURNING reference
+    """),
+    Tampering("scores_equal_recount", "a referral too many", """
+        UPDATE scores SET qualified = qualified + 1 WHERE company_id = %(company_id)s AND qualified > 0
+        RETURNING public_id('usr', user_id) || ' on ' || board
+    """),
+    Tampering("scores_equal_recount", "points that nobody reserved", """
+        UPDATE scores SET reserved = reserved + 1 WHERE company_id = %(company_id)s AND board = 'all'
+        RETURNING public_id('usr', user_id) || ' on all'
+    """),
+    Tampering("scores_equal_recount", "a month that is gone", """
+        DELETE FROM scores WHERE company_id = %(company_id)s AND board LIKE '2%%' AND length(board) = 7
+        RETURNING public_id('usr', user_id) || ' on ' || board
+    """),
+    Tampering("rewards_equal_entries", "a milestone that was not booked", """
+        UPDATE reached_milestones SET entry_id = NULL WHERE company_id = %(company_id)s AND entry_id IS NOT NULL
+        RETURNING public_id('mil', milestone_id)
+    """),
+    Tampering("rewards_equal_entries", "a milestone of somebody else", """
+        UPDATE reached_milestones SET user_id = %(cleo)s WHERE company_id = %(company_id)s AND entry_id IS NOT NULL
+        RETURNING public_id('mil', milestone_id)
+    """),
+    Tampering("rewards_equal_entries", "a prize of more", """
+        UPDATE campaign_ranks SET prize_points = prize_points + 1
+        WHERE company_id = %(company_id)s AND entry_id IS NOT NULL RETURNING public_id('cam', campaign_id)
     """),
     Tampering("redemptions_equal_entries", "a price", """
         UPDATE redemptions SET cost_points = cost_points + 1

@@ -1,8 +1,9 @@
 """What must hold of a company's books, and the rows where it does not.
 
-Wallets, totals and lots are derived again from entries and allocations, and compared; awards and redemptions are held
-against their entries; entries against the chain that sealed them. Each statement reads everything it compares at one
-instant, so postings may go on meanwhile. It looks at one window of keys (`insight.windows`).
+Wallets, totals and lots are derived again from entries and allocations, and compared; awards, redemptions, milestones
+and prizes are held against their entries, scores against a recount of referrals and awards, entries against the chain
+that sealed them. Each statement reads everything it compares at one instant, so postings may go on meanwhile. It looks
+at one window of keys (`insight.windows`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,13 +12,15 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from goodword.insight import booking_checks, chain_checks, wallet_checks
+from goodword.insight import booking_checks, chain_checks, score_checks, wallet_checks
 from goodword.insight.windows import Check, Window
 
 MOST_NAMED = 5
 """So many faults of one statement are named: the first ones are what there is to look at."""
 
-CHECKS: Final[Sequence[Check]] = (*wallet_checks.CHECKS, *booking_checks.CHECKS, *chain_checks.CHECKS)
+CHECKS: Final[Sequence[Check]] = (
+    *wallet_checks.CHECKS, *booking_checks.CHECKS, *score_checks.CHECKS, *chain_checks.CHECKS,
+)  # fmt: skip
 NAMES: Final[Sequence[str]] = tuple(dict.fromkeys(check.name for check in CHECKS))
 
 

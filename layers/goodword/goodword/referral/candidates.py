@@ -95,7 +95,7 @@ _CODE: LiteralString = """
     users.stripe_customer_id, is_same_payer(users, %(external_id)s, %(stripe_customer_id)s, %(whop_user_id)s),
     coalesce((SELECT qualified FROM scores WHERE scores.company_id = users.company_id AND scores.user_id = users.id
         AND board = 'all'), 0) AS counted,
-    campaigns.id AS campaign_id, campaign_terms(campaigns) AS campaign,
+    campaigns.id AS campaign_id, CASE WHEN campaigns.id IS NOT NULL THEN campaign_terms(campaigns) END AS campaign,
     coalesce(campaigns.points_cap, campaigns.per_user_cap) IS NOT NULL AS is_campaign_capped
 """
 
