@@ -5,6 +5,7 @@ import psycopg
 from tests.support import books, rows
 from tests.support.clients import Call, Clients, call, delivery
 from tests.support.companies import Company
+from tests.support.growth import FLAT, amend
 from tests.support.stripe_objects import invoice_paid
 
 PAIRS = 8
@@ -98,6 +99,7 @@ def test_a_code_with_10_uses_binds_and_brings_exactly_10_of_32(
 def test_a_payment_and_the_binding_of_its_payer_at_once_both_count(
     company: Company, clients: Clients, superuser: psycopg.Connection
 ) -> None:
+    amend(company, tiers=FLAT)
     company.sign_up("ada")
     calls: list[Call] = []
     for each in range(8):

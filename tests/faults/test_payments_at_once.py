@@ -7,6 +7,7 @@ import psycopg
 from tests.support import books, rows, stripe_objects
 from tests.support.clients import Call, Clients, call, delivery
 from tests.support.companies import Company
+from tests.support.growth import FLAT, amend
 from tests.support.stripe_objects import invoice_paid
 
 PAIRS = 20
@@ -139,6 +140,7 @@ def test_different_people_of_one_referrer_pay_at_once(
 ) -> None:
     """All of them credit one wallet; nobody's payment is lost to another's."""
     payers = 12
+    amend(company, tiers=FLAT)
     code = company.sign_up("ada")["user"]["referral_code"]
     for each in range(payers):
         company.sign_up(f"buyer_{each}", referral_code=code)

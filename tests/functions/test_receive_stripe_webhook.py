@@ -31,9 +31,9 @@ def signed(company: Company, raw: bytes) -> str:
 
 
 def inbox(superuser: psycopg.Connection, company: Company) -> list[dict[str, Any]]:
-    """What was kept, but for the one event that failed before a shared company was handed out."""
+    """What was kept, but for the events that were delivered before a shared company was handed out."""
     kept = rows.find(superuser, "SELECT * FROM inbox_events WHERE company_id = %(id)s ORDER BY id", id=company.id)
-    return [row for row in kept if row["event_id"] != "evt_thin"]
+    return [row for row in kept if row["event_id"] not in {"evt_thin", "evt_cy"}]
 
 
 def the_event(superuser: psycopg.Connection, company: Company) -> dict[str, Any]:

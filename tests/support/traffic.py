@@ -9,6 +9,7 @@ from local.client import BROWSER, Answer
 from tests.support import books, rows
 from tests.support.clients import Call, call, delivery
 from tests.support.companies import Company
+from tests.support.growth import FLAT, amend
 from tests.support.stripe_objects import invoice_paid
 
 PRICE = 3
@@ -37,6 +38,7 @@ class Traffic:
     @classmethod
     def of(cls, company: Company, superuser: Connection, *, clients: int, rounds: int) -> "Traffic":
         """Prepare a company with Ada, who can pay for everything, and the plans of the clients."""
+        amend(company, tiers=FLAT)  # so that what an award is worth is the same whoever comes first
         code = company.sign_up("ada")["user"]["referral_code"]
         company.ok("POST", "/v1/users/ada/points", {"points": 100_000, "note": ""}, key="capital")
         superuser.execute(
