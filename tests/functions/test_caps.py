@@ -8,6 +8,7 @@ import pytest
 from tests.support import books
 from tests.support.companies import Company
 from tests.support.growth import FLAT, Referrer, amend
+from tests.support.jobs import run_job
 
 NOON = datetime(2031, 3, 1, 12, tzinfo=UTC)
 GIVEN, REFUSED = ("paid", None), ("rejected", "budget_exhausted")
@@ -121,6 +122,23 @@ def test_a_days_cap_is_of_the_day_in_the_programs_zone(ada: Referrer) -> None:
     company.set_clock(NOON + timedelta(hours=23))
     refusals += [ada.bring(f"user_{number}")["awards"][0]["reason"] for number in (4, 5, 6)]
     assert refusals == [None, None, "budget_exhausted", "budget_exhausted", None, None, "budget_exhausted"]
+
+
+def test_people_who_are_retained_in_one_run_share_the_day_of_their_referrer_in_whatever_zone(ada: Referrer) -> None:
+    """At noon it is the same day in both, though it began apart."""
+    amend(ada.company, caps={"per_user_per_day_points": 30})
+    ada.qualify("ben")
+    ada.company.set_clock(NOON + timedelta(days=1))
+    amend(ada.company, timezone="Europe/Berlin")
+    ada.qualify("cleo")
+    ada.company.set_clock(NOON + timedelta(days=40))
+    amend(ada.company, caps={"per_user_per_day_points": None})
+    ada.bring("dora")  # 5 on this day
+    run_job(ada.company.url, "AdvanceReferralsFunction")
+    assert sorted(each["status"] for each in ada.awards(event="retained")) == [
+        "paid",
+        "rejected",
+    ]  # 20; 35 would be too many
 
 
 def test_what_is_taken_back_is_free_on_the_day_on_which_it_was_awarded(ada: Referrer) -> None:

@@ -224,7 +224,7 @@ def at_once(program: Program, facts: Facts, at: datetime = END) -> tuple[Standin
 
 def uncapped(at: datetime) -> Headroom:
     """No caps."""
-    return Headroom(Caps(), None, {}, at)
+    return Headroom(Caps(), None, {}, at, at.date())
 
 
 def _decide(due: Due) -> Decision:

@@ -7,7 +7,7 @@ fit whole earns nothing; what was given once is never refused again, even past a
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -37,12 +37,16 @@ class Reserved(NamedTuple):
 
 @dataclass(slots=True)
 class Headroom:
-    """What the caps of one referral leave, while it is settled. `moved` is shared by all that are settled together."""
+    """What the caps of one referral leave, while it is settled. `moved` is shared by all that are settled together.
+
+    Those may be of versions in several zones, whose days begin apart: a day is shared by its date.
+    """
 
     caps: Caps
     campaign: CampaignCaps | None
     reserved: Mapping[UUID, Reserved]
     today_began_at: datetime
+    today: date
     moved: Moved = field(default_factory=Moved)
 
     def fits(self, user_id: UUID, points: int) -> bool:
@@ -53,21 +57,17 @@ class Headroom:
         """Reserve points of an award that was made at an instant or, negative, free them."""
         self.moved[user_id, "ever"] += points
         if made_at >= self.today_began_at:
-            self.moved[user_id, self._today] += points
+            self.moved[user_id, str(self.today)] += points
         if self.campaign:
             self.moved[self.campaign.id, "all"] += points
             self.moved[user_id, str(self.campaign.id)] += points
-
-    @property
-    def _today(self) -> str:
-        return self.today_began_at.isoformat()
 
     def _asked(self, user_id: UUID) -> list[tuple[int | None, int]]:
         """Each cap with what is reserved under it."""
         known, moved = self.reserved.get(user_id, Reserved(user_id, 0, 0, 0)), self.moved
         asked = [
             (self.caps.per_user_points, known.ever + moved[user_id, "ever"]),
-            (self.caps.per_user_per_day_points, known.today + moved[user_id, self._today]),
+            (self.caps.per_user_per_day_points, known.today + moved[user_id, str(self.today)]),
         ]
         if campaign := self.campaign:
             asked += [

@@ -71,7 +71,7 @@ class Changes:
     def _headroom(self, referral: KnownReferral) -> Headroom:
         reserved = {each.user_id: each for each in referral.reserved}
         caps = referral.program.caps
-        return Headroom(caps, referral.campaign_caps, reserved, referral.today_began_at, self.reserved)
+        return Headroom(caps, referral.campaign_caps, reserved, referral.today_began_at, referral.today, self.reserved)
 
     def _count(self, referral: KnownReferral, standing: Standing, *, counts: bool) -> None:
         """Move the count of the referrer, and add the milestones that it reaches."""

@@ -4,7 +4,7 @@ Everything a settlement needs comes with it: the facts, what stands, and what ne
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, LiteralString, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -27,7 +27,7 @@ REFERRAL: LiteralString = """referral (
         retained_at timestamptz, expired_at timestamptz, next_at timestamptz, flagged boolean, counts boolean,
         touched_at timestamptz, registered_at timestamptz, app_id text, program_version integer, now timestamptz,
         program text, campaign_id uuid, campaign text, points_cap bigint, per_user_cap bigint, reserved_points bigint,
-        counted integer, today_began_at timestamptz, reserved record[], milestones record[],
+        counted integer, today_began_at timestamptz, today date, reserved record[], milestones record[],
         upline_id uuid, upline_bound_at timestamptz, upline_stands boolean,
         uses record[], payments record[], takebacks record[], subscriptions record[], awards record[])"""
 """The columns of the SQL function `known_referrals`, which `of_row` reads."""
@@ -57,6 +57,7 @@ class KnownReferral(NamedTuple):
     awards: tuple[StoredAward, ...]
     at: datetime
     today_began_at: datetime
+    today: date
     counted: int = 0
     counts: bool = False
     flagged: bool = False
@@ -99,6 +100,7 @@ def of_row(row: Mapping[str, Any]) -> KnownReferral:
         awards=_each(StoredAward, row["awards"]),
         at=row["now"],
         today_began_at=row["today_began_at"],
+        today=row["today"],
         counted=row["counted"],
         counts=row["counts"],
         flagged=row["flagged"],

@@ -63,6 +63,7 @@ def begin(
         awards=(),
         at=terms.at,
         today_began_at=terms.at,
+        today=terms.at.date(),
         counted=counted,
         campaign_id=new.campaign_id,
     )

@@ -106,15 +106,25 @@ _COUNTED = """
     WHERE company_id = %(company_id)s AND referrer_id = %(referrer_id)s AND counts GROUP BY referrer_id
 """
 
+# In all (no day), and on each day that awards of the span may share.
 _RESERVED_BEFORE = """
-    SELECT user_id, sum(points - reversed_points)::bigint AS points FROM awards
+    SELECT user_id, NULL AS day, sum(points - reversed_points)::bigint AS points FROM awards
     WHERE company_id = %(company_id)s AND user_id = ANY (%(users)s) AND status <> 'rejected' AND due_at < %(since)s
     GROUP BY user_id
+    UNION ALL
+    SELECT user_id, (awards.created_at AT TIME ZONE (own.program ->> 'timezone'))::date::text AS day,
+        sum(points - reversed_points)::bigint AS points
+    FROM awards
+    JOIN program_versions AS own ON own.company_id = awards.company_id AND own.version = awards.program_version
+    WHERE awards.company_id = %(company_id)s AND user_id = ANY (%(users)s) AND status <> 'rejected'
+        AND due_at < %(since)s AND awards.created_at > %(since)s - interval '50 hours'
+    GROUP BY user_id, day
 """
 
 _DAYS = """
-    SELECT (made_at AT TIME ZONE %(zone)s)::date::text AS day
-    FROM unnest(%(instants)s::timestamptz[]) WITH ORDINALITY AS made (made_at, place) ORDER BY place
+    SELECT (made_at AT TIME ZONE zone)::date::text AS day
+    FROM unnest(%(instants)s::timestamptz[], %(zones)s::text[]) WITH ORDINALITY AS made (made_at, zone, place)
+    ORDER BY place
 """
 
 _NAMES = "SELECT id, external_id FROM users WHERE company_id = %(company_id)s AND id = ANY (%(users)s)"
@@ -213,24 +223,21 @@ def _capped(connection: Connection, company_id: UUID, draft: Program, span: Span
     if all(each.is_decided for each in given) or not draft.caps.are_any:
         return given
     ordered = sorted(given, key=attrgetter("made_at"))
-    days = query.every(connection, _Day, _DAYS, zone=draft.timezone, instants=[each.made_at for each in ordered])
+    instants, zones = [each.made_at for each in ordered], [each.zone for each in ordered]
+    days = query.every(connection, _Day, _DAYS, instants=instants, zones=zones)
     users = list({each.user_id for each in ordered})
-    ever = defaultdict[UUID, int](int)
-    for user_id, points in query.every(
-        connection, _Reserved, _RESERVED_BEFORE, company_id=company_id, users=users, since=span.since
-    ):
-        ever[user_id] = points
-    daily = defaultdict[tuple[UUID, str], int](int)
+    rows = query.every(connection, _Reserved, _RESERVED_BEFORE, company_id=company_id, users=users, since=span.since)
+    reserved = defaultdict[tuple[UUID, str | None], int](int, {(user_id, day): points for user_id, day, points in rows})
     fitting: list[Given] = []
     for each, (day,) in zip(ordered, days, strict=True):
         asked = (
-            (draft.caps.per_user_points, ever[each.user_id]),
-            (draft.caps.per_user_per_day_points, daily[each.user_id, day]),
+            (draft.caps.per_user_points, reserved[each.user_id, None]),
+            (draft.caps.per_user_per_day_points, reserved[each.user_id, day]),
         )
-        if each.is_decided or all(cap is None or reserved + each.points <= cap for cap, reserved in asked):
+        if each.is_decided or all(cap is None or taken + each.points <= cap for cap, taken in asked):
             fitting.append(each)
-            ever[each.user_id] += each.points - each.reversed_points
-            daily[each.user_id, day] += each.points - each.reversed_points
+            for at in (None, day):
+                reserved[each.user_id, at] += each.points - each.reversed_points
     return fitting
 
 
@@ -240,6 +247,7 @@ class _Day(NamedTuple):
 
 class _Reserved(NamedTuple):
     user_id: UUID
+    day: str | None
     points: int
 
 

@@ -34,19 +34,24 @@ class Span(NamedTuple):
 
 
 class Given(NamedTuple):
-    """An award that was made, or would have been, at an instant. `is_decided`: caps are not asked again."""
+    """An award that was made, or would have been, at an instant whose day is that of `zone`, the referral's.
+
+    `is_decided`: caps are not asked again.
+    """
 
     event: AwardEvent
     user_id: UUID
     points: int
     reversed_points: int
     made_at: datetime
+    zone: str
     is_decided: bool = True
 
 
 def awarded(referral: KnownReferral, span: Span) -> list[Given]:
     """What was awarded on occasions of the span; not what was rejected."""
-    return [_as_stored(award) for award in referral.awards if award.status != "rejected" and span.holds(award.due_at)]
+    given = [award for award in referral.awards if award.status != "rejected" and span.holds(award.due_at)]
+    return [_as_stored(referral, award) for award in given]
 
 
 def drafted(referral: KnownReferral, draft: Program, span: Span, counted_before: CountedBefore) -> Iterator[Given]:
@@ -61,11 +66,12 @@ def drafted(referral: KnownReferral, draft: Program, span: Span, counted_before:
         is_gone = award.key not in pinned and award.key not in drafts
         keeps_terms = getattr(draft.awards, award.event) == getattr(referral.program.awards, award.event)
         if is_gone and keeps_terms and award.status != "rejected" and span.holds(award.due_at):
-            yield _as_stored(award)
+            yield _as_stored(referral, award)
 
 
-def _as_stored(award: StoredAward) -> Given:
-    return Given(award.event, award.user_id, award.points, award.reversed_points, award.created_at)
+def _as_stored(referral: KnownReferral, award: StoredAward) -> Given:
+    zone = referral.program.timezone
+    return Given(award.event, award.user_id, award.points, award.reversed_points, award.created_at, zone)
 
 
 def _standing(referral: KnownReferral, draft: Program, stored: Mapping[AwardKey, StoredAward]) -> engine.Standing:
@@ -89,13 +95,13 @@ def _given(
     keeps_caps = draft.caps == referral.program.caps
     if decision.rejected and (keeps_caps or _is_the_campaigns(referral)):
         return None
-    is_decided = known is not None and (keeps_caps or _is_the_campaigns(referral))
+    is_decided = known is not None and keeps_caps  # the program's; those of a campaign are never asked again
     made_at = known.created_at if known else due.due_at
     if award and pinned.get(due.key) == due and award.multiplier_bps == decision.multiplier_bps:
-        return _as_stored(award)._replace(is_decided=is_decided)
+        return _as_stored(referral, award)._replace(is_decided=is_decided)
     points = decision.points(due)
     left = money.rounded(points * due.share)
-    return Given(due.event, decision.user_id, points, points - left, made_at, is_decided)
+    return Given(due.event, decision.user_id, points, points - left, made_at, referral.program.timezone, is_decided)
 
 
 def _is_the_campaigns(referral: KnownReferral) -> bool:
@@ -126,4 +132,4 @@ def _anew(referral: KnownReferral, draft: Program, due: Due, counted_before: Cou
     counted = counted_before(referral.people.referrer_id, due.due_at)
     is_in_it = referral.counts and own is not None and own < due.due_at
     people = referral.people._replace(others=counted - is_in_it)
-    return decisions.decide(draft, people, Headroom(Caps(), None, {}, referral.at), due)
+    return decisions.decide(draft, people, Headroom(Caps(), None, {}, referral.at, referral.today), due)

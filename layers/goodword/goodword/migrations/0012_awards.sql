@@ -93,7 +93,7 @@ BEGIN
             terms.program, r.campaign_id, terms.campaign, terms.points_cap, terms.per_user_cap, terms.reserved_points,
             coalesce((SELECT qualified FROM scores
                 WHERE company_id = p_company AND user_id = r.referrer_id AND board = 'all'), 0),
-            date_trunc('day', at, terms.zone),
+            date_trunc('day', at, terms.zone), (at AT TIME ZONE terms.zone)::date,
             CASE WHEN terms.has_caps THEN ARRAY(SELECT row(reserved.*) FROM reserved_for(
                 p_company, ARRAY[r.referrer_id, r.referee_id, up.referrer_id], terms.zone, r.campaign_id, at) AS reserved)
                 ELSE '{}' END,
