@@ -510,7 +510,12 @@ def test_what_became_of_every_use_is_told(company: Company, superuser: psycopg.C
     for app_id in ("web", "mail", "todo"):
         company.ok("POST", "/v1/activations", {"user_id": "ben", "app_id": app_id})
     company.ok("POST", "/v1/activations", {"user_id": "ben"})
-    outcomes = {each["app_id"]: each["outcome"] for each in of_referral(company)["activations"]}
+    explained = of_referral(company)
+    awards = {each["event"]: each["id"] for each in explained["awards"]}
+    assert {each["app_id"]: each["award_id"] for each in explained["app_uses"]} == {
+        "chat": awards["activated"], "web": None, "mail": awards["cross_app"], "todo": None,
+    }  # fmt: skip
+    outcomes = {each["app_id"]: each["outcome"] for each in explained["activations"]}
     assert outcomes == {
         "chat": "counted", "web": "pays_nothing", "mail": "counted", "todo": "pays_nothing", None: "pays_nothing",
     }  # fmt: skip

@@ -47,6 +47,14 @@ class ExplainedUse(AnswerModel):
     outcome: Literal["counted", "pays_nothing", "deferred", "referral_expired"]
 
 
+class AppUse(AnswerModel):
+    """A first use of an app that has a name, with the award that it was given, if one was."""
+
+    app_id: str
+    occurred_at: Instant
+    award_id: AwardId | None
+
+
 class ExplainedPayment(AnswerModel):
     """A payment, in minor units. `taken_back` is what is gone of `gross_amount`; `period` that of a counted one.
 
@@ -144,6 +152,7 @@ class ReferralExplanation(AnswerModel):
     referral: Referral
     attribution: AttributionTrace
     activations: list[ExplainedUse]
+    app_uses: list[AppUse]
     payments: list[ExplainedPayment]
     takebacks: list[ExplainedTakeback]
     subscriptions: list[ExplainedSubscription]

@@ -21,6 +21,7 @@ from goodword.awards.paid import NOTHING, period_of
 from goodword.core import ids, money, query
 from goodword.core.errors import NotFound
 from goodword.insight.explanation_models import (
+    AppUse,
     AttributionTrace,
     AwardEntry,
     AwardExplanation,
@@ -121,6 +122,7 @@ def of_referral(connection: Connection, company_id: UUID, public_id: str) -> Ref
         referral=referral,
         attribution=AttributionTrace(touched_at=held.touched_at, **held.trace),
         activations=reasons.uses(),
+        app_uses=reasons.app_uses(),
         payments=reasons.payments,
         takebacks=reasons.takebacks,
         subscriptions=query.every(connection, ExplainedSubscription, _SUBSCRIPTIONS, **reasons.scope),
@@ -225,6 +227,20 @@ class _Reasons:
                 outcome=self._outcome(use, effective_at),
             )
             for use, effective_at in engine.first_uses(self.known.program, self.known.facts)
+        ]
+
+    def app_uses(self) -> list[AppUse]:
+        """The apps, each with the award for using it: the first that counts activates, others are worth their own."""
+        award_ids = {award.key: award.id for award in self.known.awards}
+        first = self._counting.effective[0][0] if self._counting.effective else None
+        return [
+            AppUse(
+                app_id=use.app_id,
+                occurred_at=use.occurred_at,
+                award_id=award_ids.get(("activated", "", "") if use == first else ("cross_app", use.app_id, "")),
+            )
+            for use, _ in engine.first_uses(self.known.program, self.known.facts)
+            if use.app_id
         ]
 
     def explained_standing(self) -> ExplainedStanding:
