@@ -1,6 +1,7 @@
 """What settling referrals comes to: the rows that change, gathered from any number of them and written in one go."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -12,10 +13,11 @@ from psycopg import Connection
 from goodword.awards import decisions, differences, milestones, tiers
 from goodword.awards.caps import Headroom, Moved
 from goodword.awards.decisions import Decision, People
-from goodword.awards.differences import AwardChange, Difference, Move
+from goodword.awards.differences import AwardChange, AwardMove, Difference
 from goodword.awards.due import AwardEvent, Due
 from goodword.awards.engine import Standing
 from goodword.awards.known import KnownReferral
+from goodword.campaigns.scores import Moves
 from goodword.core import ids, outbox, query
 
 BOOKED: LiteralString = """
@@ -36,7 +38,7 @@ class Changes:
     """What settling referrals comes to: rows as the SQL function `book_settlement` takes them, all of one instant."""
 
     stages: list[Row] = field(default_factory=list[Row])
-    moves: list[Row] = field(default_factory=list[Row])
+    scores: Moves = field(default_factory=Moves)
     milestones: list[Row] = field(default_factory=list[Row])
     awards: list[Row] = field(default_factory=list[Row])
     postings: list[Row] = field(default_factory=list[Row])
@@ -75,15 +77,13 @@ class Changes:
 
     def _count(self, referral: KnownReferral, standing: Standing, *, counts: bool) -> None:
         """Move the count of the referrer, and add the milestones that it reaches."""
+        referrer_id = referral.people.referrer_id
         before = referral.progress.qualified_at if referral.counts else None
         after = standing.qualified_at if counts else None
         if before != after:
-            self.moves += [
-                _move(referral, referral.people.referrer_id, at, qualified=step)
-                for at, step in ((before, -1), (after, 1))
-                if at is not None
-            ]
-        referrer_id = referral.people.referrer_id
+            for at, step in ((before, -1), (after, 1)):
+                if at is not None:
+                    self.scores.count(referrer_id, at, referral.program.timezone, referral.campaign_id, step=step)
         self.counted[referrer_id] += counts - referral.counts
         if counts and not referral.counts:
             self._reach(referral, referral.counted + self.counted[referrer_id])
@@ -110,16 +110,24 @@ class Changes:
         self.events += [
             _event(f"award.{award.status}", _announced(award)) for award in (*difference.new, *difference.changed)
         ]
-        self.moves += [_award_move(referral, move) for move in difference.moves if any(move.points)]
-        if referral.campaign_id:
-            self.in_campaigns[referral.campaign_id] += sum(move.points.reserved for move in difference.moves)
+        self._score(referral, difference.moves)
+
+    def _score(self, referral: KnownReferral, moves: Sequence[AwardMove]) -> None:
+        """Move what awards come to. What a referrer has earned stands on the boards of when the award was made."""
+        zone, campaign_id = referral.program.timezone, referral.campaign_id
+        for move in moves:
+            self.scores.reserve(move.user_id, campaign_id, move.reserved_points)
+            if move.event not in NOT_THE_REFERRERS:
+                self.scores.earn(move.user_id, move.made_at, zone, campaign_id, move.standing_points)
+            if campaign_id:
+                self.in_campaigns[campaign_id] += move.reserved_points
 
     def parameters(self) -> Row:
         """All of it as `book_settlement` takes it; what is empty too, so that one statement is prepared for all."""
         kinds = {
             "stages": self.stages,
             "campaigns": [{"id": id_, "points": points} for id_, points in self.in_campaigns.items()],
-            "moves": self.moves,
+            "moves": self.scores.rows(),
             "milestones": self.milestones,
             "awards": self.awards,
             "postings": self.postings,
@@ -135,25 +143,6 @@ class Changes:
 
 def _posting_terms(referral: KnownReferral) -> Row:
     return {"program_version": referral.program_version, "expiry_months": referral.program.points_expiry_months}
-
-
-def _award_move(referral: KnownReferral, move: Move) -> Row:
-    """What an award moves. What its referrer has earned stands on the boards of when it was made."""
-    if move.event in NOT_THE_REFERRERS:
-        return _move(referral, move.user_id, None, reserved=move.points.reserved)
-    return _move(referral, move.user_id, move.made_at, points=move.points.standing, reserved=move.points.reserved)
-
-
-def _move(
-    referral: KnownReferral, user_id: UUID, at: datetime | None, *, qualified: int = 0, points: int = 0,
-    reserved: int = 0,
-) -> Row:  # fmt: skip
-    """A move as the SQL function `move_scores` takes it."""
-    zone, campaign_id = referral.program.timezone, referral.campaign_id
-    return {
-        "user_id": user_id, "at": at, "zone": zone, "campaign_id": campaign_id, "qualified": qualified,
-        "points": points, "reserved": reserved,
-    }  # fmt: skip
 
 
 def _award_row(referral: KnownReferral, award: AwardChange, postings_before: int) -> Row:

@@ -129,20 +129,14 @@ class AwardChange:
         return 0 if self.status == "rejected" else self.points - self.reversed_points
 
 
-class MovedPoints(NamedTuple):
-    """By how much an award moves what stands in the ledger, and what is reserved under caps."""
-
-    standing: int
-    reserved: int
-
-
-class Move(NamedTuple):
-    """What an award, made at an instant, moves for its recipient."""
+class AwardMove(NamedTuple):
+    """By how much an award, made at an instant, moves what stands for its recipient and what is reserved under caps."""
 
     event: AwardEvent
     user_id: UUID
     made_at: datetime
-    points: MovedPoints
+    standing_points: int
+    reserved_points: int
 
 
 @dataclass(slots=True)
@@ -153,7 +147,7 @@ class Difference:
     changed: list[AwardChange] = field(default_factory=list[AwardChange])
     moved: list[AwardChange] = field(default_factory=list[AwardChange])
     postings: list[Posting] = field(default_factory=list[Posting])
-    moves: list[Move] = field(default_factory=list[Move])
+    moves: list[AwardMove] = field(default_factory=list[AwardMove])
 
     def book(self, award: AwardChange, standing_points: int) -> None:
         """Bring the points that stand in the ledger for an award to those that shall.
@@ -235,8 +229,7 @@ def _taken_over(award: StoredAward) -> Decision:
 def _add_new(difference: Difference, award: AwardChange, at: datetime) -> None:
     difference.book(award, 0)
     difference.new.append(award)
-    points = MovedPoints(award.standing_points, award.reserved_points)
-    difference.moves.append(Move(award.event, award.user_id, at, points))
+    difference.moves.append(AwardMove(award.event, award.user_id, at, award.standing_points, award.reserved_points))
 
 
 def _add_changed(difference: Difference, stored: StoredAward, award: AwardChange) -> None:
@@ -244,10 +237,9 @@ def _add_changed(difference: Difference, stored: StoredAward, award: AwardChange
     difference.book(award, stored.standing_points)
     due, before = award.due, (stored.status, stored.reversed_points, stored.hold_reason)
     if (award.status, award.reversed_points, award.hold_reason) != before:
-        points = MovedPoints(
-            award.standing_points - stored.standing_points, award.reserved_points - stored.reserved_points
-        )
-        difference.moves.append(Move(award.event, award.user_id, stored.created_at, points))
+        standing = award.standing_points - stored.standing_points
+        reserved = award.reserved_points - stored.reserved_points
+        difference.moves.append(AwardMove(award.event, award.user_id, stored.created_at, standing, reserved))
         difference.changed.append(award)
     elif due and (due.period, due.payment_id, due.due_at) != (stored.period, stored.payment_id, stored.due_at):
         difference.moved.append(award)

@@ -112,7 +112,7 @@ _RESERVED_BEFORE = """
     WHERE company_id = %(company_id)s AND user_id = ANY (%(users)s) AND status <> 'rejected' AND due_at < %(since)s
     GROUP BY user_id
     UNION ALL
-    SELECT user_id, (awards.created_at AT TIME ZONE (own.program ->> 'timezone'))::date::text AS day,
+    SELECT user_id, (awards.created_at AT TIME ZONE own.timezone)::date::text AS day,
         sum(points - reversed_points)::bigint AS points
     FROM awards
     JOIN program_versions AS own ON own.company_id = awards.company_id AND own.version = awards.program_version

@@ -21,7 +21,7 @@ _RECOUNTED = """
             FROM referrals AS r
             JOIN program_versions AS own ON own.company_id = r.company_id AND own.version = r.program_version
             CROSS JOIN LATERAL (VALUES ('all'), (r.campaign_id::text),
-                (to_char(r.qualified_at AT TIME ZONE (own.program ->> 'timezone'), 'YYYY-MM'))) AS of (board)
+                (to_char(r.qualified_at AT TIME ZONE own.timezone, 'YYYY-MM'))) AS of (board)
             WHERE r.company_id = %(company_id)s AND r.referrer_id BETWEEN %(first)s AND %(last)s AND r.counts
             UNION ALL
             SELECT a.user_id, of.board, 0,
@@ -32,7 +32,7 @@ _RECOUNTED = """
             JOIN referrals AS r ON r.company_id = a.company_id AND r.id = a.referral_id
             JOIN program_versions AS own ON own.company_id = r.company_id AND own.version = r.program_version
             CROSS JOIN LATERAL (VALUES ('all', true), (r.campaign_id::text, true),
-                (to_char(a.created_at AT TIME ZONE (own.program ->> 'timezone'), 'YYYY-MM'), false)
+                (to_char(a.created_at AT TIME ZONE own.timezone, 'YYYY-MM'), false)
             ) AS of (board, reserves)
             WHERE a.company_id = %(company_id)s AND a.user_id BETWEEN %(first)s AND %(last)s
         ) AS counted

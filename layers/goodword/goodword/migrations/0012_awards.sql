@@ -48,7 +48,7 @@ CREATE INDEX awards_unpaid_ix ON awards (company_id, user_id) WHERE status IN ('
 CREATE INDEX awards_waiting_ix ON awards (company_id, hold_until) WHERE status = 'pending';
 
 -- The referrals of some referees, by id, each with everything that is known about it: the columns stand in
--- awards/settlement.py, and those of a row beside its class.
+-- awards/known.py, and those of a row beside its class.
 -- `p_holds`: they are locked first, with what they are decided by. Everything else is read after that by statements of
 -- their own, which see what was committed while the locks were waited for; so this is VOLATILE. `p_all`: nothing is
 -- locked or read unless every one of these users is referred.
@@ -59,6 +59,7 @@ DECLARE
     is_all boolean;
     each uuid;
     r referrals;
+    held referrals[] := '{}';
     up referrals;
     terms record;
     paid payments[];
@@ -76,8 +77,9 @@ BEGIN
     IF p_holds THEN
         FOREACH each IN ARRAY ids LOOP
             SELECT * INTO STRICT r FROM referrals WHERE company_id = p_company AND id = each FOR NO KEY UPDATE;
+            held := held || r;
         END LOOP;
-        PERFORM hold_deciding(p_company, ids);
+        PERFORM hold_deciding(p_company, held);
     END IF;
     at := company_now(p_company);
     FOREACH each IN ARRAY ids LOOP
@@ -128,49 +130,52 @@ CREATE FUNCTION terms_of(
     p_company uuid, p_version integer, p_campaign uuid, OUT program text, OUT zone text, OUT campaign text,
     OUT points_cap bigint, OUT per_user_cap bigint, OUT reserved_points bigint, OUT has_caps boolean
 ) LANGUAGE plpgsql STABLE AS $$
-DECLARE
-    document jsonb;
 BEGIN
-    SELECT v.program INTO STRICT document FROM program_versions AS v
+    SELECT v.program::text, v.timezone, v.has_caps INTO STRICT program, zone, has_caps FROM program_versions AS v
     WHERE v.company_id = p_company AND v.version = p_version;
-    program := document::text;
-    zone := document ->> 'timezone';
     IF p_campaign IS NOT NULL THEN
         SELECT campaign_terms(c), c.points_cap, c.per_user_cap, c.reserved_points
         INTO STRICT campaign, points_cap, per_user_cap, reserved_points
         FROM campaigns AS c WHERE c.company_id = p_company AND c.id = p_campaign;
+        has_caps := has_caps OR coalesce(points_cap, per_user_cap) IS NOT NULL;
     END IF;
-    has_caps := coalesce(points_cap, per_user_cap) IS NOT NULL OR coalesce(
-        document #>> '{caps,per_user_points}', document #>> '{caps,per_user_per_day_points}') IS NOT NULL;
 END $$;
 
 -- Locks what referrals are decided by, besides their own rows: campaigns under a cap of points; and the scores of their
 -- referrers, with those of all who receive awards where caps are asked of them.
-CREATE FUNCTION hold_deciding(p_company uuid, p_referrals uuid[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION hold_deciding(p_company uuid, p_referrals referrals[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     campaigns_held uuid[] := '{}';
     people uuid[] := '{}';
     r referrals;
-    terms record;
-    each uuid;
+    capped record;
+    person uuid;
 BEGIN
-    FOREACH each IN ARRAY p_referrals LOOP
-        SELECT * INTO STRICT r FROM referrals WHERE company_id = p_company AND id = each;
+    FOREACH r IN ARRAY p_referrals LOOP
         people := people || r.referrer_id;
-        SELECT * INTO terms FROM terms_of(p_company, r.program_version, r.campaign_id);
-        IF terms.has_caps THEN
+        SELECT v.has_caps OR coalesce(c.points_cap, c.per_user_cap) IS NOT NULL AS at_all, c.points_cap IS NOT NULL AS whole
+        INTO STRICT capped
+        FROM program_versions AS v
+        LEFT JOIN campaigns AS c ON c.company_id = v.company_id AND c.id = r.campaign_id
+        WHERE v.company_id = p_company AND v.version = r.program_version;
+        IF capped.at_all THEN
             people := people || r.referee_id || ARRAY(
                 SELECT referrer_id FROM referrals WHERE company_id = p_company AND referee_id = r.referrer_id);
-            campaigns_held := CASE WHEN terms.points_cap IS NOT NULL THEN campaigns_held || r.campaign_id
-                ELSE campaigns_held END;
+        END IF;
+        IF capped.whole THEN
+            campaigns_held := campaigns_held || r.campaign_id;
         END IF;
     END LOOP;
     IF campaigns_held <> '{}' THEN
         PERFORM FROM campaigns WHERE company_id = p_company AND id = ANY (campaigns_held)
         ORDER BY id FOR NO KEY UPDATE;
     END IF;
-    FOR each IN SELECT DISTINCT person FROM unnest(people) AS known (person) ORDER BY person LOOP
-        PERFORM hold_score(p_company, each);
+    IF cardinality(people) = 1 THEN
+        PERFORM hold_score(p_company, people[1]);
+        RETURN;
+    END IF;
+    FOR person IN SELECT DISTINCT each FROM unnest(people) AS known (each) ORDER BY each LOOP
+        PERFORM hold_score(p_company, person);
     END LOOP;
 END $$;
 
@@ -186,7 +191,7 @@ BEGIN
             JOIN program_versions AS own ON own.company_id = awards.company_id AND own.version = awards.program_version
             WHERE awards.company_id = p_company AND awards.user_id = person AND status <> 'rejected'
                 AND awards.created_at > p_at - interval '50 hours'
-                AND (awards.created_at AT TIME ZONE (own.program ->> 'timezone'))::date
+                AND (awards.created_at AT TIME ZONE own.timezone)::date
                     = (p_at AT TIME ZONE p_zone)::date), 0),
         coalesce((SELECT reserved FROM scores
             WHERE scores.company_id = p_company AND scores.user_id = person AND board = p_campaign::text), 0)
@@ -302,7 +307,7 @@ BEGIN
             WHERE referrals.company_id = p_company AND referrer_id = p_user AND counts
                 AND qualified_at BETWEEN to_date(p_board, 'YYYY-MM') - interval '2 days'
                     AND to_date(p_board, 'YYYY-MM') + interval '33 days'
-                AND to_char(qualified_at AT TIME ZONE (own.program ->> 'timezone'), 'YYYY-MM') = p_board);
+                AND to_char(qualified_at AT TIME ZONE own.timezone, 'YYYY-MM') = p_board);
     END IF;
     RETURN (SELECT max(qualified_at) FROM referrals
         WHERE company_id = p_company AND referrer_id = p_user AND counts AND campaign_id = p_board::uuid);

@@ -169,55 +169,38 @@ BEGIN
     END LOOP;
 END $$;
 
--- Moves scores: each move adds to the row of all time of its person, to the month of its instant in its zone, if it has
--- one, and to its campaign, if it has one. Rows of all time come first, by person: whoever holds one holds the others.
--- Mostly they only add, and then it is one statement; a row that is proposed must keep the rules that nothing is below 0.
--- Elements: {user_id, at, zone, campaign_id, qualified, points, reserved}. The boards that have lost a referral.
+-- Moves scores, one after the other: rows of all time come first, by person, and whoever holds one is alone with the
+-- person's others. A month is given by an instant and a zone.
+-- Elements: {user_id, board, at, zone, qualified, points, reserved, qualified_at, loses}. The boards that have lost a
+-- referral.
 CREATE FUNCTION move_scores(p_company uuid, p_moves jsonb) RETURNS TABLE (lost_user uuid, lost_board text)
     LANGUAGE plpgsql AS $$
 DECLARE
     moved record;
 BEGIN
-    IF NOT p_moves @? '$[*] ? (@.qualified < 0 || @.points < 0 || @.reserved < 0)' THEN
-        INSERT INTO scores AS known (company_id, board, user_id, qualified, points, reserved, last_qualified_at)
-        SELECT p_company, of.board, m.user_id, sum(m.qualified), sum(m.points),
-            sum(CASE WHEN of.reserves THEN m.reserved ELSE 0 END), max(CASE WHEN m.qualified > 0 THEN m.at END)
-        FROM jsonb_to_recordset(p_moves) AS m (user_id uuid, at timestamptz, zone text, campaign_id uuid,
-            qualified integer, points bigint, reserved bigint)
-        CROSS JOIN LATERAL (VALUES ('all', true), (to_char(m.at AT TIME ZONE m.zone, 'YYYY-MM'), false),
-            (m.campaign_id::text, true)) AS of (board, reserves)
-        WHERE of.board IS NOT NULL
-        GROUP BY of.board, m.user_id
-        ORDER BY of.board <> 'all', m.user_id, of.board
-        ON CONFLICT ON CONSTRAINT scores_pk DO UPDATE SET qualified = known.qualified + excluded.qualified,
-            points = known.points + excluded.points, reserved = known.reserved + excluded.reserved,
-            last_qualified_at = greatest(known.last_qualified_at, excluded.last_qualified_at);
-        RETURN;
-    END IF;
     FOR moved IN
-        SELECT of.board, m.user_id, sum(m.qualified)::integer AS qualified, sum(m.points)::bigint AS points,
-            coalesce(sum(m.reserved) FILTER (WHERE of.reserves), 0)::bigint AS reserved,
-            max(m.at) FILTER (WHERE m.qualified > 0) AS at, bool_or(m.qualified < 0) AS loses
-        FROM jsonb_to_recordset(p_moves) AS m (user_id uuid, at timestamptz, zone text, campaign_id uuid,
-            qualified integer, points bigint, reserved bigint)
-        CROSS JOIN LATERAL (VALUES ('all', true), (to_char(m.at AT TIME ZONE m.zone, 'YYYY-MM'), false),
-            (m.campaign_id::text, true)) AS of (board, reserves)
-        WHERE of.board IS NOT NULL
-        GROUP BY 1, 2
-        ORDER BY of.board <> 'all', m.user_id, of.board
+        SELECT user_id, coalesce(board, to_char(at AT TIME ZONE zone, 'YYYY-MM')) AS board, qualified, points, reserved,
+            qualified_at, loses
+        FROM jsonb_to_recordset(p_moves) AS move (user_id uuid, board text, at timestamptz, zone text, qualified integer,
+            points bigint, reserved bigint, qualified_at timestamptz, loses boolean)
     LOOP
-        IF moved.board = 'all' THEN
-            PERFORM hold_score(p_company, moved.user_id);
-        END IF;
-        UPDATE scores SET qualified = scores.qualified + moved.qualified, points = scores.points + moved.points,
-            reserved = scores.reserved + moved.reserved,
-            last_qualified_at = CASE WHEN moved.at IS NULL THEN last_qualified_at
-                ELSE greatest(last_qualified_at, moved.at) END
-        WHERE company_id = p_company AND user_id = moved.user_id AND board = moved.board;
-        IF NOT FOUND THEN
-            -- whoever holds the row of all time is alone with the person's others
-            INSERT INTO scores (company_id, board, user_id, qualified, points, reserved, last_qualified_at)
-            VALUES (p_company, moved.board, moved.user_id, moved.qualified, moved.points, moved.reserved, moved.at);
+        -- a row that is proposed must keep the rules that nothing is below 0, even where there is one to add it to
+        IF least(moved.qualified, moved.points, moved.reserved) < 0 THEN
+            UPDATE scores SET qualified = scores.qualified + moved.qualified, points = scores.points + moved.points,
+                reserved = scores.reserved + moved.reserved,
+                last_qualified_at = greatest(last_qualified_at, moved.qualified_at)
+            WHERE company_id = p_company AND user_id = moved.user_id AND board = moved.board;
+            IF NOT FOUND THEN
+                RAISE check_violation USING MESSAGE = 'nothing stands on this board that could be taken from it',
+                    CONSTRAINT = 'scores_counts_ck', TABLE = 'scores';
+            END IF;
+        ELSE
+            INSERT INTO scores AS known (company_id, board, user_id, qualified, points, reserved, last_qualified_at)
+            VALUES (p_company, moved.board, moved.user_id, moved.qualified, moved.points, moved.reserved,
+                moved.qualified_at)
+            ON CONFLICT ON CONSTRAINT scores_pk DO UPDATE SET qualified = known.qualified + excluded.qualified,
+                points = known.points + excluded.points, reserved = known.reserved + excluded.reserved,
+                last_qualified_at = greatest(known.last_qualified_at, excluded.last_qualified_at);
         END IF;
         IF moved.loses THEN
             lost_user := moved.user_id;
