@@ -2,6 +2,8 @@
 
 import json
 from datetime import datetime
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -162,6 +164,26 @@ def test_a_back_test_stops_in_time_and_says_how_far_it_came(tenant: Tenant, monk
     monkeypatch.setattr(backtests, "LONGEST_SECONDS", -1.0)
     answer = backtest(tenant, Program(), REGISTERED - 20 * DAY, END)
     assert (answer.complete, answer.through, answer.draft.awards) == (False, None, 0)
+
+
+def test_a_back_test_that_was_stopped_tells_what_it_had_reckoned(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clock goes a second on with every look at it, and there is a batch for each referral."""
+    paid(tenant, 4)
+    tenant.set_clock(END)
+    monkeypatch.setattr(backtests, "REFERRALS_AT_ONCE", 1)
+    monkeypatch.setattr(backtests, "LONGEST_SECONDS", 3.5)
+    ticks = count()
+    monkeypatch.setattr(backtests, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    answer = backtest(tenant, Program(), REGISTERED - 20 * DAY, END)
+    monkeypatch.undo()
+    whole = backtest(tenant, Program(), REGISTERED - 20 * DAY, END)
+    assert (answer.complete, whole.complete) == (False, True)
+    assert answer.through is not None
+    assert whole.through is not None
+    assert 0 < answer.draft.awards < whole.draft.awards
+    assert is_what_was(answer)
 
 
 def test_nothing_is_written_and_nothing_can_be(tenant: Tenant) -> None:

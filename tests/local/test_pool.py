@@ -189,6 +189,19 @@ def test_a_process_that_ends_has_failed_and_is_replaced(play: Play, code: int, r
     assert report["errorMessage"].endswith(f"Error: {reason}")
 
 
+def test_a_process_that_has_ended_while_it_had_nothing_to_do_is_given_no_event(play: Play) -> None:
+    """Even before the server has come to hear of it: it is asked at once."""
+
+    async def scene(pools: FunctionPools) -> tuple[int, int]:
+        pid = await pools.invoke("FirstFunction", {})
+        os.kill(pid, signal.SIGKILL)
+        assert wait_until_gone({pid}) == set()  # the loop waits along
+        return pid, await pools.invoke("FirstFunction", {})
+
+    first, second = play(scene)
+    assert first != second
+
+
 @pytest.mark.skipif(not processes.FORKS, reason="no process is forked here")
 @pytest.mark.parametrize("play", ["forked"], indirect=True)
 def test_a_fork_server_that_ends_takes_its_processes_along_and_is_replaced(play: Play) -> None:

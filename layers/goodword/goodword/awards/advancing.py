@@ -10,11 +10,10 @@ from operator import attrgetter
 from typing import LiteralString, NamedTuple
 from uuid import UUID
 
-import psycopg
 from psycopg import Connection
 
 from goodword.awards import settlement
-from goodword.core import database, ids, query
+from goodword.core import ids, jobs, query
 from goodword.core.jobs import Batch, Setback
 
 ADVANCE_JOB = "advance_referrals"
@@ -79,25 +78,15 @@ def _batch(connection: Connection, job: str, claim: LiteralString) -> Batch:
     setbacks: list[Setback] = []
     for company_id, of_company in groupby(claimed, key=attrgetter("company_id")):
         referrals = list(of_company)
-        if _settle(connection, company_id, referrals) is not None:
+        if jobs.attempt(connection, _settle, company_id, referrals) is not None:
             # one of them cannot be settled: find out which, and settle the others
             for referral in referrals:
-                error = _settle(connection, company_id, [referral])
+                error = jobs.attempt(connection, _settle, company_id, [referral])
                 if error is not None:
                     setbacks.append(Setback(company_id, ids.public("ref", referral.id), error))
     return Batch(counts={"referrals": len(claimed) - len(setbacks)}, more=bool(claimed), setbacks=setbacks)
 
 
-def _settle(connection: Connection, company_id: UUID, referrals: Sequence[DueReferral]) -> str | None:
-    """The error that stood in the way; then nothing of it is done."""
-    try:
-        with connection.transaction():
-            referees = [referral.referee_id for referral in referrals]
-            settlement.settle(connection, company_id, referees, time_passes=True)
-    except psycopg.Error as fault:
-        if fault.sqlstate is None or fault.sqlstate in database.TRANSIENT:
-            raise
-        return fault.sqlstate
-    except ValueError as fault:
-        return type(fault).__name__
-    return None
+def _settle(connection: Connection, company_id: UUID, referrals: Sequence[DueReferral]) -> None:
+    referees = [referral.referee_id for referral in referrals]
+    settlement.settle(connection, company_id, referees, time_passes=True)

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-import psycopg
 from psycopg import Connection
 from pydantic import TypeAdapter
 
@@ -16,7 +15,7 @@ from goodword.awards import advancing
 from goodword.campaigns import ranking
 from goodword.campaigns.campaigns import Prize
 from goodword.campaigns.ranking import Participant
-from goodword.core import database, ids, query
+from goodword.core import ids, jobs, query
 from goodword.core.jobs import Batch, Setback
 from goodword.program import versions
 
@@ -70,23 +69,9 @@ def end(connection: Connection) -> Batch:
     campaign = query.one(connection, _DueCampaign, _DUE_TO_END, job=advancing.ADVANCE_JOB)
     if campaign is None:
         return Batch(counts={"campaigns": 0}, more=False)
-    error = _end(connection, campaign)
+    error = jobs.attempt(connection, _rank, campaign)
     setbacks = [Setback(campaign.company_id, ids.public("cam", campaign.id), error)] if error else []
     return Batch(counts={"campaigns": 0 if error else 1}, more=True, setbacks=setbacks)
-
-
-def _end(connection: Connection, campaign: _DueCampaign) -> str | None:
-    """The error that stood in the way; then nothing of it is done."""
-    try:
-        with connection.transaction():
-            _rank(connection, campaign)
-    except psycopg.Error as fault:
-        if fault.sqlstate is None or fault.sqlstate in database.TRANSIENT:
-            raise
-        return fault.sqlstate
-    except ValueError as fault:
-        return type(fault).__name__
-    return None
 
 
 def _rank(connection: Connection, campaign: _DueCampaign) -> None:

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+import psycopg
 from psycopg import Connection
 from psycopg.types.json import Jsonb
 
@@ -55,6 +56,23 @@ class Batch(NamedTuple):
     counts: Mapping[str, int]
     more: bool
     setbacks: Sequence[Setback] = ()
+
+
+def attempt(connection: Connection, work: Callable[..., None], *args: object) -> str | None:
+    """Do a part of a batch; the error that stood in the way, and then nothing of it is done.
+
+    A fault that passes is raised: the whole batch is tried again.
+    """
+    try:
+        with connection.transaction():
+            work(connection, *args)
+    except psycopg.Error as fault:
+        if fault.sqlstate is None or fault.sqlstate in database.TRANSIENT:
+            raise
+        return fault.sqlstate
+    except ValueError as fault:
+        return type(fault).__name__
+    return None
 
 
 def batch_of_users(counted: str, sum_of: str, rows: Sequence[tuple[UUID, UUID, int, str | None]]) -> Batch:
