@@ -4,7 +4,7 @@ import os
 from functools import cache
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 
 class LogSettings(BaseModel):
@@ -25,6 +25,7 @@ class Settings(LogSettings):
     database_iam_authentication: bool
     database_ca_file: str
     database_prepared_statements: bool = True
+    privacy_secret: SecretStr = Field(min_length=32)
     stripe_api_url: str = "https://api.stripe.com"
     whop_api_url: str = "https://api.whop.com/api/v1"
     whop_sandbox_api_url: str = "https://sandbox-api.whop.com/api/v1"
