@@ -14,6 +14,7 @@ from goodword.awards.milestone_standings import UserMilestone, UserMilestoneList
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
+from goodword.fraud import sightings
 from goodword.insight import explanations, user_stats
 from goodword.insight.explanation_models import AwardExplanation, ReferralExplanation
 from goodword.insight.user_stats import UserStats
@@ -129,7 +130,7 @@ def report_activity(request: Request, new: NewActivity) -> Response:
     """Keep what a user did in an app; a login is counted."""
     company_id, user_id, activity_id = request.company_id, request.user_id, ids.new_id()
     return idempotency.respond_once(
-        request, new, lambda kept: answer(201, kept), activity.report, company_id, user_id, activity_id, new
+        request, new, lambda kept: answer(201, kept), sightings.report, company_id, user_id, activity_id, new
     )
 
 
