@@ -174,16 +174,16 @@ _USING = (
     " return_usage parts_of_usage hold_parts undo_usage"
 )
 FUNCTIONS = {
-    "click": f"{_EVERYBODY} {_KEEPING} {_IN_CAMPAIGNS} code_refusal received_at_of record_click take_hit",
+    "click": f"{_EVERYBODY} {_KEEPING} {_IN_CAMPAIGNS} code_refusal received_at_of record_click hits_with take_hit",
     "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} next_inbox_attempt fill_in_user",
     "app": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
-        " begin_trial give_milestones grant_of_redemption redeem take_hit"
+        " begin_trial give_milestones grant_of_redemption redeem hits_with take_hit"
     ),
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_GRANTING}"
-        " adjust_points refund_redemption decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest"
-        " fill_in_user give_milestones"
+        " adjust_points refund_redemption decide_reward grant_of_redemption next_inbox_attempt hits_with take_hit"
+        " entry_digest fill_in_user give_milestones"
     ),
     "jobs": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from goodword.core import query
 from goodword.core.fields import AnswerModel, Instant
-from goodword.fraud.judgement import Occasion, Outcome
+from goodword.fraud.judgement import FraudOutcome, Occasion
 from goodword.fraud.signals import CHECK_TYPES, RULES, State
 from goodword.program import versions
 from goodword.program.document import Program, Thresholds
@@ -54,7 +54,7 @@ class Judged(NamedTuple):
 
     id: UUID
     occasion: Occasion
-    outcome: Outcome
+    outcome: FraudOutcome
     referrer: str | None
     referral_id: UUID | None
     judged_at: datetime
@@ -86,7 +86,7 @@ class _OfReferral(NamedTuple):
 class _OfUser(NamedTuple):
     id: UUID
     occasion: Occasion
-    outcome: Outcome
+    outcome: FraudOutcome
     referrer: str | None
     referral_id: UUID | None
     program_version: int

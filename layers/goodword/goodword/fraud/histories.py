@@ -15,8 +15,8 @@ from goodword.core.fields import AnswerModel, Instant
 from goodword.core.ids import JudgementId, ReferralId
 from goodword.fraud import findings
 from goodword.fraud.findings import FoundCheck, Judged
-from goodword.fraud.fingerprints import Context
-from goodword.fraud.judgement import Occasion, Outcome
+from goodword.fraud.fingerprints import SeenIn
+from goodword.fraud.judgement import FraudOutcome, Occasion
 
 MOST_FINGERPRINTS = 100
 
@@ -29,7 +29,7 @@ class UserJudgement(AnswerModel):
 
     id: JudgementId
     occasion: Occasion
-    outcome: Outcome
+    outcome: FraudOutcome
     score: int
     behavioural: int
     referrer: str | None
@@ -45,7 +45,7 @@ class Fingerprint(AnswerModel):
     `flagged_count` of them are flagged.
     """
 
-    context: Context
+    context: SeenIn
     has_ip: bool
     has_device: bool
     ip_type: str

@@ -190,11 +190,13 @@ CREATE FUNCTION fraud_evidence(
 ) LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 DECLARE
     day CONSTANT interval := interval '24 hours';
+    known_until timestamptz; -- who has come before may have read the clock later
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(p_company::text || p_referrer::text || 'registrations', 0));
     SELECT coalesce(app_created_at, created_at), email INTO referrer_since, referrer_email
     FROM users WHERE company_id = p_company AND id = p_referrer;
-    SELECT c.patterns_version, c.not_disposable_domains INTO patterns_version, not_disposable
+    SELECT c.patterns_version, c.not_disposable_domains, greatest(p_at, coalesce(c.test_now, clock_timestamp()))
+    INTO patterns_version, not_disposable, known_until
     FROM companies AS c WHERE c.id = p_company;
     IF p_ip_hashes <> '{}' THEN
         is_referrers_ip := EXISTS (SELECT 1 FROM user_fingerprints WHERE company_id = p_company
@@ -214,13 +216,13 @@ BEGIN
     INTO on_code_lately, on_code_today
     FROM (SELECT registered_at FROM referrals WHERE company_id = p_company AND code_id = p_code
             AND campaign_id IS NULL AND source <> 'invite' AND registered_at > p_at - greatest(p_rapid, day)
-            AND registered_at <= p_at
+            AND registered_at <= known_until
         ORDER BY registered_at DESC LIMIT p_most) AS latest;
     SELECT count(*) FILTER (WHERE registered_at > p_at - p_bulk), count(*) FILTER (WHERE registered_at > p_at - day)
     INTO of_referrer_lately, of_referrer_today
     FROM (SELECT registered_at FROM referrals WHERE company_id = p_company AND referrer_id = p_referrer
             AND campaign_id IS NULL AND source <> 'invite' AND registered_at > p_at - greatest(p_bulk, day)
-            AND registered_at <= p_at
+            AND registered_at <= known_until
         ORDER BY registered_at DESC LIMIT p_most) AS latest;
     IF p_email_domain IS NOT NULL THEN
         emails := ARRAY(SELECT users.email FROM (
