@@ -152,7 +152,8 @@ def test_a_rule_of_the_live_engine_is_the_back_tests_rule(tenant: Tenant, monkey
 
 
 def test_what_a_draft_says_beside_awards_is_named_as_not_simulated(tenant: Tenant) -> None:
-    draft = Program.model_validate({"attribution": {"window_days": 1}, "limits": {"award_claims_per_day": 1}})
+    changes = {"attribution": {"window_days": 1}, "limits": {"award_claims_per_day": 1}}
+    draft = Program.model_validate({**changes, "fraud": TRUSTING.fraud})
     tenant.set_clock(END)
     assert backtest(tenant, draft, REGISTERED, END).not_simulated == ["attribution", "limits"]
 
