@@ -41,6 +41,8 @@ CREATE TABLE companies (
     self_registration_enabled  boolean NOT NULL DEFAULT true,
     require_invite             boolean NOT NULL DEFAULT false,
     invite_email_must_match    boolean NOT NULL DEFAULT false,
+    not_disposable_domains     text[] NOT NULL DEFAULT '{}',
+    patterns_version           integer NOT NULL DEFAULT 0,
     CONSTRAINT companies_pk PRIMARY KEY (id),
     CONSTRAINT companies_name_ck CHECK (length(name) BETWEEN 1 AND 200),
     CONSTRAINT companies_whop_company_uq UNIQUE (whop_company_id, livemode),
@@ -101,8 +103,8 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_publishable_ck CHECK ((kind = 'publishable') = (scope = 'publishable'))
 );
 
--- Keys of the keyed hashes under which addresses, devices and user agents are stored.
--- Destroying a key (key = NULL) makes everything hashed under it anonymous.
+-- One half of the keys of the keyed hashes under which addresses, devices and user agents are stored; the other one is
+-- the deployment's secret, which is in no dump. Destroying a row (key = NULL) makes everything hashed under it anonymous.
 CREATE TABLE privacy_keys (
     id          smallint GENERATED ALWAYS AS IDENTITY,
     key         bytea,
@@ -113,6 +115,13 @@ CREATE TABLE privacy_keys (
 
 -- 244 random bits from the server's own strong generator; pgcrypto is not everywhere.
 INSERT INTO privacy_keys (key) VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
+
+-- A new key, under which is hashed from now on; what is compared is so under the one before it too.
+CREATE FUNCTION make_privacy_key(OUT id smallint, OUT key bytea)
+    LANGUAGE sql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+    INSERT INTO privacy_keys (key) VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))
+    RETURNING id, key
+$$;
 
 -- What every transaction of a company writes has no foreign key to it: each check would lock the company's row, and one
 -- row that all of them lock is where they would meet.
@@ -336,6 +345,7 @@ GRANT UPDATE (test_now, test_now_used, time_zone, destination_url, whop_company_
 GRANT SELECT ON api_keys TO :"click", :"app", :"admin";
 GRANT UPDATE (last_used_at) ON api_keys TO :"click", :"app", :"admin";
 GRANT INSERT, UPDATE (revoked_at) ON api_keys TO :"admin";
+GRANT EXECUTE ON FUNCTION make_privacy_key TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON privacy_keys TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, DELETE ON idempotent_answers TO :"ledger";
 GRANT UPDATE (request_hash, status, body, kept_until) ON idempotent_answers TO :"ledger";
