@@ -19,6 +19,7 @@ from tests.database.test_settlement import plays
 from tests.support.plays import Named, Play, SignUp
 from tests.support.stories import DAY, END, PROGRAMS, REGISTERED, Sale
 from tests.support.tenants import AsRole, Tenant, amend
+from tests.support.trust import TRUSTING
 
 STEEP = tuple(
     Tier.model_construct(name=f"tier {number}", from_=number, multiplier_bps=10_000 + 2_500 * number)
