@@ -62,8 +62,7 @@ CREATE TABLE awards (
 
 CREATE TABLE scores (
     company_id uuid, user_id uuid, board text, qualified integer, points bigint, reserved bigint,
-    PRIMARY KEY (company_id, user_id, board),
-    FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id)
+    PRIMARY KEY (company_id, user_id, board)
 );
 CREATE INDEX ON scores (company_id, board, qualified, points) WHERE qualified >= 1;
 
