@@ -12,7 +12,7 @@ from goodword.fraud.signals import RULES
 from local.client import Client
 from tests.support.answers import problem
 from tests.support.companies import Company
-from tests.support.trust import NOON, SHARED
+from tests.support.places import NOON, SHARED
 
 AGO = {"created_at": (NOON - timedelta(days=400)).isoformat()}
 

@@ -17,7 +17,7 @@ from local.postgres import Cluster
 from local.setup import Prepared
 from tests.support import rows
 from tests.support.invocations import Invocations
-from tests.support.trust import SHARED
+from tests.support.places import SHARED
 
 DATABASE = "keys"
 OTHER_SECRET = "of another deployment, and no secret either"

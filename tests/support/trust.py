@@ -1,7 +1,5 @@
 """A program that trusts everybody, for tests of all else: in a test people pay as they sign up, and come in crowds."""
 
-from datetime import UTC, datetime
-
 from goodword.program.document import Fraud, Limits, Program, Signals
 
 MOST = 10_000
@@ -10,7 +8,3 @@ TRUSTING = Program(
     fraud=Fraud(signals=Signals(**dict.fromkeys(Signals.model_fields, 0))),
     limits=Limits(registrations_per_code_per_day=MOST, registrations_per_referrer_per_day=MOST),
 )
-
-NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
-SHARED = {"ip": "203.0.113.77", "device_fingerprint": "a device that two have"}
-"""Where somebody signs up who is seen at the same place again."""

@@ -177,7 +177,8 @@ CREATE INDEX reviews_due_ix ON reviews (company_id, due_at) WHERE status = 'pend
 
 -- What is known of a person and of who is to have brought them, for the signals to look at. Those who came by one
 -- referrer come one after the other from here on, so that each sees the ones before it.
--- Nothing is counted further than `p_most`, and `emails` are of the latest `p_compared` referees.
+-- Nothing is counted further than `p_most`. `emails` are those of one domain among the latest `p_compared` referees, NULL
+-- where none of these has an e-mail.
 -- Locks: the registrations of the referrer.
 CREATE FUNCTION fraud_evidence(
     p_company uuid, p_referrer uuid, p_code uuid, p_ip_hashes bytea[], p_device_hashes bytea[], p_ip inet,
@@ -225,11 +226,13 @@ BEGIN
             AND registered_at <= known_until
         ORDER BY registered_at DESC LIMIT p_most) AS latest;
     IF p_email_domain IS NOT NULL THEN
-        emails := ARRAY(SELECT users.email FROM (
-                SELECT referee_id FROM referrals WHERE company_id = p_company AND referrer_id = p_referrer
-                    AND registered_at > p_at - p_shared ORDER BY registered_at DESC LIMIT p_compared
-            ) AS latest JOIN users ON users.company_id = p_company AND users.id = latest.referee_id
-            WHERE lower(split_part(users.email, '@', 2)) = p_email_domain);
+        SELECT CASE WHEN count(users.email) > 0 THEN coalesce(
+            array_agg(users.email) FILTER (WHERE lower(split_part(users.email, '@', 2)) = p_email_domain), '{}') END
+        INTO emails
+        FROM (
+            SELECT referee_id FROM referrals WHERE company_id = p_company AND referrer_id = p_referrer
+                AND registered_at > p_at - p_shared ORDER BY registered_at DESC LIMIT p_compared
+        ) AS latest JOIN users ON users.company_id = p_company AND users.id = latest.referee_id;
     END IF;
     IF p_ip IS NOT NULL THEN
         has_ranges := EXISTS (SELECT 1 FROM ip_range_lists WHERE company_id = p_company AND count > 0);
