@@ -42,7 +42,8 @@ def test_who_was_attributed_is_told_by_whom_and_what_was_looked_at(judging: Comp
     assert told["referral_id"] == answer["referral"]["id"]
     assert told["late"] == []
     assert told["occurred_at"] == answer["user"]["created_at"]
-    assert told["fraud"] == judging.ok("GET", f"/v1/referrals/{told['referral_id']}/explain")["fraud"]
+    paths = [f"/v1/referrals/{told['referral_id']}/explain", f"/v1/awards/{answer['awards'][0]['id']}/explain"]
+    assert [judging.ok("GET", path)["fraud"] for path in paths] == [told["fraud"]] * 2
     assert [check["signal"] for check in told["fraud"]["checks"]] == list(RULES)
 
 
