@@ -388,6 +388,8 @@ TABLE: dict[str, Row] = {
             "due_points": 5,
         },
     ),
+    "serve_users__attribution": Row(200, {"outcome": "none", "candidates": [], "fraud": None, "late": []}),
+    "serve_users__checks": Row(200, {"judgements": [], "fingerprints": []}),
     "serve_users__explain_referral": Row(
         200,
         {"referral": {"referrer": "ada", "referee": "ben"}, "attribution": {"by": "signup", "winner": "code"}},
@@ -409,7 +411,9 @@ TABLE: dict[str, Row] = {
     ),
     "serve_users__activity": Row(200, {"has_more": False}),
     "serve_users__milestones": Row(200, {"has_more": False}),
-    "serve_users__login": Row(201, {"action": "login", "app_id": "web"}, {"activity": 1, "logins": 1}),
+    "serve_users__login": Row(
+        201, {"action": "login", "app_id": "web"}, {"activity": 1, "logins": 1, "user_fingerprints": 1}
+    ),
     "serve_users__stats": Row(
         200,
         {
