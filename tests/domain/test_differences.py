@@ -10,6 +10,7 @@ from goodword.awards import differences, engine
 from goodword.awards.decisions import Decision
 from goodword.awards.differences import Difference
 from goodword.awards.due import AwardKey, Due
+from goodword.awards.screenings import Restraint
 from goodword.core import ids
 from goodword.program.document import AwardTerms
 from tests.support import stories
@@ -25,6 +26,8 @@ from tests.support.stories import (
     Sale,
     uncapped,
 )
+
+UNRESTRAINED = Restraint(disputed=False, risk="clear", risk_hold=timedelta())
 
 Order = list[tuple[Report, datetime, bool]]
 
@@ -166,7 +169,7 @@ def test_a_dispute_holds_what_is_not_paid_takes_back_what_is_and_gives_it_back()
     assert states(applied)["qualified"] == ("paid", 0)
     assert booked(applied, PAID, disputed("open", 1), next_month) == []
     assert states(applied)["recurring"] == ("held", 0)
-    assert applied.awards["recurring", "", "2"].hold_reason == differences.DISPUTE
+    assert applied.awards["recurring", "", "2"].hold_reason == "dispute"
     everything = (PAID, disputed("open", 1), next_month)
     lost = booked(applied, *everything, disputed("lost", 2))
     # the next month qualifies now, and does not recur as well
@@ -189,16 +192,17 @@ def test_an_inquiry_moves_nothing() -> None:
     ]  # fmt: skip
 
 
-def test_what_is_held_for_another_reason_than_a_dispute_stays_held_and_is_taken_back_with_its_money() -> None:
+def test_what_waits_for_a_review_stays_held_whatever_time_and_is_taken_back_with_its_money() -> None:
     applied = Applied(PROGRAMS["waiting"])
     booked(applied, PAID)
-    until = REGISTERED + 365 * DAY
-    reviewed = applied.awards[QUALIFIED]._replace(status="held", hold_reason="review", hold_until=until)
-    applied.awards[QUALIFIED] = reviewed
+    applied.risk = "review"
     late = REGISTERED + 400 * DAY
     assert "REFERRAL_FIRST_PAYMENT" not in dict(booked(applied, PAID, at=late, time_passes=True))
-    assert applied.awards[QUALIFIED] == reviewed
+    reviewed = applied.awards[QUALIFIED]
+    assert (reviewed.status, reviewed.hold_reason, reviewed.hold_until) == ("held", "review", None)
     booked(applied, PAID, disputed("open", 1), at=late, time_passes=True)
+    assert (applied.awards[QUALIFIED].status, applied.awards[QUALIFIED].hold_reason) == ("held", "dispute")
+    booked(applied, PAID, disputed("won", 1), at=late, time_passes=True)
     assert applied.awards[QUALIFIED] == reviewed
     booked(applied, PAID, refund(1, 1900), at=late, time_passes=True)
     assert states(applied)["qualified"] == ("reversed", 1)
@@ -268,7 +272,7 @@ def test_the_people_are_asked_about_once_and_nobody_is_asked_about_again() -> No
             return None
         return Decision(PEOPLE[due.recipient], rejected="not_today" if due.event == "welcome" else None)
 
-    difference = differences.between(standing, [], decide, REGISTERED, uncapped(REGISTERED))
+    difference = differences.between(standing, [], decide, REGISTERED, uncapped(REGISTERED), UNRESTRAINED)
     assert {award.event: award.status for award in difference.new} == {
         "registered": "paid", "welcome": "rejected", "qualified": "paid",
     }  # fmt: skip
@@ -276,7 +280,7 @@ def test_the_people_are_asked_about_once_and_nobody_is_asked_about_again() -> No
     applied.keep(difference, REGISTERED)
     due_awards.clear()
     again = differences.between(
-        standing, list(applied.awards.values()), decide, REGISTERED, uncapped(REGISTERED), releases=True
+        standing, list(applied.awards.values()), decide, REGISTERED, uncapped(REGISTERED), UNRESTRAINED, releases=True
     )
     assert (again, [due.event for due in due_awards]) == (Difference(), ["l2"])
 
@@ -284,7 +288,7 @@ def test_the_people_are_asked_about_once_and_nobody_is_asked_about_again() -> No
 def test_a_multiplier_makes_points_of_base_points_half_up_and_what_is_taken_back_is_a_part_of_these() -> None:
     standing = engine.standing(PROGRAMS["fixed"], stories.known([PAID]), REGISTERED)
     half_more = Decision(PEOPLE["referrer"], multiplier_bps=15_000, tier="silver")
-    difference = differences.between(standing, [], lambda _: half_more, REGISTERED, uncapped(REGISTERED))
+    difference = differences.between(standing, [], lambda _: half_more, REGISTERED, uncapped(REGISTERED), UNRESTRAINED)
     assert {award.event: award.points for award in difference.new} == {
         "registered": 8, "welcome": 38, "qualified": 38, "l2": 8,
     }  # fmt: skip

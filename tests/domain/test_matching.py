@@ -181,7 +181,7 @@ def test_once_the_time_is_over_the_rest_is_not_evaluated() -> None:
         None, IP, FIREFOX, None, lambda: next(ticks)
     )
     assert [check.state for check in checks if check.signal == "pattern:device_pattern"] == [
-        "raised", "raised", "raised", "not_evaluated",
+        "not_evaluated", "raised", "raised", "raised",
     ]  # fmt: skip
     assert [check.state for check in checks if check.signal == "pattern:ip_range"] == ["raised"]
 
@@ -213,4 +213,4 @@ def test_an_expression_that_is_not_taken_any_more_is_not_evaluated() -> None:
     (id_,) = itertools.islice(_ids, 1)
     stored = Pattern(id_, "device_pattern", "regex", r"(a)\1", "high", 50)
     checks = Matcher([stored, pattern("device_pattern", "firefox")]).checks(None, None, FIREFOX, None)
-    assert [check.state for check in checks] == ["raised", "not_evaluated"]
+    assert [check.state for check in checks] == ["not_evaluated", "raised"]

@@ -8,6 +8,7 @@ import pytest
 
 from goodword.core import database
 from goodword.core.settings import settings
+from local import setup
 from local.setup import Prepared
 from tests.support.companies import Company
 from tests.support.requests import Asked
@@ -52,6 +53,7 @@ def as_role(role: str, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> I
         "DATABASE_NAME": prepared.parameters["DatabaseName"],
         "DATABASE_USER": f"goodword_{role}",
         "DATABASE_IAM_AUTHENTICATION": "false",
+        "PRIVACY_SECRET": setup.PRIVACY_SECRET,
         "DATABASE_CA_FILE": "",
         "PGPASSFILE": prepared.environment["PGPASSFILE"],
     }

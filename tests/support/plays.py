@@ -14,6 +14,7 @@ from goodword.awards.due import AwardKey
 from goodword.awards.engine import Standing
 from goodword.facts import keep
 from goodword.facts.kinds import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded, SubscriptionChanged, TakenBack
+from goodword.fraud.first_payments import FirstPayments
 from goodword.program.document import Program
 from goodword.referral import activations
 from goodword.referral.activations import Activation
@@ -154,7 +155,7 @@ class Play:
         found = [self._fact(each) for each in pieces]
         with self.tenant.transaction("webhook") as connection:
             concerned, _ = keep(connection, self.tenant.id, "stripe", found)
-            settlement.settle(connection, self.tenant.id, sorted(concerned))
+            settlement.settle(connection, self.tenant.id, sorted(concerned), FirstPayments())
 
     def pass_time(self) -> None:
         """What the jobs do when they come by for this person."""
@@ -162,7 +163,9 @@ class Play:
             ben = connection.execute(
                 "SELECT id FROM users WHERE company_id = %s AND external_id = %s", (self.tenant.id, self.person)
             ).fetchall()
-            settlement.settle(connection, self.tenant.id, [user_id for (user_id,) in ben], time_passes=True)
+            settlement.settle(
+                connection, self.tenant.id, [id_ for (id_,) in ben], settlement.AS_JUDGED, time_passes=True
+            )
 
     def run_jobs(self) -> None:
         """The jobs themselves, which find for whom they have to come by."""

@@ -26,6 +26,7 @@ from goodword.points.ledger import Balance, PointsAdjustment
 from goodword.points.redemptions import NewRedemption
 from local import setup
 from tests.support.connections import AsRole
+from tests.support.trust import TRUSTING
 
 _ADD_USER = """
     INSERT INTO users (company_id, id, external_id, created_at)
@@ -75,7 +76,7 @@ class Tenant:
     def open(cls, opener: Connection, as_role: AsRole, superuser: Connection) -> Self:
         """A fresh test company, opened over a kept connection."""
         company = NewCompany(name="Test", livemode=False, destination_url="https://shop.example")
-        return cls(setup.write_company(opener, company, "http://localhost"), as_role, superuser)
+        return cls(setup.write_company(opener, company, "http://localhost", TRUSTING), as_role, superuser)
 
     def twin(self) -> "Tenant":
         """The same company over connections of its own, for a client at the same time."""

@@ -188,7 +188,9 @@ def between(
     difference = Difference()
     stored_keys = {award.key for award in stored}
     due_by_key = {due.key: due for due in standing.due}
-    changed = [(award, _changed(award, due_by_key.get(award.key), restraint, at, releases=releases)) for award in stored]
+    changed = [
+        (award, _changed(award, due_by_key.get(award.key), restraint, at, releases=releases)) for award in stored
+    ]
     for award, change in changed:
         headroom.move(award.user_id, change.reserved_points - award.reserved_points, award.created_at)
     left = list(stored)
@@ -290,8 +292,10 @@ def _changed(
     return AwardChange(
         stored.id, stored.event, stored.user_id, stored.points, status,
         stored.reversed_points if status == "rejected" else stored.points - due_points,
-        hold.until if status in {"held", "paid"} else terms_until, hold.reason if status == "held" else None,
-        (stored.reason or REVIEW_REJECTED) if status == "rejected" else None, stored.adjustments, stored.booked, due=due,
+        hold.until if status in {"held", "paid"} else terms_until,
+        hold_reason=hold.reason if status == "held" else None,
+        reason=(stored.reason or REVIEW_REJECTED) if status == "rejected" else None,
+        adjustments=stored.adjustments, booked=stored.booked, due=due,
     )  # fmt: skip
 
 

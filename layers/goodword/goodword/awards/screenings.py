@@ -28,7 +28,7 @@ REFUSALS: Mapping[Risk, str] = {"refused": FRAUD_REJECTED, "rejected": REVIEW_RE
 """Why a new award is rejected for the risk of its referral."""
 
 UNDER_REVIEW: frozenset[Risk] = frozenset({"limited", "review", "refused"})
-FLAGGED: frozenset[Risk] = UNDER_REVIEW | {"rejected"}
+FLAGGED: frozenset[Risk] = frozenset({*UNDER_REVIEW, "rejected"})
 
 
 class Screening(NamedTuple):

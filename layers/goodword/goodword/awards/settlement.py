@@ -35,7 +35,7 @@ class Judge(Protocol):
         ...
 
 
-def as_judged(referral: KnownReferral, _: Standing) -> Screening:
+def as_judged(referral: KnownReferral, standing: Standing) -> Screening:  # noqa: ARG001 - the form of a judge
     """What the referral was judged to be before."""
     return referral.screening
 

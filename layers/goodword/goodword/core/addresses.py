@@ -82,6 +82,4 @@ def _network(known: str, bits: int) -> str:
     return str(ip_network(f"{known}/{bits}", strict=False))
 
 
-_EXAMPLES = tuple(
-    ip_network(each) for each in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
-)
+_EXAMPLES = tuple(ip_network(each) for each in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"))

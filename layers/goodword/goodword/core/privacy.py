@@ -13,7 +13,7 @@ from typing import NamedTuple
 from psycopg import Connection
 
 from goodword.core import addresses
-from goodword.core.settings import settings
+from goodword.core.settings import privacy_settings
 
 KEPT_SECONDS = 300
 
@@ -59,7 +59,7 @@ def live_keys(connection: Connection) -> tuple[PrivacyKey, ...]:
     global _kept  # noqa: PLW0603 - the process's own short-lived copy
     if _kept is None or _kept[0] < time.monotonic():
         rows = connection.execute(_LIVE).fetchall() or connection.execute(_MAKE).fetchall()
-        secret = settings().privacy_secret.get_secret_value().encode()
+        secret = privacy_settings().privacy_secret.get_secret_value().encode()
         keys = tuple(PrivacyKey(id_, hmac.digest(secret, row, "sha256")) for id_, row in rows)
         _kept = (time.monotonic() + KEPT_SECONDS, keys)
     return _kept[1]

@@ -15,6 +15,12 @@ class LogSettings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
 
 
+class PrivacySettings(LogSettings):
+    """What keyed hashes are made with; the other half of their keys is in the database."""
+
+    privacy_secret: SecretStr = Field(min_length=32)
+
+
 class Settings(LogSettings):
     """One field per environment variable, named as the variable in lower case."""
 
@@ -25,7 +31,6 @@ class Settings(LogSettings):
     database_iam_authentication: bool
     database_ca_file: str
     database_prepared_statements: bool = True
-    privacy_secret: SecretStr = Field(min_length=32)
     stripe_api_url: str = "https://api.stripe.com"
     whop_api_url: str = "https://api.whop.com/api/v1"
     whop_sandbox_api_url: str = "https://sandbox-api.whop.com/api/v1"
@@ -39,6 +44,12 @@ M = TypeVar("M", bound=LogSettings)
 def settings() -> Settings:
     """The settings of this process. Raises pydantic.ValidationError naming what is missing."""
     return _read(Settings)
+
+
+@cache
+def privacy_settings() -> PrivacySettings:
+    """The deployment's secret."""
+    return _read(PrivacySettings)
 
 
 def log_settings() -> LogSettings:

@@ -53,5 +53,7 @@ def _within(one: str, other: str, edits: int) -> bool:
     if edits == 0:
         return False
     return (
-        _within(one[1:], other[1:], edits - 1) or _within(one[1:], other, edits - 1) or _within(one, other[1:], edits - 1)
+        _within(one[1:], other[1:], edits - 1)
+        or _within(one[1:], other, edits - 1)
+        or _within(one, other[1:], edits - 1)
     )

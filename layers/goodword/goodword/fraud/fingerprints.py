@@ -5,8 +5,11 @@ is counted where it is asked, so that no two of them wait for one counter (docs/
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
+
+from psycopg import Connection
 
 from goodword.accounts.activity import IpAsn, IpCountry, IpType
 from goodword.core import addresses, query
@@ -59,6 +62,37 @@ class SeenHashes(NamedTuple):
 
     ips: list[bytes]
     devices: list[bytes]
+
+
+class _AtSignup(NamedTuple):
+    ip_hash: bytes | None
+    device_hash: bytes | None
+    ip_type: IpType
+
+
+_AT_SIGNUP = """
+    SELECT ip_hash, device_hash, ip_type FROM user_fingerprints
+    WHERE company_id = %(company_id)s AND user_id = %(user_id)s AND context = 'registration'
+"""
+
+_ATTRIBUTE = """
+    UPDATE user_fingerprints SET referrer_id = %(referrer_id)s, attributed_at = %(at)s
+    WHERE company_id = %(company_id)s AND user_id = %(user_id)s AND context = 'registration'
+"""
+
+
+def at_signup(connection: Connection, company_id: UUID, user_id: UUID) -> tuple[SeenHashes, IpType | None]:
+    """Where somebody was seen as they signed up, and of what kind the address was, as far as it is known."""
+    seen = query.one(connection, _AtSignup, _AT_SIGNUP, company_id=company_id, user_id=user_id)
+    if seen is None:
+        return SeenHashes([], []), None
+    hashes = SeenHashes([seen.ip_hash] if seen.ip_hash else [], [seen.device_hash] if seen.device_hash else [])
+    return hashes, seen.ip_type
+
+
+def attribute(connection: Connection, company_id: UUID, user_id: UUID, referrer_id: UUID, at: datetime) -> None:
+    """From an instant on, where somebody signed up counts among the places of their referrer's referees."""
+    query.do(connection, _ATTRIBUTE, company_id=company_id, user_id=user_id, referrer_id=referrer_id, at=at)
 
 
 def _hashes(keys: Sequence[PrivacyKey], kind: str, value: str | None) -> list[bytes]:

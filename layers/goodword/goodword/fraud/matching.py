@@ -187,11 +187,11 @@ def _beginnings(*values: str | None) -> list[str]:
 
 def _checks(type_: PatternType, found: Found) -> Iterator[Check]:
     signal = f"pattern:{type_}"
+    if not found.is_whole:
+        yield Check(signal, "not_evaluated")  # before those that are raised: where one state is told, the last counts
     for pattern in sorted(found.patterns):
         details = {"pattern_id": ids.public("pat", pattern.id), "severity": pattern.severity}
         yield Check(signal, "raised", pattern.score_impact, details)
-    if not found.is_whole:
-        yield Check(signal, "not_evaluated")
 
 
 _NOTHING = Matcher(())

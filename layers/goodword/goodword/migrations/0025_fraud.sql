@@ -123,12 +123,13 @@ CREATE TABLE judgements (
     program_version  integer NOT NULL,
     score            integer NOT NULL,
     behavioural      integer NOT NULL,
-    risk             text NOT NULL,
+    outcome          text NOT NULL,
     states           jsonb NOT NULL,
     judged_at        timestamptz NOT NULL,
     CONSTRAINT judgements_pk PRIMARY KEY (company_id, id),
     CONSTRAINT judgements_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
-    CONSTRAINT judgements_occasion_ck CHECK (occasion IN ('signup', 'late', 'payment'))
+    CONSTRAINT judgements_occasion_ck CHECK (occasion IN ('signup', 'late', 'payment')),
+    CONSTRAINT judgements_outcome_ck CHECK (outcome IN ('pay', 'hold', 'review', 'reject'))
 );
 CREATE INDEX judgements_user_ix ON judgements (company_id, user_id, judged_at);
 
@@ -234,7 +235,8 @@ BEGIN
     END IF;
 END $$;
 
--- One judgement, with its checks that were raised and the review that it opens, if it does.
+-- One judgement, with its checks that were raised, and the review that it needs, if it does: one that is open already
+-- becomes more pressing.
 CREATE FUNCTION keep_judgement(p_company uuid, p_judgement jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO judgements SELECT (jsonb_populate_record(NULL::judgements, p_judgement)).*;
@@ -245,11 +247,15 @@ BEGIN
             place smallint, signal text, check_type text, score integer, details jsonb);
     END IF;
     IF p_judgement -> 'review' <> 'null' THEN
-        INSERT INTO reviews (company_id, id, referral_id, fraud_score, fraud_signals, check_types, priority, due_at,
-            created_at, updated_at)
+        INSERT INTO reviews AS known (company_id, id, referral_id, fraud_score, fraud_signals, check_types, priority,
+            due_at, created_at, updated_at)
         SELECT p_company, id, referral_id, fraud_score, fraud_signals, check_types, priority, due_at, created_at,
             created_at
-        FROM jsonb_populate_record(NULL::reviews, p_judgement -> 'review');
+        FROM jsonb_populate_record(NULL::reviews, p_judgement -> 'review')
+        ON CONFLICT (company_id, referral_id) WHERE status IN ('pending', 'escalated') DO UPDATE
+            SET fraud_score = excluded.fraud_score, fraud_signals = excluded.fraud_signals,
+                check_types = excluded.check_types, updated_at = excluded.updated_at,
+                priority = CASE WHEN excluded.urgency > known.urgency THEN excluded.priority ELSE known.priority END;
     END IF;
 END $$;
 
