@@ -49,7 +49,7 @@ def test_a_pattern_is_shown_whole(company: Company, superuser: psycopg.Connectio
     assert time_of(made["created_at"])
     assert made["created_by"] in {key["id"] for key in company.ok("GET", "/v1/api-keys")["data"]}
     assert company.ok("GET", f"{PATH}/{made['id']}") == made
-    (event,) = events(superuser, company.id, "fraud_pattern.created")
+    (event,) = events(superuser, company, "fraud_pattern.created")
     assert event == {name: value for name, value in made.items() if name not in {"value", "description"}}
 
 
@@ -143,7 +143,7 @@ def test_a_pattern_changes_in_how_much_it_weighs_and_whether_it_counts(
     assert off == changed | {"active": False, "updated_at": off["updated_at"]}
     assert company.ok("PATCH", path, {}) == off
     assert company.ok("GET", path) == off
-    assert len(events(superuser, company.id, "fraud_pattern.updated")) == 2
+    assert len(events(superuser, company, "fraud_pattern.updated")) == 2
     for field, value in (("type", "ip_range"), ("match", "regex"), ("value", "ham.example"), ("id", made["id"])):
         assert fields(company.api.send("PATCH", path, {field: value})) == {field}
     for field in ("score_impact", "severity", "active"):

@@ -61,7 +61,7 @@ def _external_id(text: str) -> str:
 def as_address(text: str) -> str:
     """The one spelling of an address. Raises ValueError in words for who sent it."""
     try:
-        return addresses.canonical(text)
+        return addresses.canonical(text.strip())
     except ValueError:
         raise ValueError("must be an IPv4 or IPv6 address without a zone id") from None
 
@@ -69,7 +69,7 @@ def as_address(text: str) -> str:
 def as_cidr(text: str) -> str:
     """The one spelling of a range of addresses. Raises ValueError in words for who sent it."""
     try:
-        return str(addresses.network(text))
+        return str(addresses.network(text.strip()))
     except ValueError:
         raise ValueError("must be a range of addresses with no bit set behind its prefix, as 203.0.113.0/24") from None
 

@@ -50,23 +50,23 @@ class IpRangeLists(AnswerModel):
 _REPLACE = """
     WITH wanted AS MATERIALIZED (SELECT DISTINCT unnest(%(cidrs)s::cidr[]) AS cidr),
     gone AS (
-        DELETE FROM ip_ranges WHERE company_id = %(company_id)s AND ip_type = %(ip_type)s
+        DELETE FROM ip_ranges WHERE company_id = %(company_id)s AND ip_type = %(ip_type)s::ip_type
             AND cidr NOT IN (SELECT cidr FROM wanted))
     INSERT INTO ip_ranges (company_id, ip_type, cidr)
-    SELECT %(company_id)s, %(ip_type)s, cidr FROM wanted
+    SELECT %(company_id)s, %(ip_type)s::ip_type, cidr FROM wanted
     ON CONFLICT ON CONSTRAINT ip_ranges_pk DO NOTHING
 """
 
 _ADD = """
     INSERT INTO ip_ranges (company_id, ip_type, cidr)
-    SELECT DISTINCT %(company_id)s::uuid, %(ip_type)s, unnest(%(cidrs)s::cidr[])
+    SELECT DISTINCT %(company_id)s::uuid, %(ip_type)s::ip_type, unnest(%(cidrs)s::cidr[])
     ON CONFLICT ON CONSTRAINT ip_ranges_pk DO NOTHING
 """
 
 _COUNT = """
     INSERT INTO ip_range_lists AS list (company_id, ip_type, count, created_at, updated_at)
-    SELECT %(company_id)s, %(ip_type)s, count(*), %(at)s, %(at)s
-    FROM ip_ranges WHERE company_id = %(company_id)s AND ip_type = %(ip_type)s
+    SELECT %(company_id)s, %(ip_type)s::ip_type, count(*), %(at)s, %(at)s
+    FROM ip_ranges WHERE company_id = %(company_id)s AND ip_type = %(ip_type)s::ip_type
     ON CONFLICT ON CONSTRAINT ip_range_lists_pk DO UPDATE
         SET count = excluded.count, updated_at = excluded.updated_at
 """
