@@ -39,8 +39,8 @@ def add(company: Company, ip_type: str, *cidrs: str) -> dict[str, Any]:
 
 
 def stored(superuser: psycopg.Connection, company: Company, ip_type: str) -> list[str]:
-    select = "SELECT cidr::text FROM ip_ranges WHERE company_id = %(id)s AND ip_type = %(ip_type)s ORDER BY ip_ranges.cidr"
-    return [each["cidr"] for each in rows.find(superuser, select, id=company.id, ip_type=ip_type)]
+    select = "SELECT cidr FROM ip_ranges WHERE company_id = %(id)s AND ip_type = %(ip_type)s ORDER BY cidr"
+    return [str(each["cidr"]) for each in rows.find(superuser, select, id=company.id, ip_type=ip_type)]
 
 
 def kind_of(superuser: psycopg.Connection, company: Company, ip: str) -> str | None:

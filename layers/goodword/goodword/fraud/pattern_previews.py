@@ -159,7 +159,14 @@ def _hashes_of(network: Network, keys: Sequence[PrivacyKey]) -> _Hashes | Uneval
         return _Hashes(ips=_each(keys, "ip", map(str, network)))
     if len(keys) << (of_block - network.prefixlen) > MOST_HASHES:
         return "range_too_wide"
-    return _Hashes(blocks=_each(keys, "block", map(str, network.subnets(new_prefix=of_block))))
+    return _Hashes(blocks=_each(keys, "block", _blocks(network, of_block)))
+
+
+def _blocks(network: Network, of_block: int) -> Iterator[str]:
+    """As `Network.subnets` has them, in half the time."""
+    step = 1 << (network.max_prefixlen - of_block)
+    for number in range(1 << (of_block - network.prefixlen)):
+        yield f"{network.network_address + number * step}/{of_block}"
 
 
 def _each(keys: Sequence[PrivacyKey], kind: str, values: Iterator[str] | Sequence[str]) -> list[bytes]:
