@@ -16,7 +16,7 @@ from goodword.awards.known import KnownReferral
 from goodword.awards.screenings import UNDER_REVIEW, Risk, Screening
 from goodword.fraud import judgement, screening, signals
 from goodword.fraud.judgement import RISKS, Judgement
-from goodword.fraud.screening import Kept
+from goodword.fraud.screening import KeptJudgement
 from goodword.fraud.signals import Check
 
 RISING: Sequence[Risk] = ("clear", "hold", "limited", "review", "refused")
@@ -93,7 +93,7 @@ def _look(referral: KnownReferral, standing: Standing, paid_at: datetime) -> lis
     ]
 
 
-def _kept(company_id: UUID, found: _Found) -> Kept:
+def _kept(company_id: UUID, found: _Found) -> KeptJudgement:
     referral, after = found.referral, found.after
     judged = Judgement(found.looked_at, after.score, after.behavioural)
     was_open = referral.screening.risk in UNDER_REVIEW
@@ -108,4 +108,4 @@ def _kept(company_id: UUID, found: _Found) -> Kept:
         referral.program_version, judged, judgement.outcome(referral.program.fraud.thresholds, after.score), review,
         referral.at,
     )  # fmt: skip
-    return Kept(row, events or [])
+    return KeptJudgement(row, events or [])

@@ -1,10 +1,10 @@
 """Judgements: what the signals that were raised add up to, and what follows from it. Pure.
 
 The behavioural signals together come to no more than their cap, so that by themselves they can hold points back, but
-never refuse anybody; the others are added to that (docs/rules.md, Outcome).
+never refuse anybody; the others are added to that (docs/rules.md, FraudOutcome).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 from uuid import UUID
@@ -15,11 +15,11 @@ from goodword.fraud import signals
 from goodword.fraud.signals import BEHAVIOURAL, VELOCITY, Check
 from goodword.program.document import Fraud, Program, Thresholds
 
-Outcome = Literal["pay", "hold", "review", "reject"]
+FraudOutcome = Literal["pay", "hold", "review", "reject"]
 Priority = Literal["low", "medium", "high", "critical"]
 Occasion = Literal["signup", "late", "payment"]
 
-RISKS: dict[Outcome, Risk] = {"pay": "clear", "hold": "hold", "review": "review", "reject": "refused"}
+RISKS: Mapping[FraudOutcome, Risk] = {"pay": "clear", "hold": "hold", "review": "review", "reject": "refused"}
 
 
 class Judgement(NamedTuple):
@@ -57,7 +57,7 @@ def sum_of(scores: Iterable[int]) -> int:
     return sum(scores)
 
 
-def outcome(thresholds: Thresholds, score: int) -> Outcome:
+def outcome(thresholds: Thresholds, score: int) -> FraudOutcome:
     """What a score leads to."""
     if score >= thresholds.reject:
         return "reject"
