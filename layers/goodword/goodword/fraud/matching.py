@@ -47,7 +47,7 @@ class Pattern(NamedTuple):
     score_impact: int
 
 
-class Found(NamedTuple):
+class FoundPatterns(NamedTuple):
     """The patterns of a type that match, and whether all of the type could be looked at."""
 
     patterns: Sequence[Pattern]
@@ -82,11 +82,11 @@ class _OfTexts:
         self._whole = {pattern.value: pattern for pattern in patterns if pattern.match == "exact"}
         self._searching = [_Searching(pattern) for pattern in patterns if pattern.match == "regex"]
 
-    def find(self, texts: Sequence[str], is_over: Callable[[], bool]) -> Found:
+    def find(self, texts: Sequence[str], is_over: Callable[[], bool]) -> FoundPatterns:
         """What matches any of some texts, until the time is over."""
         found = [self._whole[text] for text in dict.fromkeys(texts) if text in self._whole]
         if not texts:
-            return Found(found, is_whole=not (self._whole or self._searching))
+            return FoundPatterns(found, is_whole=not (self._whole or self._searching))
         searched = [text.encode(errors="replace") for text in texts]
         is_whole = True
         for each in self._searching:
@@ -94,7 +94,7 @@ class _OfTexts:
                 is_whole = False
             elif any(each.expression.search(text) for text in searched):
                 found.append(each.pattern)
-        return Found(found, is_whole)
+        return FoundPatterns(found, is_whole)
 
 
 class _OfAddresses:
@@ -111,10 +111,10 @@ class _OfAddresses:
             by_number = self._by_prefix.setdefault((network.version, bits), {})
             by_number.setdefault(int(network.network_address) >> bits, []).append(pattern)
 
-    def find(self, ip: str | None) -> Found:
+    def find(self, ip: str | None) -> FoundPatterns:
         """The patterns whose range holds an address."""
         if ip is None:
-            return Found((), is_whole=not self._by_prefix)
+            return FoundPatterns((), is_whole=not self._by_prefix)
         address = ip_address(ip)
         found = [
             pattern
@@ -122,7 +122,7 @@ class _OfAddresses:
             if version == address.version
             for pattern in by_number.get(int(address) >> bits, ())
         ]
-        return Found(found, is_whole=True)
+        return FoundPatterns(found, is_whole=True)
 
 
 class Matcher:
@@ -147,7 +147,7 @@ class Matcher:
             return []
         end = clock() + MOST_SECONDS
         domain = domains.spelled(email.strip().rpartition("@")[2]) if email else None
-        found: dict[PatternType, Found] = {
+        found: dict[PatternType, FoundPatterns] = {
             "email_domain": self._domains.find(_beginnings(domain), lambda: clock() >= end),
             "ip_range": self._addresses.find(ip if ip and addresses.is_public(ip) else None),
             "device_pattern": self._devices.find(_beginnings(user_agent, device_fingerprint), lambda: clock() >= end),
@@ -185,7 +185,7 @@ def _beginnings(*values: str | None) -> list[str]:
     return [value[:LONGEST_VALUE] for value in values if value]
 
 
-def _checks(type_: PatternType, found: Found) -> Iterator[Check]:
+def _checks(type_: PatternType, found: FoundPatterns) -> Iterator[Check]:
     signal = f"pattern:{type_}"
     if not found.is_whole:
         yield Check(signal, "not_evaluated")  # before those that are raised: where one state is told, the last counts
