@@ -46,30 +46,34 @@ class IpRangeLists(AnswerModel):
     has_more: bool = False
 
 
+_WANTED: LiteralString = "wanted AS MATERIALIZED (SELECT DISTINCT unnest(%(cidrs)s::cidr[]) AS cidr)"
+
+_COME: LiteralString = """come AS (
+        INSERT INTO ip_ranges (company_id, ip_type, cidr)
+        SELECT %(company_id)s, %(ip_type)s::ip_type, cidr FROM wanted
+        ON CONFLICT ON CONSTRAINT ip_ranges_pk DO NOTHING RETURNING 1)
+"""
+
+_COUNTED: LiteralString = """
+    INSERT INTO ip_range_lists AS list (company_id, ip_type, count, created_at, updated_at)
+    SELECT %(company_id)s, %(ip_type)s::ip_type, (SELECT count(*) FROM come) - (SELECT count(*) FROM gone), %(at)s,
+        %(at)s
+    ON CONFLICT ON CONSTRAINT ip_range_lists_pk DO UPDATE
+        SET count = list.count + excluded.count, updated_at = excluded.updated_at
+"""
+
 # Of a list that is loaded anew most ranges stay, and those are not touched.
-_REPLACE = """
-    WITH wanted AS MATERIALIZED (SELECT DISTINCT unnest(%(cidrs)s::cidr[]) AS cidr),
+_REPLACE: LiteralString = f"""
+    WITH {_WANTED},
     gone AS (
         DELETE FROM ip_ranges WHERE company_id = %(company_id)s AND ip_type = %(ip_type)s::ip_type
-            AND cidr NOT IN (SELECT cidr FROM wanted))
-    INSERT INTO ip_ranges (company_id, ip_type, cidr)
-    SELECT %(company_id)s, %(ip_type)s::ip_type, cidr FROM wanted
-    ON CONFLICT ON CONSTRAINT ip_ranges_pk DO NOTHING
-"""
+            AND cidr NOT IN (SELECT cidr FROM wanted)
+        RETURNING 1),
+    {_COME}
+    {_COUNTED}
+"""  # noqa: S608 - of constants
 
-_ADD = """
-    INSERT INTO ip_ranges (company_id, ip_type, cidr)
-    SELECT DISTINCT %(company_id)s::uuid, %(ip_type)s::ip_type, unnest(%(cidrs)s::cidr[])
-    ON CONFLICT ON CONSTRAINT ip_ranges_pk DO NOTHING
-"""
-
-_COUNT = """
-    INSERT INTO ip_range_lists AS list (company_id, ip_type, count, created_at, updated_at)
-    SELECT %(company_id)s, %(ip_type)s::ip_type, count(*), %(at)s, %(at)s
-    FROM ip_ranges WHERE company_id = %(company_id)s AND ip_type = %(ip_type)s::ip_type
-    ON CONFLICT ON CONSTRAINT ip_range_lists_pk DO UPDATE
-        SET count = excluded.count, updated_at = excluded.updated_at
-"""
+_ADD: LiteralString = f"WITH {_WANTED}, gone AS (SELECT WHERE false), {_COME} {_COUNTED}"
 
 _LISTS: LiteralString = """
     SELECT ip_type, count, created_at, updated_at FROM ip_range_lists WHERE company_id = %(company_id)s
@@ -103,9 +107,7 @@ def _written(
         raise invalid_fields(("ip_type", f"must be {', '.join(LISTED[:-1])} or {LISTED[-1]}"))
     companies.hold(connection, company_id)
     at = clock.company_now(connection, company_id)
-    scope = {"company_id": company_id, "ip_type": ip_type}
-    query.do(connection, write, **scope, cidrs=wanted.cidrs)
-    query.do(connection, _COUNT, **scope, at=at)
+    query.do(connection, write, company_id=company_id, ip_type=ip_type, cidrs=wanted.cidrs, at=at)
     lists = query.every(connection, IpRangeList, _BY_TYPE, company_id=company_id)
     _refuse_too_many(lists)
     (written,) = (each for each in lists if each.ip_type == ip_type)
