@@ -1,6 +1,6 @@
 """Ranges of addresses whose kind a company knows, a list of them for each kind: what an address is by them.
 
-What an app says of an address itself goes before them (docs/rules.md, Ranges of addresses).
+What an app says of an address itself goes before them (docs/rules.md, Lists).
 """
 
 from collections.abc import Sequence
