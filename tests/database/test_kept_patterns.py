@@ -20,7 +20,7 @@ def make(tenant: Tenant, value: str, **fields: object) -> UUID:
 
 def change(tenant: Tenant, pattern_id: UUID, **fields: object) -> None:
     with tenant.transaction("admin") as connection:
-        patterns.change(connection, tenant.id, pattern_id, ids.new_id(), FraudPatternChange(**fields))
+        patterns.change(connection, tenant.id, pattern_id, ids.new_id(), FraudPatternChange.model_validate(fields))
 
 
 def version(tenant: Tenant) -> int:
