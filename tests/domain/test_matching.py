@@ -2,10 +2,13 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network
 from typing import get_args
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from goodword.fraud import expressions
 from goodword.fraud.matching import LONGEST_VALUE, MOST_SECONDS, Matcher, Pattern
@@ -14,6 +17,7 @@ from goodword.fraud.signals import Check
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 IP = "203.0.113.7"
+FLIPS = st.builds(lambda bits, number: number % 2**bits, st.integers(0, 32), st.integers(0, 2**32 - 1))
 RUINOUS = (r"(a+)+$", r"(a|a)*$", r"(a|aa)+$", r"(x+x+)+y", r"(.*a){20}", r"(a?){60}a{60}", r"([a-z]+)*!")
 """What takes Python's own engine longer than the universe is old."""
 
@@ -96,6 +100,15 @@ def test_a_range_holds_the_addresses_of_its_prefix_and_an_address_itself(
 ) -> None:
     """Of IPv6, a /64 counts as one address."""
     assert bool(matched(pattern("ip_range", value, match), ip=ip)) is matches
+
+
+@given(st.lists(st.tuples(FLIPS, st.integers(0, 32)), max_size=30), st.integers(0, 255))
+def test_any_ranges_match_as_python_reads_them(flips: list[tuple[int, int]], last: int) -> None:
+    """Each range is of the address but for some bits, so that many hold it and many do not."""
+    address = IPv4Address("203.0.113.0") + last
+    networks = {IPv4Network((int(address) ^ flip, bits), strict=False) for flip, bits in flips}
+    patterns = [pattern("ip_range", str(network)) for network in networks]
+    assert sorted(matched(*patterns, ip=str(address))) == sorted(str(each) for each in networks if address in each)
 
 
 def test_ranges_within_ranges_all_match() -> None:
