@@ -5,6 +5,7 @@ what a pattern covers is hashed and looked for, where that can be enumerated, an
 tried at all.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network
@@ -28,9 +29,12 @@ MOST_SHOWN = 100
 MOST_HASHES = 65_536
 """That are made for one preview: a /8, or a /48 of IPv6, under one key."""
 
+MOST_SECONDS = 5.0
+"""Of the processor, for the domains of one preview: a connection of the database waits meanwhile."""
+
 IPV4_BLOCK_BITS = 24
 
-Unevaluated = Literal["raw_values_not_kept", "range_too_wide"]
+Unevaluated = Literal["raw_values_not_kept", "range_too_wide", "expression_too_slow"]
 
 
 class PatternPreview(AnswerModel):
@@ -48,10 +52,9 @@ class PatternPreview(AnswerModel):
 
 
 class _Domain(NamedTuple):
-    """A domain as it is stored, of how many referrals' referees."""
+    """A domain of referees' e-mails, as it is stored."""
 
     domain: str
-    referrals: int
 
 
 class _Hashes(NamedTuple):
@@ -79,8 +82,7 @@ _REFEREES: LiteralString = """
 """
 
 _DOMAINS: LiteralString = f"""
-    SELECT {_DOMAIN} AS domain, count(*) AS referrals FROM {_REFEREES}
-    WHERE {_IN_WINDOW} AND users.email IS NOT NULL GROUP BY 1
+    SELECT DISTINCT {_DOMAIN} AS domain FROM {_REFEREES} WHERE {_IN_WINDOW} AND users.email IS NOT NULL
 """  # noqa: S608 - of constants
 
 _COUNTED: LiteralString = """
@@ -115,8 +117,9 @@ def preview(connection: Connection, company_id: UUID, rule: PatternRule) -> Patt
     window = {"company_id": company_id, "since": now - WINDOW, "to": now, "most": MOST_SHOWN}
     if rule.type == "email_domain":
         named = query.every(connection, _Domain, _DOMAINS, **window)
-        matches = _domain_matcher(rule)
-        meant = [each.domain for each in named if matches(domains.spelled(each.domain))]
+        meant = _matching(rule, [each.domain for each in named])
+        if meant is None:
+            return _answer(now, None, "expression_too_slow")
         return _answer(now, query.one(connection, _Matched, _OF_DOMAINS, **window, domains=meant))
     hashes = _hashes(rule, privacy.live_keys(connection))
     if not isinstance(hashes, _Hashes):
@@ -131,6 +134,18 @@ def _answer(now: datetime, matched: _Matched | None, reason: Unevaluated | None 
         "evaluated": reason is None, "reason": reason, "matched": count, "referral_ids": ids, "from": now - WINDOW,
         "to": now,
     })  # fmt: skip
+
+
+def _matching(rule: PatternRule, named: Sequence[str]) -> list[str] | None:
+    """The domains that a pattern matches, as they are stored; None where the time for it is over."""
+    matches, meant = _domain_matcher(rule), list[str]()
+    end = time.thread_time() + MOST_SECONDS
+    for domain in named:
+        if time.thread_time() > end:
+            return None
+        if matches(domains.spelled(domain)):
+            meant.append(domain)
+    return meant
 
 
 def _domain_matcher(rule: PatternRule) -> Callable[[str], bool]:
