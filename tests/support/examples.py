@@ -120,6 +120,26 @@ TABLE: dict[str, Row] = {
     ),
     "administer_campaigns__list": Row(200, {"has_more": False}),
     "administer_campaigns__read": Row(200, {"name": "Summer", "status": "draft", "prizes": []}),
+    "review_referrals__add_ranges": Row(
+        200,
+        {"ip_type": "tor", "count": 1},
+        together({"ip_ranges": 1, "ip_range_lists": 1, "outbox_events": 1}, DONE_ONCE),
+    ),
+    "review_referrals__change_pattern": Row(
+        200, {"type": "device_pattern", "score_impact": 45, "active": False}, {"outbox_events": 1}
+    ),
+    "review_referrals__create_pattern": Row(
+        201,
+        {"type": "email_domain", "match": "exact", "value": "bulk-mail.example", "severity": "high", "active": True},
+        together({"fraud_patterns": 1, "outbox_events": 1}, DONE_ONCE),
+    ),
+    "review_referrals__list_patterns": Row(200, {"has_more": False}),
+    "review_referrals__list_ranges": Row(200, {"data": [], "has_more": False}),
+    "review_referrals__preview_pattern": Row(200, {"evaluated": True, "reason": None, "matched": 0}),
+    "review_referrals__read_pattern": Row(200, {"type": "device_pattern", "match": "regex", "value": "headless"}),
+    "review_referrals__replace_ranges": Row(
+        200, {"ip_type": "vpn", "count": 2}, {"ip_ranges": 2, "ip_range_lists": 1, "outbox_events": 1}
+    ),
     "administer_account__change_endpoint": Row(200, {"provider": "stripe", "scope": "company"}),
     "administer_account__change_settings": Row(
         200,
