@@ -142,7 +142,7 @@ def kept(company_id: UUID, screened: Screened, referral_id: UUID | None, occasio
     if referral_id is None:
         events.append(Event("signup.blocked", {"id": ids.public("usr", who.id), "reason": screened.refusal}))
     elif judgement.needs_review(screened.screening.risk):
-        review = judgement.review(company_id, referral_id, terms.program, judged.score, judged.raised, terms.at)
+        review = judgement.review(company_id, referral_id, terms.program, judged.score, judged.names, terms.at)
         events.append(opened(review))
     row = judgement_row(
         company_id, who.id, screened.bringer.referrer_id, referral_id, occasion, terms.version,
