@@ -36,7 +36,7 @@ PSEUDO_PARAMETERS = {
 SCHEDULES = {"Schedule": "Schedule", "ScheduleV2": "ScheduleExpression"}
 """Kinds of events that are schedules, and the property that holds the expression."""
 
-SECRET = "AWS::SecretsManager::Secret"
+MADE_SECRET = "AWS::SecretsManager::Secret"  # noqa: S105 - a type
 
 Node = dict[str, Any]
 
@@ -114,7 +114,9 @@ class Template:
         if unknown := sorted(given.keys() - self.parameters.keys()):
             raise TemplateError(f"the template has no parameter {', '.join(unknown)}")
         defaults = {name: _text(node["Default"]) for name, node in self.parameters.items() if "Default" in node}
-        secrets = {name: name for name, each in self.resources.items() if each["Type"] == SECRET}  # made by a deploy
+        secrets = {
+            name: name for name, each in self.resources.items() if each["Type"] == MADE_SECRET
+        }  # made by a deploy
         resolver = _Resolver({**secrets, **defaults, **given, **PSEUDO_PARAMETERS}, self.conditions)
         return {
             logical_id: self._function(logical_id, resource.get("Properties", {}), resolver)

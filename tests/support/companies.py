@@ -42,9 +42,7 @@ class Company:
         return cls(answer.json)
 
     @classmethod
-    def write(
-        cls, opener: Connection, base_url: str, *, livemode: bool = False, program: Program = TRUSTING
-    ) -> Self:
+    def write(cls, opener: Connection, base_url: str, *, livemode: bool = False, program: Program = TRUSTING) -> Self:
         """The same, written straight into the database of that server."""
         company = NewCompany(name="Test", livemode=livemode, destination_url=DESTINATION)
         return cls(setup.write_company(opener, company, base_url, program))

@@ -33,7 +33,7 @@ NOT_THE_REFERRERS: frozenset[AwardEvent] = frozenset({"welcome", "l2"})
 
 Row: TypeAlias = dict[str, object]
 
-Judge: TypeAlias = Callable[[KnownReferral, Standing], Screening]
+Screen: TypeAlias = Callable[[KnownReferral, Standing], Screening]
 """What a referral is judged to be by what should stand for it."""
 
 
@@ -53,11 +53,11 @@ class Changes:
     counted: Counter[UUID] = field(default_factory=Counter[UUID])
 
     def settle(
-        self, referral: KnownReferral, judge: Judge, *, time_passes: bool = False
+        self, referral: KnownReferral, screen: Screen, *, time_passes: bool = False
     ) -> tuple[Standing, Difference]:
         """Add what brings a referral to what its facts say: what should stand, and what that changes."""
         standing = referral.standing(time_passes=time_passes)
-        screening = judge(referral, standing)
+        screening = screen(referral, standing)
         people, headroom = self._people(referral), self._headroom(referral)
         decide = partial(decisions.decide, referral.program, people, headroom, screening.risk)
         risk_hold = timedelta(hours=referral.program.timing.risk_hold_hours)

@@ -15,7 +15,7 @@ from goodword.accounts.activity import IpAsn, IpCountry, IpType
 from goodword.core import addresses, query
 from goodword.core.privacy import PrivacyKey
 
-Context = Literal["registration", "login"]
+SeenIn = Literal["registration", "login"]
 
 
 class Seen(NamedTuple):
@@ -38,7 +38,7 @@ class Seen(NamedTuple):
         ip = addresses.holder(self.public_ip) if self.public_ip else None
         return SeenHashes(_hashes(keys, "ip", ip), _hashes(keys, "device", self.device_fingerprint))
 
-    def row(self, key: PrivacyKey, context: Context, referrer_id: UUID | None = None) -> Mapping[str, object] | None:
+    def row(self, key: PrivacyKey, context: SeenIn, referrer_id: UUID | None = None) -> Mapping[str, object] | None:
         """The row that keeps it, as the SQL function `see_user` takes it; None where there is nothing to keep."""
         ip = self.public_ip
         if not ip and not self.device_fingerprint:

@@ -15,8 +15,8 @@ from goodword.awards.engine import Standing
 from goodword.awards.known import KnownReferral
 from goodword.awards.screenings import UNDER_REVIEW, Risk, Screening
 from goodword.fraud import judgement, screening, signals
-from goodword.fraud.judgement import RISKS, Judgement, Review
-from goodword.fraud.screening import Kept
+from goodword.fraud.judgement import RISKS, Judgement, NewReview
+from goodword.fraud.screening import KeptJudgement
 from goodword.fraud.signals import Check
 from goodword.program.document import Fraud
 
@@ -97,7 +97,7 @@ def _by_itself(fraud: Fraud, after: Screening) -> int:
     return min(fraud.behavioural_cap, after.behavioural - after.cleared)
 
 
-def _review(company_id: UUID, found: _Found) -> Review:
+def _review(company_id: UUID, found: _Found) -> NewReview:
     """The review that is opened, or becomes what it is now: of everything, or of what was not approved before."""
     referral, after = found.referral, found.after
     score, raised = after.score, after.signals
@@ -106,7 +106,7 @@ def _review(company_id: UUID, found: _Found) -> Review:
     return judgement.review(company_id, referral.id, referral.program, score, raised, referral.at)
 
 
-def _kept(company_id: UUID, found: _Found) -> Kept:
+def _kept(company_id: UUID, found: _Found) -> KeptJudgement:
     referral, after = found.referral, found.after
     was_open, is_open = referral.screening.risk in UNDER_REVIEW, after.risk in UNDER_REVIEW
     review = _review(company_id, found) if is_open else None
@@ -117,4 +117,4 @@ def _kept(company_id: UUID, found: _Found) -> Kept:
         referral.program_version, judged, judgement.outcome(referral.program.fraud.thresholds, after.score), review,
         referral.at,
     )  # fmt: skip
-    return Kept(row, events)
+    return KeptJudgement(row, events)

@@ -1,10 +1,10 @@
 """Judgements: what the signals that were raised add up to, and what follows from it. Pure.
 
 The behavioural signals together come to no more than their cap, so that by themselves they can hold points back, but
-never refuse anybody; the others are added to that (docs/rules.md, Outcome).
+never refuse anybody; the others are added to that (docs/rules.md, FraudOutcome).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 from uuid import UUID
@@ -15,11 +15,11 @@ from goodword.fraud import signals
 from goodword.fraud.signals import BEHAVIOURAL, VELOCITY, Check
 from goodword.program.document import Fraud, Program, Thresholds
 
-Outcome = Literal["pay", "hold", "review", "reject"]
+FraudOutcome = Literal["pay", "hold", "review", "reject"]
 Priority = Literal["low", "medium", "high", "critical"]
 Occasion = Literal["signup", "late", "payment"]
 
-RISKS: dict[Outcome, Risk] = {"pay": "clear", "hold": "hold", "review": "review", "reject": "refused"}
+RISKS: Mapping[FraudOutcome, Risk] = {"pay": "clear", "hold": "hold", "review": "review", "reject": "refused"}
 
 
 class Judgement(NamedTuple):
@@ -57,7 +57,7 @@ def sum_of(scores: Iterable[int]) -> int:
     return sum(scores)
 
 
-def outcome(thresholds: Thresholds, score: int) -> Outcome:
+def outcome(thresholds: Thresholds, score: int) -> FraudOutcome:
     """What a score leads to."""
     if score >= thresholds.reject:
         return "reject"
@@ -83,7 +83,7 @@ def priority(thresholds: Thresholds, score: int) -> Priority:
     return "high" if 2 * score >= thresholds.review + thresholds.reject else "medium"
 
 
-class Review(NamedTuple):
+class NewReview(NamedTuple):
     """A review to be opened, as the SQL function `keep_judgement` takes it."""
 
     company_id: UUID
@@ -99,12 +99,12 @@ class Review(NamedTuple):
 
 def review(
     company_id: UUID, referral_id: UUID, program: Program, score: int, raised: Sequence[str], at: datetime
-) -> Review:
+) -> NewReview:
     """The review of what the signals that were raised come to. It is due so many days later, on the company's clock."""
     types = [signals.check_type(signal) for signal in raised]
     urgency = priority(program.fraud.thresholds, score)
     due_at = at + timedelta(days=program.timing.review_days)
-    return Review(company_id, ids.new_id(), referral_id, score, [*raised], types, urgency, due_at, at)
+    return NewReview(company_id, ids.new_id(), referral_id, score, [*raised], types, urgency, due_at, at)
 
 
 def needs_review(risk: Risk) -> bool:

@@ -24,8 +24,8 @@ from goodword.core.query import Later
 from goodword.fraud import review_events, reviews
 from goodword.fraud.reviews import OPEN, Note, Review, ReviewStatus
 
-Decision = Literal["approve", "reject", "escalate"]
-STATUSES: dict[Decision, ReviewStatus] = {"approve": "approved", "reject": "rejected", "escalate": "escalated"}
+ReviewAction = Literal["approve", "reject", "escalate"]
+STATUSES: dict[ReviewAction, ReviewStatus] = {"approve": "approved", "reject": "rejected", "escalate": "escalated"}
 MOST_AT_ONCE = 500
 
 
@@ -36,7 +36,7 @@ def _why(note: str | None, info: ValidationInfo) -> str | None:
 
 
 class _Decided(RequestModel):
-    decision: Decision
+    decision: ReviewAction
     note: Annotated[Note | None, AfterValidator(_why)] = Field(default=None, validate_default=True)
 
 
@@ -189,7 +189,7 @@ def _apply(
 
 
 def _announce(
-    connection: Connection, company_id: UUID, decided: Sequence[_HeldReview], decision: Decision, at: datetime
+    connection: Connection, company_id: UUID, decided: Sequence[_HeldReview], decision: ReviewAction, at: datetime
 ) -> None:
     if decision == "escalate":
         pending = [review for review in decided if review.status == "pending"]

@@ -17,11 +17,11 @@ from goodword.core.privacy import PrivacyKey
 from goodword.fraud import judgement, matching, signals
 from goodword.fraud.emails import mailbox
 from goodword.fraud.fingerprints import Seen, SeenHashes
-from goodword.fraud.judgement import Judgement, Occasion, Review
+from goodword.fraud.judgement import Judgement, Occasion, NewReview
 from goodword.fraud.signals import Case, Evidence
 from goodword.program.versions import Terms
 
-Refusal = Literal["fraud_blocked", "rate_limited"]
+FraudRefusal = Literal["fraud_blocked", "rate_limited"]
 
 COMPARED = 200
 """With the e-mails of how many of a referrer's latest referees one is compared."""
@@ -29,7 +29,7 @@ COMPARED = 200
 DAY = timedelta(hours=24)
 
 
-class Person(NamedTuple):
+class ScreenedPerson(NamedTuple):
     """Who comes: under which e-mail, and from where. Of somebody who came before, only hashes are known."""
 
     id: UUID
@@ -50,12 +50,12 @@ class Bringer(NamedTuple):
 class Screened(NamedTuple):
     """What judging a person has come to; with a `refusal` they are not bound."""
 
-    person: Person
+    person: ScreenedPerson
     bringer: Bringer
     judgement: Judgement
     screening: Screening
     terms: Terms
-    refusal: Refusal | None = None
+    refusal: FraudRefusal | None = None
 
     def approved(self) -> "Screened":
         """The same, where somebody who may has decided to bind the person for all that."""
@@ -63,7 +63,7 @@ class Screened(NamedTuple):
         return self._replace(refusal=None, screening=screening)
 
 
-class Kept(NamedTuple):
+class KeptJudgement(NamedTuple):
     """What is kept of a judgement: its row, as the SQL function `keep_judgement` takes it, and what is announced."""
 
     row: dict[str, object]
@@ -78,12 +78,12 @@ _EVIDENCE: LiteralString = """
 _KEEP = "SELECT keep_judgement(%(company_id)s, %(judgement)s)"
 
 
-def person(id_: UUID, email: str | None, seen: Seen, keys: Sequence[PrivacyKey]) -> Person:
+def person(id_: UUID, email: str | None, seen: Seen, keys: Sequence[PrivacyKey]) -> ScreenedPerson:
     """Somebody who is seen now."""
-    return Person(id_, email, seen.hashes(keys), seen.ip_type, seen)
+    return ScreenedPerson(id_, email, seen.hashes(keys), seen.ip_type, seen)
 
 
-def screen(connection: Connection, company_id: UUID, who: Person, bringer: Bringer, terms: Terms) -> Screened:
+def screen(connection: Connection, company_id: UUID, who: ScreenedPerson, bringer: Bringer, terms: Terms) -> Screened:
     """Judge somebody who is to be bound to a referrer. Locks: the registrations of the referrer."""
     evidence = _evidence(connection, company_id, who, bringer, terms)
     program = terms.program
@@ -99,7 +99,7 @@ def screen(connection: Connection, company_id: UUID, who: Person, bringer: Bring
         *patterns.checks(who.email, seen.ip, seen.user_agent, seen.device_fingerprint),
     ]
     judged = judgement.judge(program.fraud, checks)
-    refusal: Refusal | None = None
+    refusal: FraudRefusal | None = None
     if judgement.outcome(program.fraud.thresholds, judged.score) == "reject":
         refusal = "fraud_blocked"
     elif beyond and program.fraud.on_registration_limit == "reject":
@@ -107,7 +107,9 @@ def screen(connection: Connection, company_id: UUID, who: Person, bringer: Bring
     return Screened(who, bringer, judged, judgement.screening(program.fraud, judged), terms, refusal)
 
 
-def _evidence(connection: Connection, company_id: UUID, who: Person, bringer: Bringer, terms: Terms) -> Evidence:
+def _evidence(
+    connection: Connection, company_id: UUID, who: ScreenedPerson, bringer: Bringer, terms: Terms
+) -> Evidence:
     fraud, limits = terms.program.fraud, terms.program.limits
     windows = fraud.windows
     most = max(
@@ -134,10 +136,10 @@ def _evidence(connection: Connection, company_id: UUID, who: Person, bringer: Br
     )()
 
 
-def kept(company_id: UUID, screened: Screened, referral_id: UUID | None, occasion: Occasion) -> Kept:
+def kept(company_id: UUID, screened: Screened, referral_id: UUID | None, occasion: Occasion) -> KeptJudgement:
     """What is kept of a judgement: with the referral that it made, if it made one."""
     judged, terms, who = screened.judgement, screened.terms, screened.person
-    review: Review | None = None
+    review: NewReview | None = None
     events: list[Event] = []
     if referral_id is None:
         events.append(Event("signup.blocked", {"id": ids.public("usr", who.id), "reason": screened.refusal}))
@@ -148,12 +150,12 @@ def kept(company_id: UUID, screened: Screened, referral_id: UUID | None, occasio
         company_id, who.id, screened.bringer.referrer_id, referral_id, occasion, terms.version,
         judged, judgement.outcome(terms.program.fraud.thresholds, judged.score), review, terms.at,
     )  # fmt: skip
-    return Kept(row, events)
+    return KeptJudgement(row, events)
 
 
 def judgement_row(
     company_id: UUID, user_id: UUID, referrer_id: UUID, referral_id: UUID | None, occasion: Occasion, version: int,
-    judged: Judgement, outcome: judgement.Outcome, review: Review | None, at: datetime,
+    judged: Judgement, outcome: judgement.FraudOutcome, review: NewReview | None, at: datetime,
 ) -> dict[str, object]:  # fmt: skip
     """A judgement as the SQL function `keep_judgement` takes it."""
     return {
@@ -177,13 +179,13 @@ def judgement_row(
     }
 
 
-def opened(review: Review) -> Event:
+def opened(review: NewReview) -> Event:
     """The announcement of a review."""
     data = {"id": ids.public("rvw", review.id), "referral_id": ids.public("ref", review.referral_id)}
     return Event("review.opened", data)
 
 
-def keep(connection: Connection, company_id: UUID, what: Sequence[Kept], at: datetime) -> None:
+def keep(connection: Connection, company_id: UUID, what: Sequence[KeptJudgement], at: datetime) -> None:
     """Write judgements and announce what they have led to; costs no trip of its own."""
     for each in what:
         query.do(connection, _KEEP, company_id=company_id, judgement=query.as_json(each.row))

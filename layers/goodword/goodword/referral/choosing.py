@@ -7,7 +7,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from goodword.fraud import screening
-from goodword.fraud.screening import Bringer, Person, Screened
+from goodword.fraud.screening import Bringer, Screened, ScreenedPerson
 from goodword.program.versions import Terms
 from goodword.referral import candidates
 from goodword.referral.attribution import Candidate, Verdict
@@ -22,7 +22,7 @@ class Chosen(NamedTuple):
 
 
 def choose(
-    connection: Connection, company_id: UUID, judged: Sequence[Verdict], person: Person, terms: Terms, *,
+    connection: Connection, company_id: UUID, judged: Sequence[Verdict], person: ScreenedPerson, terms: Terms, *,
     overrides: bool = False,
 ) -> Chosen:  # fmt: skip
     """Choose among judged candidates. `overrides`: somebody who may has decided that nothing found stands in the way.

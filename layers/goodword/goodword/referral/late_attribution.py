@@ -27,7 +27,7 @@ from goodword.core.errors import NotFound
 from goodword.facts import locks, touches
 from goodword.facts.touches import Touch
 from goodword.fraud import fingerprints, screening
-from goodword.fraud.screening import Person, Screened
+from goodword.fraud.screening import Screened, ScreenedPerson
 from goodword.program import versions
 from goodword.program.versions import Terms
 from goodword.referral import attribution, candidates, choosing, undecided
@@ -144,10 +144,10 @@ def bind(
     outbox.announce(connection, company_id, [outbox.Event("referral.registered", {"id": public})], terms.at)
 
 
-def screened_as(connection: Connection, company_id: UUID, person: LatePerson) -> Person:
+def screened_as(connection: Connection, company_id: UUID, person: LatePerson) -> ScreenedPerson:
     """Who is screened: of their signup, what was kept of it."""
     hashes, ip_type = fingerprints.at_signup(connection, company_id, person.id)
-    return Person(person.id, person.email, hashes, ip_type)
+    return ScreenedPerson(person.id, person.email, hashes, ip_type)
 
 
 def keep_judgement(
