@@ -16,9 +16,9 @@ from goodword.insight import backtests
 from goodword.insight.backtests import Backtest, BacktestRequest
 from goodword.program.document import AwardTerms, Program, Tier
 from tests.database.test_settlement import plays
-from tests.support.plays import Named, Play, SignUp, amend
+from tests.support.plays import Named, Play, SignUp
 from tests.support.stories import DAY, END, PROGRAMS, REGISTERED, Sale
-from tests.support.tenants import AsRole, Tenant
+from tests.support.tenants import AsRole, Tenant, amend
 
 STEEP = tuple(
     Tier.model_construct(name=f"tier {number}", from_=number, multiplier_bps=10_000 + 2_500 * number)
