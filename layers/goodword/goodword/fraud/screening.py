@@ -17,7 +17,7 @@ from goodword.core.privacy import PrivacyKey
 from goodword.fraud import judgement, matching, signals
 from goodword.fraud.emails import mailbox
 from goodword.fraud.fingerprints import Seen, SeenHashes
-from goodword.fraud.judgement import Judgement, Occasion, NewReview
+from goodword.fraud.judgement import Judgement, NewReview, Occasion
 from goodword.fraud.signals import Case, Evidence
 from goodword.program.versions import Terms
 
