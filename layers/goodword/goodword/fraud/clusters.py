@@ -1,8 +1,8 @@
 """Clusters: the people whom a referee hangs together with, because they were seen at one address or with one device.
 
 Who shares something with somebody of the cluster is in it as well, so a farm of accounts is one cluster even where no
-two of them share everything. It is looked for when a review is shown, by index alone and within bounds: a crowd behind
-one address costs no more than a few hundred steps.
+two of them share everything. It is looked for when a review is shown, from person to place and from place to person,
+by index alone and within bounds: a crowd behind one address costs no more than a few hundred steps.
 """
 
 from typing import Literal, LiteralString
@@ -35,25 +35,28 @@ class SeenThere(AnswerModel):
 
 
 CLUSTER: LiteralString = """
-    (WITH RECURSIVE reached (user_id) AS (
-        SELECT referrals.referee_id
+    (WITH RECURSIVE reached (user_id, kind, hash) AS (
+        SELECT referrals.referee_id, NULL, NULL::bytea
         UNION
-        SELECT near.user_id
+        SELECT near.user_id, near.kind, near.hash
         FROM reached CROSS JOIN LATERAL (
-            SELECT ip_hash, block_hash, device_hash FROM user_fingerprints
-            WHERE company_id = %(company_id)s AND user_id = reached.user_id LIMIT 50
-        ) AS own CROSS JOIN LATERAL (
-            (SELECT user_id FROM user_fingerprints
-                WHERE company_id = %(company_id)s AND ip_hash = own.ip_hash LIMIT 50)
+            (SELECT NULL::uuid AS user_id, seen.kind, seen.hash FROM user_fingerprints AS own
+                CROSS JOIN LATERAL (VALUES ('ip', ip_hash), ('device', device_hash), ('ip_block', block_hash)
+                    ) AS seen (kind, hash)
+                WHERE own.company_id = %(company_id)s AND own.user_id = reached.user_id AND seen.hash IS NOT NULL
+                LIMIT 150)
             UNION ALL
-            (SELECT user_id FROM user_fingerprints
-                WHERE company_id = %(company_id)s AND device_hash = own.device_hash LIMIT 50)
+            (SELECT user_id, NULL, NULL FROM user_fingerprints
+                WHERE company_id = %(company_id)s AND reached.kind = 'ip' AND ip_hash = reached.hash LIMIT 50)
             UNION ALL
-            (SELECT user_id FROM user_fingerprints
-                WHERE company_id = %(company_id)s AND block_hash = own.block_hash LIMIT 50)
+            (SELECT user_id, NULL, NULL FROM user_fingerprints
+                WHERE company_id = %(company_id)s AND reached.kind = 'device' AND device_hash = reached.hash LIMIT 50)
+            UNION ALL
+            (SELECT user_id, NULL, NULL FROM user_fingerprints
+                WHERE company_id = %(company_id)s AND reached.kind = 'ip_block' AND block_hash = reached.hash LIMIT 50)
         ) AS near
     ), people AS MATERIALIZED (
-        SELECT user_id FROM reached LIMIT 200
+        SELECT user_id FROM reached WHERE user_id IS NOT NULL LIMIT 200
     ), seen AS MATERIALIZED (
         SELECT people.user_id, ip_hash, block_hash, device_hash FROM people CROSS JOIN LATERAL (
             SELECT ip_hash, block_hash, device_hash FROM user_fingerprints
@@ -75,7 +78,7 @@ CLUSTER: LiteralString = """
         WHERE brought.company_id = %(company_id)s AND brought.referee_id = people.user_id OFFSET 0) AS brought ON true
     LEFT JOIN people AS referrer ON referrer.user_id = brought.referrer_id)
 """
-"""The `Cluster` of a row of `referrals`."""
+"""The `Cluster` of a row of `referrals`: at most 200 people, and of each place at most 50."""
 
 SEEN_THERE: LiteralString = """
     (SELECT jsonb_build_object('ip', max(ip), 'device', max(device)) FROM (
