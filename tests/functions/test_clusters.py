@@ -114,8 +114,8 @@ _CROWD = """
     INSERT INTO user_fingerprints (company_id, user_id, ip_hash, block_hash, device_hash, hash_key_id, ip_type, context,
         first_seen_at, last_seen_at)
     SELECT %(company_id)s, people.id, CASE WHEN number %% 2 = 0 THEN seen.ip_hash ELSE own END,
-        CASE WHEN number %% 2 = 0 THEN seen.block_hash ELSE own END, own, seen.hash_key_id, seen.ip_type, 'registration',
-        now(), now()
+        CASE WHEN number %% 2 = 0 THEN seen.block_hash ELSE own END, own, seen.hash_key_id, seen.ip_type,
+        'registration', now(), now()
     FROM people CROSS JOIN LATERAL sha256(people.id::text::bytea) AS own CROSS JOIN (
         SELECT * FROM user_fingerprints WHERE company_id = %(company_id)s AND ip_hash IS NOT NULL LIMIT 1) AS seen
 """

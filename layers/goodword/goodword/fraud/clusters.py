@@ -71,12 +71,13 @@ CLUSTER: LiteralString = """
         (SELECT 'ip_block' FROM seen WHERE block_hash IS NOT NULL
             GROUP BY block_hash HAVING count(DISTINCT user_id) > 1 AND count(DISTINCT ip_hash) > 1 LIMIT 1)
     )
-    SELECT jsonb_build_object('referrals', count(*), 'rings', count(referrer.user_id),
+    SELECT jsonb_build_object(
+        'referrals', count(*),
+        'rings', count(*) FILTER (WHERE brought.referrer_id IN (SELECT user_id FROM people)),
         'shared', (SELECT coalesce(jsonb_agg(kind), '[]') FROM joined))
-    FROM people
-    JOIN LATERAL (SELECT referrer_id FROM referrals AS brought
-        WHERE brought.company_id = %(company_id)s AND brought.referee_id = people.user_id OFFSET 0) AS brought ON true
-    LEFT JOIN people AS referrer ON referrer.user_id = brought.referrer_id)
+    FROM people CROSS JOIN LATERAL (
+        SELECT referrer_id FROM referrals AS known
+        WHERE known.company_id = %(company_id)s AND known.referee_id = people.user_id OFFSET 0) AS brought)
 """
 """The `Cluster` of a row of `referrals`: at most 200 people, and of each place at most 50."""
 
