@@ -168,8 +168,9 @@ _REFERRING = (
 )
 _IN_CAMPAIGNS = "campaign_status campaign_terms is_in_force"
 _SCORING = (
-    f"{_IN_CAMPAIGNS} hold_score move_scores date_score last_counted_at reserve_in_campaign reserved_for hold_deciding"
-    " terms_of milestones_ahead grant_of_milestone grant_milestones write_milestones milestone_json"
+    f"{_IN_CAMPAIGNS} hold_score move_scores lower_scores date_score last_counted_at reserve_in_campaign"
+    " reserved_for hold_deciding terms_of milestones_ahead grant_of_milestone grant_milestones write_milestones"
+    " milestone_json"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
