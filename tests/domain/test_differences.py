@@ -82,10 +82,12 @@ JUDGED: Mapping[Risk, Sequence[Risk]] = {
 def suspicions(draw: st.DrawFn, length: int) -> list[Risk]:
     """What a referral is judged to be at each of so many steps, before anybody rejects it."""
     risks = list[Risk]()
-    risk = draw(st.sampled_from(RISING))
+    risk: Risk = draw(st.sampled_from(RISING))
     for _ in range(length):
-        approvable: Sequence[Risk] = ["approved"] if risk in UNDER_REVIEW else []
-        risk = draw(st.sampled_from([risk, risk, *JUDGED[risk], *approvable]))
+        next_ones: list[Risk] = [risk, risk, *JUDGED[risk]]
+        if risk in UNDER_REVIEW:
+            next_ones.append("approved")
+        risk = draw(st.sampled_from(next_ones))
         risks.append(risk)
     return risks
 
