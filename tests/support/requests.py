@@ -327,6 +327,22 @@ REQUESTS: dict[str, Good] = {
     "POST /v1/users/{user_id}/milestones/{id}/claim": Good(
         "/v1/users/{user_id}/milestones/{milestone_id}/claim", idempotent=True
     ),
+    "GET /v1/reviews": Good(
+        "/v1/reviews",
+        query={"status": "pending", "priority": "low", "check_type": "velocity_limit", "referrer": "dan"},
+    ),
+    "GET /v1/reviews/{id}": Good("/v1/reviews/{review_id}"),
+    "PATCH /v1/reviews/{id}": Good(
+        "/v1/reviews/{review_id}", {"assigned_to": "Dana", "priority": "high", "notes": "Asked both of them."}
+    ),
+    "POST /v1/reviews/{id}/decision": Good(
+        "/v1/reviews/{review_id}/decision",
+        {"decision": "escalate", "note": "Odd.", "assigned_to": "Dana"},
+        idempotent=True,
+    ),
+    "POST /v1/reviews/decisions": Good(
+        "/v1/reviews/decisions", {"ids": ["{review_id}"], "decision": "escalate", "note": "Odd."}, idempotent=True
+    ),
     "POST /v1/fraud-patterns": Good(
         "/v1/fraud-patterns",
         {
@@ -385,7 +401,7 @@ class Asked:
     """A company of which everything may be asked: Ada with a code, points, and what she can buy, has and has used.
 
     She brought Cy, who has paid, so that she has reached a milestone and claimed it; Dan came by himself and has a code
-    too. One event has failed; an endpoint and a key are not needed.
+    too, by which Eve came, who is reviewed. One event has failed; an endpoint and a key are not needed.
     """
 
     def __init__(self, company: Company) -> None:
@@ -412,7 +428,9 @@ class Asked:
         (failed,) = company.ok("GET", "/v1/inbox?status=failed")["data"]
         spam = {"type": "device_pattern", "value": "headless", "score_impact": 5}
         dates = {"starts_at": "2026-01-15T12:00:00Z", "ends_at": "8000-01-15T12:00:00Z"}
+        dans = company.sign_up("dan")["user"]["referral_code"]
         self._values = {
+            "review_id": _review(company, dans),
             "campaign_id": company.ok("POST", "/v1/campaigns", {"name": "Summer", **dates})["id"],
             "coupon_id": company.ok("POST", "/v1/coupons", coupon)["id"],
             "grant_id": company.ok("POST", f"/v1/users/{ADA}/grants", given)["id"],
@@ -420,7 +438,7 @@ class Asked:
             "pattern_id": company.ok("POST", "/v1/fraud-patterns", spam)["id"],
             "code": code,
             "new_code": f"NEW-{code}",
-            "other_code": company.sign_up("dan")["user"]["referral_code"],
+            "other_code": dans,
             "referral_id": referral["referral"]["id"],
             "award_id": referral["awards"][0]["id"],
             "user_id": ADA,
@@ -452,4 +470,17 @@ class Asked:
     def _filled(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
         if isinstance(value, dict):
             return {name: self._filled(member) for name, member in value.items()}
+        if isinstance(value, list):
+            return [self._filled(member) for member in value]
         return value.format(**self._values) if isinstance(value, str) and value.startswith("{") else value
+
+
+def _review(company: Company, code: str) -> str:
+    """Somebody comes by a code that nobody may come by, for as long as it takes; the id of the review."""
+    program = company.ok("GET", "/v1/program")["program"]
+    limits = {**program["limits"], "registrations_per_code_per_day": 0}
+    company.ok("PUT", "/v1/program", {**program, "limits": limits})
+    company.sign_up("eve", referral_code=code)
+    company.ok("PUT", "/v1/program", program)
+    (review,) = company.ok("GET", "/v1/reviews")["data"]
+    return review["id"]

@@ -177,6 +177,7 @@ CREATE TABLE reviews (
 );
 CREATE UNIQUE INDEX reviews_open_uq ON reviews (company_id, referral_id) WHERE status IN ('pending', 'escalated');
 CREATE INDEX reviews_queue_ix ON reviews (company_id, urgency DESC, created_at, id);
+CREATE INDEX reviews_status_ix ON reviews (company_id, status, urgency DESC, created_at, id);
 CREATE INDEX reviews_referral_ix ON reviews (company_id, referral_id, created_at);
 CREATE INDEX reviews_due_ix ON reviews (company_id, due_at) WHERE status = 'pending';
 
