@@ -14,7 +14,8 @@ from goodword.core import query
 from goodword.core.fields import AnswerModel, Instant
 from goodword.core.ids import JudgementId, ReferralId
 from goodword.fraud import findings
-from goodword.fraud.findings import FoundCheck, Judged
+from goodword.fraud.checks import FraudCheck
+from goodword.fraud.findings import Judged
 from goodword.fraud.fingerprints import SeenIn
 from goodword.fraud.judgement import FraudOutcome, Occasion
 
@@ -34,7 +35,7 @@ class UserJudgement(AnswerModel):
     behavioural: int
     referrer: str | None
     referral_id: ReferralId | None
-    checks: list[FoundCheck]
+    checks: list[FraudCheck]
     judged_at: Instant
 
 

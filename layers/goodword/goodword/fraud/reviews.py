@@ -3,6 +3,7 @@
 A review is opened by a judgement, at most one at a time for a referral. It is decided on once.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, LiteralString, get_args
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from goodword.core.ids import KeyId, ReferralId, ReviewId
 from goodword.core.paging import Page, PageQuery, refuse_unknown
 from goodword.core.query import Later
 from goodword.fraud import checks
-from goodword.fraud.checks import JUDGEMENTS, FraudCheck
+from goodword.fraud.checks import JUDGEMENTS, PAID_AT, PROGRAM, FraudCheck
 from goodword.fraud.clusters import CLUSTER, SEEN_THERE, Cluster, SeenThere
 from goodword.fraud.judgement import Priority
 
@@ -104,9 +105,9 @@ def _shown(reviews: LiteralString) -> LiteralString:
     """A statement that shows reviews, with all that their referral is suspected by."""
     return f"""
         SELECT review.id, referral_id, referrer.external_id AS referrer, referee.external_id AS referee,
-            review.fraud_score, review.fraud_signals, check_types, {JUDGEMENTS} AS judgements, {CLUSTER} AS cluster,
-            {SEEN_THERE} AS seen, priority, review.status, assigned_to, notes, reviewed_by, reviewed_at, due_at,
-            review.created_at, review.updated_at
+            review.fraud_score, review.fraud_signals, check_types, {JUDGEMENTS} AS judgements, {PROGRAM} AS program,
+            {PAID_AT} AS paid_at, {CLUSTER} AS cluster, {SEEN_THERE} AS seen, priority, review.status, assigned_to,
+            notes, reviewed_by, reviewed_at, due_at, review.created_at, review.updated_at
         FROM ({reviews}) AS review
         JOIN referrals ON referrals.company_id = review.company_id AND referrals.id = review.referral_id
         JOIN users AS referrer ON referrer.company_id = referrals.company_id AND referrer.id = referrals.referrer_id
@@ -174,5 +175,5 @@ def unknown() -> NotFound:
     return NotFound("review_not_found", "There is no such review.")
 
 
-def _review(*, judgements: list[dict[str, Any]], **columns: Any) -> Review:  # noqa: ANN401 - the columns of a review
-    return Review(**columns, checks=checks.merged(judgements))
+def _review(*, judgements: list[Any], program: str, paid_at: datetime | None, **columns: Any) -> Review:  # noqa: ANN401 - the columns of a review
+    return Review(**columns, checks=checks.merged([*judgements, *checks.by_payment(program, paid_at)]))
