@@ -163,7 +163,8 @@ _REFERRING = (
 _IN_CAMPAIGNS = "campaign_status campaign_terms is_in_force"
 _SCORING = (
     f"{_IN_CAMPAIGNS} hold_score move_scores lower_scores date_score last_counted_at reserve_in_campaign"
-    " reserved_for hold_deciding terms_of milestones_ahead grant_of_milestone grant_milestones write_milestones milestone_json"
+    " reserved_for hold_deciding terms_of milestones_ahead grant_of_milestone grant_milestones write_milestones"
+    " milestone_json"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
@@ -192,8 +193,8 @@ FUNCTIONS = {
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} {_GRANTING} redeem refund_redemption adjust_points"
         " decide_reward grant_of_redemption shown_redemption undo_redemption fulfil_reward append_entry"
-        " book_due_expiry book_posting book_reversal burn_lots lock_wallet repay_debt reversible save_wallet wallet_at"
-        " usual_expiry refusal_of_adjustment book_adjustment"
+        " book_due_expiry book_earnings book_posting book_reversal burn_lots lock_wallet repay_debt reversible"
+        " save_wallet wallet_at usual_expiry refusal_of_adjustment book_adjustment"
         " redemption_json refusal_of_option refusal_of_purchase buy deliver give_back"
         " expire_due_lots expire_lots forget_expired_keys is_decision is_set_aside"
         " chain_hash chain_link entry_digest rebuild_wallets seal_entries grant_of_milestone"
