@@ -114,10 +114,8 @@ class Template:
         if unknown := sorted(given.keys() - self.parameters.keys()):
             raise TemplateError(f"the template has no parameter {', '.join(unknown)}")
         defaults = {name: _text(node["Default"]) for name, node in self.parameters.items() if "Default" in node}
-        secrets = {
-            name: name for name, each in self.resources.items() if each["Type"] == MADE_SECRET
-        }  # made by a deploy
-        resolver = _Resolver({**secrets, **defaults, **given, **PSEUDO_PARAMETERS}, self.conditions)
+        made = {name: name for name, each in self.resources.items() if each["Type"] == MADE_SECRET}
+        resolver = _Resolver({**made, **defaults, **given, **PSEUDO_PARAMETERS}, self.conditions)
         return {
             logical_id: self._function(logical_id, resource.get("Properties", {}), resolver)
             for logical_id, resource in self.resources.items()

@@ -156,10 +156,8 @@ def test_the_environment_is_what_the_settings_read(logical_id: str) -> None:
         assert environment.keys() == {"LOG_LEVEL"}
     else:
         others = {name for name, functions in ONLY_FOR.items() if logical_id not in functions}
-        assert {name.lower() for name in environment} == {
-            *Settings.model_fields,
-            *PrivacySettings.model_fields,
-        } - others
+        read = {*Settings.model_fields, *PrivacySettings.model_fields}
+        assert {name.lower() for name in environment} == read - others
 
 
 @pytest.mark.parametrize("level", TEMPLATE.parameters["LogLevel"]["AllowedValues"])

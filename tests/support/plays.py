@@ -7,15 +7,12 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from goodword.awards import advancing, settlement
 from goodword.awards.due import AwardKey
 from goodword.awards.engine import Standing
 from goodword.facts import keep
 from goodword.facts.kinds import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded, SubscriptionChanged, TakenBack
 from goodword.fraud.first_payments import FirstPayments
-from goodword.program.document import Program
 from goodword.referral import activations
 from goodword.referral.activations import Activation
 from tests.support import stories
@@ -64,19 +61,6 @@ class SignUp:
 
 Fragment = Report | Named | Joined | Part
 Step = Fragment | Job | Spend | SignUp
-
-
-def amend(tenant: Tenant, program: Program) -> int:
-    """A new version of the program; its number."""
-    (row,) = tenant.rows(
-        """
-        INSERT INTO program_versions (company_id, version, program, created_at)
-        SELECT company_id, max(version) + 1, %(program)s, max(created_at) FROM program_versions
-        WHERE company_id = %(company_id)s GROUP BY company_id RETURNING version
-        """,
-        program=Jsonb(program.model_dump(mode="json", by_alias=True)),
-    )
-    return row["version"]
 
 
 @dataclass

@@ -23,6 +23,7 @@ from goodword.awards.engine import Standing
 from goodword.awards.history import Facts, Payment, Subscription, Takeback
 from goodword.awards.screenings import Restraint, Risk
 from goodword.program.document import Caps, Program
+from tests.support.trust import TRUSTING
 
 REGISTERED = datetime(2031, 1, 31, 9, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -234,8 +235,10 @@ def _decide(due: Due) -> Decision:
     return Decision(PEOPLE[due.recipient])
 
 
+TRUSTS = TRUSTING.fraud.model_dump(mode="json")
+
 PROGRAMS: Mapping[str, Program] = {
-    name: Program.model_validate_json(json.dumps({"points_expiry_months": None, **document}))
+    name: Program.model_validate_json(json.dumps({"points_expiry_months": None, "fraud": TRUSTS, **document}))
     for name, document in {
         "fixed": {},
         "percentages": {

@@ -24,6 +24,7 @@ from goodword.core.one_trip import OneTrip
 from goodword.points import ledger, redemptions
 from goodword.points.ledger import Balance, PointsAdjustment
 from goodword.points.redemptions import NewRedemption
+from goodword.program.document import Program
 from local import setup
 from tests.support.connections import AsRole
 from tests.support.trust import TRUSTING
@@ -295,3 +296,16 @@ def _key() -> str:
 def _only(rows: Sequence[Any]) -> Any:  # noqa: ANN401 - whatever a row holds
     (row,) = rows
     return row
+
+
+def amend(tenant: Tenant, program: Program) -> int:
+    """A new version of the program; its number."""
+    (row,) = tenant.rows(
+        """
+        INSERT INTO program_versions (company_id, version, program, created_at)
+        SELECT company_id, max(version) + 1, %(program)s, max(created_at) FROM program_versions
+        WHERE company_id = %(company_id)s GROUP BY company_id RETURNING version
+        """,
+        program=Jsonb(program.model_dump(mode="json", by_alias=True)),
+    )
+    return row["version"]

@@ -1,7 +1,7 @@
 """Judgements: what the signals that were raised add up to, and what follows from it. Pure.
 
 The behavioural signals together come to no more than their cap, so that by themselves they can hold points back, but
-never refuse anybody; the others are added to that (docs/rules.md, FraudOutcome).
+never refuse anybody; the others are added to that (docs/rules.md, Outcome).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -345,6 +345,8 @@ GRANT UPDATE (test_now, test_now_used, time_zone, destination_url, whop_company_
 GRANT SELECT ON api_keys TO :"click", :"app", :"admin";
 GRANT UPDATE (last_used_at) ON api_keys TO :"click", :"app", :"admin";
 GRANT INSERT, UPDATE (revoked_at) ON api_keys TO :"admin";
+GRANT SELECT, INSERT (key) ON privacy_keys TO :"ledger";
+ALTER FUNCTION make_privacy_key OWNER TO :"ledger";
 GRANT EXECUTE ON FUNCTION make_privacy_key TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON privacy_keys TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, DELETE ON idempotent_answers TO :"ledger";
