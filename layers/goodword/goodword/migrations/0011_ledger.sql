@@ -462,46 +462,8 @@ BEGIN
         at);
 END $$;
 
--- New earnings in one statement, each of another person, without a note: the entry of each, in their order; NULL where the
--- natural key is booked already. Elements are those of post_entries. Needs: the locks of the wallets, of which none has a
--- debt or anything due. Of the elements a tenth is looked at as far as the planner knows, which is nearer to the truth than
--- the hundred that it supposes of JSON.
-CREATE FUNCTION book_earnings(p_company uuid, p_postings jsonb, p_zone text, p_at timestamptz, OUT entries bigint[])
-    LANGUAGE plpgsql AS $$
-BEGIN
-    WITH posting AS (
-        SELECT each.*, months_later(p_at, expiry_months, p_zone) AS expires_at
-        FROM ROWS FROM (jsonb_to_recordset(p_postings) AS (
-            user_id uuid, type text, points bigint, reference text, occasion text, program_version integer,
-            expiry_months integer, priority smallint)) WITH ORDINALITY AS each (
-            user_id, type, points, reference, occasion, program_version, expiry_months, priority, position)
-        LIMIT jsonb_array_length(p_postings)
-    ), posted AS (
-        INSERT INTO entries (company_id, user_id, type, delta, balance_after, debt_after, version,
-            reference, occasion, program_version, effective_at, created_at)
-        SELECT p_company, user_id, type, points, w.balance + points, 0, w.version + 1, reference,
-            coalesce(occasion, ''), program_version, p_at, p_at
-        FROM posting CROSS JOIN LATERAL (
-            SELECT balance, version FROM wallets
-            WHERE wallets.company_id = p_company AND wallets.user_id = posting.user_id OFFSET 0) AS w
-        ON CONFLICT ON CONSTRAINT entries_once_uq DO NOTHING
-        RETURNING id, user_id
-    ), laid AS (
-        INSERT INTO lots (company_id, id, user_id, amount, remaining, priority, expires_at)
-        SELECT p_company, id, user_id, points, points, coalesce(priority, 100::smallint),
-            coalesce(expires_at, 'infinity')
-        FROM posted JOIN posting USING (user_id)
-    ), saved AS (
-        UPDATE wallets SET balance = balance + points, total_earned = total_earned + points, version = version + 1,
-            next_expiry_at = least(next_expiry_at, expires_at)
-        FROM posted JOIN posting USING (user_id)
-        WHERE wallets.company_id = p_company AND wallets.user_id = posting.user_id
-    )
-    SELECT coalesce(array_agg(id ORDER BY position), '{}') INTO entries FROM posting LEFT JOIN posted USING (user_id);
-END $$;
-
--- The same as post_entry for any number of people in one call, which locks their wallets in the order of their ids. Mostly
--- it is one posting, or one for each of two people. Each element:
+-- The same for any number of people in one call, which locks their wallets in the order of their ids. Mostly it is one
+-- posting. Each element:
 --   {user_id, type, points, reference, occasion, note, program_version, expiry_months, priority}
 -- The entry of each, in their order.
 CREATE FUNCTION post_entries(p_company uuid, p_postings jsonb) RETURNS bigint[]
@@ -509,9 +471,6 @@ CREATE FUNCTION post_entries(p_company uuid, p_postings jsonb) RETURNS bigint[]
 DECLARE
     entries bigint[] := '{}';
     sole jsonb := p_postings -> 0;
-    people integer := 0;
-    owed bigint := 0;
-    next_expiry_at timestamptz;
     person uuid;
     at timestamptz;
     zone text;
@@ -526,20 +485,8 @@ BEGIN
     END IF;
     FOR person IN SELECT DISTINCT (each ->> 'user_id')::uuid FROM jsonb_array_elements(p_postings) AS each ORDER BY 1 LOOP
         w := lock_wallet(p_company, person);
-        people := people + 1;
-        owed := owed + w.debt;
-        next_expiry_at := least(next_expiry_at, w.next_expiry_at);
     END LOOP;
     SELECT coalesce(test_now, clock_timestamp()), time_zone INTO STRICT at, zone FROM companies WHERE id = p_company;
-    IF people = jsonb_array_length(p_postings) AND owed = 0 AND coalesce(next_expiry_at > at, true)
-        AND NOT p_postings @? '$[*] ? (@.type == "REVERSAL" || @.type == "REINSTATEMENT" || @.note != null)'
-    THEN
-        entries := book_earnings(p_company, p_postings, zone, at);
-        IF array_position(entries, NULL) IS NULL THEN
-            RETURN entries;
-        END IF;
-        entries := '{}'; -- what was booked by now is found below under its natural key
-    END IF;
     FOR p IN
         SELECT * FROM ROWS FROM (jsonb_to_recordset(p_postings) AS (
             user_id uuid, type text, points bigint, reference text, occasion text, note text,
@@ -664,8 +611,7 @@ GRANT INSERT ON wallets, entries, entry_notes, lots, allocations TO :"ledger";
 GRANT UPDATE ON wallets, lots TO :"ledger";
 GRANT EXECUTE ON FUNCTION entry_total, spendable, entry_json TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT EXECUTE ON FUNCTION lock_wallet, save_wallet, append_entry, burn_lots, book_due_expiry, repay_debt,
-    reversible, book_reversal, book_posting, book_earnings, wallet_at, expire_lots, usual_expiry, refusal_of_adjustment,
-    book_adjustment
+    reversible, book_reversal, book_posting, wallet_at, expire_lots, usual_expiry, refusal_of_adjustment, book_adjustment
     TO :"ledger";
 GRANT EXECUTE ON FUNCTION post_entry, post_entries TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION adjust_points TO :"admin";
