@@ -44,6 +44,8 @@ OPERATIONS = {
     "POST /v1/users/{user_id}/activity": Operation("report_activity", USERS, "serve_users__login"),
     "GET /v1/users/{user_id}/stats": Operation("get_stats_of_user", USERS),
     "PUT /v1/users/{user_id}/referrer": Operation("set_referrer", USERS, "serve_users__late_attribution"),
+    "GET /v1/users/{user_id}/attribution": Operation("get_attribution_of_user", USERS),
+    "GET /v1/users/{user_id}/checks": Operation("get_checks_of_user", USERS),
     "GET /v1/referrals": Operation("list_referrals", USERS),
     "GET /v1/referrals/{id}/explain": Operation("explain_referral", USERS),
     "GET /v1/awards/{id}/explain": Operation("explain_award", USERS),

@@ -8,6 +8,7 @@ import pytest
 
 from goodword.core import database
 from goodword.core.settings import settings
+from goodword.program.document import Program
 from local import setup
 from local.setup import Prepared
 from tests.support.companies import Company
@@ -18,6 +19,14 @@ from tests.support.requests import Asked
 def other(server: str, opener: psycopg.Connection) -> Iterator[Company]:
     """Another company, which must never see or touch the first one's things."""
     fresh = Company.write(opener, server)
+    yield fresh
+    fresh.close()
+
+
+@pytest.fixture
+def judging(server: str, opener: psycopg.Connection) -> Iterator[Company]:
+    """A company that judges who comes as the program does by default."""
+    fresh = Company.write(opener, server, program=Program())
     yield fresh
     fresh.close()
 
