@@ -207,8 +207,8 @@ FUNCTIONS = {
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} {_GRANTING} redeem refund_redemption adjust_points"
         " decide_reward grant_of_redemption shown_redemption undo_redemption fulfil_reward append_entry"
-        " book_due_expiry book_posting book_reversal burn_lots lock_wallet repay_debt reversible"
-        " save_wallet wallet_at usual_expiry refusal_of_adjustment book_adjustment"
+        " book_due_expiry book_posting book_reversal burn_lots lock_wallet repay_debt reversible save_wallet wallet_at"
+        " usual_expiry refusal_of_adjustment book_adjustment"
         " redemption_json refusal_of_option refusal_of_purchase buy deliver give_back"
         " expire_due_lots expire_lots forget_expired_keys is_decision is_set_aside"
         " chain_hash chain_link entry_digest rebuild_wallets seal_entries grant_of_milestone"
