@@ -23,6 +23,7 @@ ROLES = {
     "AdministerProgramFunction": "admin",
     "AdministerAccessFunction": "admin",
     "AdministerCampaignsFunction": "admin",
+    "ReviewReferralsFunction": "admin",
     "AdministerAccountFunction": "admin",
     "ReportInsightFunction": "admin",
     "AnswerUnknownRouteFunction": None,

@@ -1,5 +1,6 @@
 """What is booked is the difference between what should stand and what stands: in whatever steps it comes to one end."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from goodword.awards import differences, engine
 from goodword.awards.decisions import Decision
 from goodword.awards.differences import Difference
 from goodword.awards.due import AwardKey, Due
-from goodword.awards.screenings import Restraint
+from goodword.awards.screenings import UNDER_REVIEW, Restraint, Risk
 from goodword.core import ids
 from goodword.program.document import AwardTerms
 from tests.support import stories
@@ -27,6 +28,7 @@ from tests.support.stories import (
     uncapped,
 )
 
+RISK_HOLD = timedelta(hours=48)
 UNRESTRAINED = Restraint(disputed=False, risk="clear", risk_hold=timedelta())
 
 Order = list[tuple[Report, datetime, bool]]
@@ -66,6 +68,66 @@ def test_in_whatever_order_and_however_often_facts_come_they_end_in_the_same_awa
     for award in applied.awards.values():
         left = award.points - award.reversed_points if award.stands else 0
         assert applied.booked.get(ids.public("awd", award.id), 0) == left
+
+
+RISING: Sequence[Risk] = ("clear", "hold", "limited", "review", "refused")
+JUDGED: Mapping[Risk, Sequence[Risk]] = {
+    **{risk: RISING[place:] for place, risk in enumerate(RISING)},
+    "approved": ("approved", "review", "refused"),
+}
+"""What a referral may be judged to be after something else: a signal never lowers suspicion, a review may end it."""
+
+
+@st.composite
+def suspicions(draw: st.DrawFn, length: int) -> list[Risk]:
+    """What a referral is judged to be at each of so many steps, before anybody rejects it."""
+    risks = list[Risk]()
+    risk: Risk = draw(st.sampled_from(RISING))
+    for _ in range(length):
+        next_ones: list[Risk] = [risk, risk, *JUDGED[risk]]
+        if risk in UNDER_REVIEW:
+            next_ones.append("approved")
+        risk = draw(st.sampled_from(next_ones))
+        risks.append(risk)
+    return risks
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("program", PROGRAMS)
+@FOR_EACH_PROGRAM
+@given(arrivals=arrivals(), end_in=st.sampled_from(["approved", "rejected"]), data=st.data())
+def test_whatever_a_referral_is_suspected_of_in_between_a_review_ends_in_everything_or_nothing(
+    program: str, arrivals: tuple[list[Report], Order, datetime], end_in: Risk, data: st.DataObject
+) -> None:
+    story, order, end = arrivals
+    applied = Applied(PROGRAMS[program])
+    risks = data.draw(suspicions(len(order)))
+    for number, ((_, at, time_passes), risk) in enumerate(zip(order, risks, strict=True)):
+        applied.risk = risk
+        facts = stories.known([each for each, _, _ in order[: number + 1]])
+        standing, _ = applied.settle(facts, at, time_passes=time_passes)
+        _, again = applied.settle(facts, at, time_passes=time_passes)
+        assert again == Difference()
+        waits_of_terms = {due.key: due.hold_until for due in standing.due}
+        for key, award in applied.awards.items():
+            assert applied.booked.get(ids.public("awd", award.id), 0) == award.standing_points
+            if award.hold_reason == "risk":
+                # judging anew moves no hold: it runs from when the award was made
+                risk_until = award.created_at + RISK_HOLD
+                assert award.hold_until == max(risk_until, waits_of_terms[key] or risk_until)
+    facts = stories.known([each for each, _, _ in order])
+    applied.risk = end_in
+    standing, _ = applied.settle(facts, end, time_passes=True)
+    assert applied.settle(facts, end, time_passes=True)[1] == Difference()
+    for award in applied.awards.values():
+        assert applied.booked.get(ids.public("awd", award.id), 0) == award.standing_points
+    if end_in == "rejected":
+        assert {award.status for award in applied.awards.values()} <= {"rejected", "reversed"}
+        assert not any(award.booked and award.status == "rejected" for award in applied.awards.values())
+    else:
+        expected_standing, expected = stories.at_once(PROGRAMS[program], stories.known(story), end)
+        assert standing == expected_standing
+        assert applied.outcome(standing) == expected
 
 
 PAID = Sale(1, 1900, 1900, "usd", REGISTERED)

@@ -11,8 +11,10 @@ from goodword.core.settings import settings
 from goodword.program.document import Program
 from local import setup
 from local.setup import Prepared
+from tests.support import books
 from tests.support.companies import Company
 from tests.support.requests import Asked
+from tests.support.suspects import NOON, OpenShop
 
 
 @pytest.fixture
@@ -37,6 +39,23 @@ def live(server: str, opener: psycopg.Connection) -> Iterator[Company]:
     fresh = Company.write(opener, server, livemode=True)
     yield fresh
     fresh.close()
+
+
+@pytest.fixture
+def open_shop(server: str, opener: psycopg.Connection) -> Iterator[OpenShop]:
+    """Opens companies under a program, at NOON; in the end their books are right."""
+    opened = list[Company]()
+
+    def write(program: Program) -> Company:
+        company = Company.write(opener, server, program=program)
+        opened.append(company)
+        company.set_clock(NOON)
+        return company
+
+    yield write
+    for company in opened:
+        assert books.faults(opener, company.id) == []
+        company.close()
 
 
 @pytest.fixture

@@ -120,6 +120,26 @@ TABLE: dict[str, Row] = {
     ),
     "administer_campaigns__list": Row(200, {"has_more": False}),
     "administer_campaigns__read": Row(200, {"name": "Summer", "status": "draft", "prizes": []}),
+    "review_referrals__add_ranges": Row(
+        200,
+        {"ip_type": "tor", "count": 1},
+        together({"ip_ranges": 1, "ip_range_lists": 1, "outbox_events": 1}, DONE_ONCE),
+    ),
+    "review_referrals__change_pattern": Row(
+        200, {"type": "device_pattern", "score_impact": 45, "active": False}, {"outbox_events": 1}
+    ),
+    "review_referrals__create_pattern": Row(
+        201,
+        {"type": "email_domain", "match": "exact", "value": "bulk-mail.example", "severity": "high", "active": True},
+        together({"fraud_patterns": 1, "outbox_events": 1}, DONE_ONCE),
+    ),
+    "review_referrals__list_patterns": Row(200, {"has_more": False}),
+    "review_referrals__list_ranges": Row(200, {"data": [], "has_more": False}),
+    "review_referrals__preview_pattern": Row(200, {"evaluated": True, "reason": None, "matched": 0}),
+    "review_referrals__read_pattern": Row(200, {"type": "device_pattern", "match": "regex", "value": "headless"}),
+    "review_referrals__replace_ranges": Row(
+        200, {"ip_type": "vpn", "count": 2}, {"ip_ranges": 2, "ip_range_lists": 1, "outbox_events": 1}
+    ),
     "administer_account__change_endpoint": Row(200, {"provider": "stripe", "scope": "company"}),
     "administer_account__change_settings": Row(
         200,
@@ -190,7 +210,7 @@ TABLE: dict[str, Row] = {
         {"kind": "quota", "feature": "ai_calls", "quantity": 20, "cost_points": 30, "stock": 1000, "active": True},
         together({"redemption_options": 1, "outbox_events": 1}, DONE_ONCE),
     ),
-    "administer_program__read": Row(200, {"version": 1, "program": {"schema_version": 1, "timezone": "UTC"}}),
+    "administer_program__read": Row(200, {"version": 3, "program": {"schema_version": 1, "timezone": "UTC"}}),
     "administer_program__refund": Row(
         200,
         {"kind": "quota", "user_id": "ada", "cost_points": 30, "status": "refunded", "balance_after": 135},
@@ -198,7 +218,7 @@ TABLE: dict[str, Row] = {
     ),
     "administer_program__replace": Row(
         200,
-        {"version": 2, "program": {"timezone": "Europe/Berlin", "recurring_months": [2, 24], "l2_months": [1, 6]}},
+        {"version": 4, "program": {"timezone": "Europe/Berlin", "recurring_months": [2, 24], "l2_months": [1, 6]}},
         {"program_versions": 1, "outbox_events": 1},
     ),
     "administer_program__replace_by_nonsense": Row(422, {"code": "invalid_request"}),
@@ -409,6 +429,19 @@ TABLE: dict[str, Row] = {
         },
         together(REFERRED, {"activity": 1}),
     ),
+    "review_referrals__change_review": Row(
+        200, {"referee": "max", "assigned_to": "Dana", "priority": "high", "notes": "Asked both of them."}
+    ),
+    "review_referrals__decide_on_review": Row(
+        200,
+        {"referee": "max", "status": "approved", "notes": "Two sisters who share a tablet."},
+        {"entries": 2, "lots": 2, "wallets": 2, "outbox_events": 3},
+    ),
+    "review_referrals__decide_on_reviews": Row(
+        200, {"decided": 1, "skipped": []}, together({"outbox_events": 3}, DONE_ONCE)
+    ),
+    "review_referrals__list_reviews": Row(200, {"has_more": False}),
+    "review_referrals__read_review": Row(200, {"referee": "max", "referrer": "lea", "status": "pending"}),
     "serve_users__activity": Row(200, {"has_more": False}),
     "serve_users__milestones": Row(200, {"has_more": False}),
     "serve_users__login": Row(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
@@ -21,7 +22,7 @@ from goodword.awards.differences import Difference, StoredAward
 from goodword.awards.due import AwardKey, Due
 from goodword.awards.engine import Standing
 from goodword.awards.history import Facts, Payment, Subscription, Takeback
-from goodword.awards.screenings import Restraint, Risk
+from goodword.awards.screenings import REFUSALS, Restraint, Risk
 from goodword.program.document import Caps, Program
 from tests.support.trust import TRUSTING
 
@@ -160,7 +161,9 @@ class Applied:
         processed_at = at if time_passes else differences.processed_at(stored, self.retained_at)
         standing = engine.standing(self.program, facts, at, processed_at=processed_at)
         restraint = Restraint(standing.disputed, self.risk, timedelta(hours=self.program.timing.risk_hold_hours))
-        difference = differences.between(standing, stored, _decide, at, uncapped(at), restraint, releases=time_passes)
+        difference = differences.between(
+            standing, stored, partial(_decide, self.risk), at, uncapped(at), restraint, releases=time_passes
+        )
         self.keep(difference, at)
         self.retained_at = standing.retained_at
         return standing, difference
@@ -231,8 +234,8 @@ def uncapped(at: datetime) -> Headroom:
     return Headroom(Caps(), None, {}, at, at.date())
 
 
-def _decide(due: Due) -> Decision:
-    return Decision(PEOPLE[due.recipient])
+def _decide(risk: Risk, due: Due) -> Decision:
+    return Decision(PEOPLE[due.recipient], rejected=REFUSALS.get(risk))
 
 
 TRUSTS = TRUSTING.fraud.model_dump(mode="json")

@@ -16,9 +16,10 @@ from goodword.awards.known import KnownReferral
 from goodword.awards.screenings import UNDER_REVIEW, Risk, Screening
 from goodword.core.fields import rfc3339
 from goodword.fraud import judgement, screening, signals
-from goodword.fraud.judgement import RISKS, Judgement
+from goodword.fraud.judgement import RISKS, Judgement, NewReview
 from goodword.fraud.screening import KeptJudgement
 from goodword.fraud.signals import Check
+from goodword.program.document import Fraud
 
 RISING: Sequence[Risk] = ("clear", "hold", "limited", "review", "refused")
 """Risks by what they keep back: a later signal never lowers one."""
@@ -29,8 +30,8 @@ class _Found(NamedTuple):
 
     referral: KnownReferral
     looked_at: list[Check]
+    added: list[Check]
     after: Screening
-    needs_review: bool
 
 
 class FirstPayments:
@@ -48,8 +49,7 @@ class FirstPayments:
         added = [check for check in signals.raised(looked_at) if check.signal not in before.signals]
         after = after_added(referral, added)._replace(judged_paid_at=paid_at)
         if added:
-            is_suspected = after.risk in UNDER_REVIEW
-            self._found.append(_Found(referral, looked_at, after, is_suspected))
+            self._found.append(_Found(referral, looked_at, added, after))
         return after
 
     def keep(self, connection: Connection, company_id: UUID) -> None:
@@ -73,8 +73,7 @@ def after_added(referral: KnownReferral, added: Sequence[Check]) -> Screening:
     if before.risk == "rejected" or not added:
         return after
     if before.risk == "approved":
-        by_itself = min(fraud.behavioural_cap, behavioural - before.cleared)
-        risk = RISKS[judgement.outcome(fraud.thresholds, by_itself)]
+        risk = RISKS[judgement.outcome(fraud.thresholds, _by_itself(fraud, after))]
         return after._replace(risk=risk) if risk in UNDER_REVIEW else after
     risk = RISKS[judgement.outcome(fraud.thresholds, after.score)]
     return after._replace(risk=max(before.risk, risk, key=RISING.index))
@@ -95,19 +94,29 @@ def _look(referral: KnownReferral, standing: Standing, paid_at: datetime) -> lis
     ]
 
 
+def _by_itself(fraud: Fraud, after: Screening) -> int:
+    """The score of what was raised since a review approved all before."""
+    return min(fraud.behavioural_cap, after.behavioural - after.cleared)
+
+
+def _review(company_id: UUID, found: _Found) -> NewReview:
+    """The review that is opened, or becomes what it is now: of everything, or of what was not approved before."""
+    referral, after = found.referral, found.after
+    score, raised = after.score, after.signals
+    if referral.screening.risk == "approved":
+        score, raised = _by_itself(referral.program.fraud, after), [check.signal for check in found.added]
+    return judgement.review(company_id, referral.id, referral.program, score, raised, referral.at)
+
+
 def _kept(company_id: UUID, found: _Found) -> KeptJudgement:
     referral, after = found.referral, found.after
+    was_open, is_open = referral.screening.risk in UNDER_REVIEW, after.risk in UNDER_REVIEW
+    review = _review(company_id, found) if is_open else None
+    events = [screening.opened(review)] if review and not was_open else []
     judged = Judgement(found.looked_at, after.score, after.behavioural)
-    was_open = referral.screening.risk in UNDER_REVIEW
-    review = events = None
-    if found.needs_review:
-        review = judgement.review(
-            company_id, referral.id, referral.program, after.score, judged.raised, referral.at
-        )._replace(fraud_signals=after.signals)
-        events = [] if was_open else [screening.opened(review)]
     row = screening.judgement_row(
         company_id, referral.people.referee_id, referral.people.referrer_id, referral.id, "payment",
         referral.program_version, judged, judgement.outcome(referral.program.fraud.thresholds, after.score), review,
         referral.at,
     )  # fmt: skip
-    return KeptJudgement(row, events or [])
+    return KeptJudgement(row, events)

@@ -83,7 +83,7 @@ def priority(thresholds: Thresholds, score: int) -> Priority:
     return "high" if 2 * score >= thresholds.review + thresholds.reject else "medium"
 
 
-class Review(NamedTuple):
+class NewReview(NamedTuple):
     """A review to be opened, as the SQL function `keep_judgement` takes it."""
 
     company_id: UUID
@@ -98,14 +98,13 @@ class Review(NamedTuple):
 
 
 def review(
-    company_id: UUID, referral_id: UUID, program: Program, score: int, checks: Sequence[Check], at: datetime
-) -> Review:
-    """The review of what some checks come to. It is due so many days later, on the company's clock."""
-    names = dict.fromkeys(check.signal for check in checks)
-    types = dict.fromkeys(check.check_type for check in checks)
+    company_id: UUID, referral_id: UUID, program: Program, score: int, raised: Sequence[str], at: datetime
+) -> NewReview:
+    """The review of what the signals that were raised come to. It is due so many days later, on the company's clock."""
+    types = [signals.check_type(signal) for signal in raised]
     urgency = priority(program.fraud.thresholds, score)
     due_at = at + timedelta(days=program.timing.review_days)
-    return Review(company_id, ids.new_id(), referral_id, score, [*names], [*types], urgency, due_at, at)
+    return NewReview(company_id, ids.new_id(), referral_id, score, [*raised], types, urgency, due_at, at)
 
 
 def needs_review(risk: Risk) -> bool:

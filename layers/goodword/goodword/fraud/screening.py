@@ -17,7 +17,7 @@ from goodword.core.privacy import PrivacyKey
 from goodword.fraud import judgement, matching, signals
 from goodword.fraud.emails import mailbox
 from goodword.fraud.fingerprints import Seen, SeenHashes
-from goodword.fraud.judgement import Judgement, Occasion, Review
+from goodword.fraud.judgement import Judgement, NewReview, Occasion
 from goodword.fraud.signals import Case, Evidence
 from goodword.program.versions import Terms
 
@@ -139,12 +139,12 @@ def _evidence(
 def kept(company_id: UUID, screened: Screened, referral_id: UUID | None, occasion: Occasion) -> KeptJudgement:
     """What is kept of a judgement: with the referral that it made, if it made one."""
     judged, terms, who = screened.judgement, screened.terms, screened.person
-    review: Review | None = None
+    review: NewReview | None = None
     events: list[Event] = []
     if referral_id is None:
         events.append(Event("signup.blocked", {"id": ids.public("usr", who.id), "reason": screened.refusal}))
     elif judgement.needs_review(screened.screening.risk):
-        review = judgement.review(company_id, referral_id, terms.program, judged.score, judged.raised, terms.at)
+        review = judgement.review(company_id, referral_id, terms.program, judged.score, judged.names, terms.at)
         events.append(opened(review))
     row = judgement_row(
         company_id, who.id, screened.bringer.referrer_id, referral_id, occasion, terms.version,
@@ -155,7 +155,7 @@ def kept(company_id: UUID, screened: Screened, referral_id: UUID | None, occasio
 
 def judgement_row(
     company_id: UUID, user_id: UUID, referrer_id: UUID, referral_id: UUID | None, occasion: Occasion, version: int,
-    judged: Judgement, outcome: judgement.FraudOutcome, review: Review | None, at: datetime,
+    judged: Judgement, outcome: judgement.FraudOutcome, review: NewReview | None, at: datetime,
 ) -> dict[str, object]:  # fmt: skip
     """A judgement as the SQL function `keep_judgement` takes it."""
     return {
@@ -179,7 +179,7 @@ def judgement_row(
     }
 
 
-def opened(review: Review) -> Event:
+def opened(review: NewReview) -> Event:
     """The announcement of a review."""
     data = {"id": ids.public("rvw", review.id), "referral_id": ids.public("ref", review.referral_id)}
     return Event("review.opened", data)

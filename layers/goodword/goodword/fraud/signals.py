@@ -76,7 +76,12 @@ class Check(NamedTuple):
     @property
     def check_type(self) -> str:
         """The name under which it is kept."""
-        return CHECK_TYPES.get(self.signal, self.signal)
+        return check_type(self.signal)
+
+
+def check_type(signal: str) -> str:
+    """The name under which the checks of a signal are kept."""
+    return CHECK_TYPES.get(signal, signal)
 
 
 Rule: TypeAlias = Callable[[Case], Found]
