@@ -120,7 +120,9 @@ def test_an_unlock_a_reward_and_what_becomes_of_it_are_one_trip_each(
 
 @pytest.mark.usefixtures("ada")
 def test_an_activity_is_one_trip_and_its_counts_too(watched: Company, trips: Callable[..., int]) -> None:
-    assert trips(lambda: watched.ok("POST", "/v1/users/ada/activity", {"action": "login"}, status=201)) == 1
+    for place in ({}, {"ip": "203.0.113.7", "device_fingerprint": "x"}):
+        login = {"action": "login", **place}
+        assert trips(lambda login=login: watched.ok("POST", "/v1/users/ada/activity", login, status=201)) == 1
     assert trips(lambda: watched.ok("GET", "/v1/users/ada/stats")) == 1
 
 

@@ -40,6 +40,14 @@ def joined(answer: dict[str, Any]) -> tuple[str | None, int]:
     return answer["referral"]["campaign_id"], welcome["points"]
 
 
+def test_codes_of_campaigns_count_under_no_limit_of_codes(shop: Company, campaign: dict[str, Any]) -> None:
+    shop.ok("PUT", "/v1/program", {"limits": {"code_creations_per_hour": 1}})
+    given = {"type": "campaign", "user_id": "ada", "campaign_id": campaign["id"]}
+    for _ in range(3):
+        shop.ok("POST", "/v1/codes", {**given, "code": unique()}, status=201)
+    shop.ok("POST", "/v1/codes", {"type": "custom", "user_id": "ada", "code": unique()}, status=201)
+
+
 def test_a_campaigns_code_names_its_campaign_and_its_owner(
     shop: Company, campaign: dict[str, Any], superuser: psycopg.Connection
 ) -> None:

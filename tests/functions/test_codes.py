@@ -225,6 +225,19 @@ def test_a_user_gets_ten_codes_an_hour(company: Company, ada: str, superuser: ps
     problem(attempt(company), 429, "rate_limited")
 
 
+def test_codes_count_for_their_user_whoever_makes_them(company: Company, superuser: psycopg.Connection) -> None:
+    company.sign_up("ada")  # whose automatic code counts for nothing
+    company.ok("PUT", "/v1/program", {"limits": {"code_creations_per_hour": 2}})
+    writer = Client(company.url, api_keys.create(superuser, company.id, livemode=False, scope=Scope.WRITE))
+    given = {"user_id": "ada", "type": "custom"}
+    by_both = [
+        client.send("POST", "/v1/codes", {**given, "code": unique()}).status
+        for client in (writer, company.api, writer, company.api)
+    ]
+    writer.close()
+    assert by_both == [201, 201, 429, 429]
+
+
 @pytest.mark.usefixtures("ada")
 def test_a_refused_request_may_be_sent_again_under_its_key(company: Company, superuser: psycopg.Connection) -> None:
     text = unique()
