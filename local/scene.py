@@ -55,11 +55,13 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     idas = make("/v1/signups", {"user": {"external_id": "ida"}})["user"]["referral_code"]
     make("/v1/signups", {"user": {"external_id": "kim"}, "referral_code": idas})
     _pay(client, line, "kim")
+    headless = {"type": "device_pattern", "value": "headless", "score_impact": 30}
     client.send("PATCH", f"/v1/milestones/{milestone_id}", {"active": False})  # the examples give it to nobody else
     values = {
         **line,
         "review_id": _suspect(client, make),
         "milestone_id": milestone_id,
+        "pattern_id": make("/v1/fraud-patterns", headless)["id"],
         "campaign_id": make("/v1/campaigns", {"name": "Summer", **summer})["id"],
         "coupon_id": coupon_id,
         "grant_id": redeemed["grant"]["id"],

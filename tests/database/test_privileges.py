@@ -183,7 +183,8 @@ _USING = (
 )
 FUNCTIONS = {
     "click": (
-        f"{_EVERYBODY} {_KEEPING} {_IN_CAMPAIGNS} code_refusal received_at_of record_click take_hit make_privacy_key"
+        f"{_EVERYBODY} {_KEEPING} {_IN_CAMPAIGNS} code_refusal received_at_of record_click hits_with take_hit"
+        " make_privacy_key"
     ),
     "webhook": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} {_SCREENING} next_inbox_attempt"
@@ -191,12 +192,12 @@ FUNCTIONS = {
     ),
     "app": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
-        f" {_SCREENING} begin_trial give_milestones grant_of_redemption redeem take_hit make_privacy_key"
+        f" {_SCREENING} begin_trial give_milestones grant_of_redemption redeem hits_with take_hit make_privacy_key"
     ),
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_GRANTING}"
-        " adjust_points refund_redemption decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest"
-        f" {_SCREENING} fill_in_user give_milestones make_privacy_key"
+        " adjust_points refund_redemption decide_reward grant_of_redemption next_inbox_attempt hits_with take_hit"
+        f" {_SCREENING} entry_digest fill_in_user give_milestones make_privacy_key"
     ),
     "jobs": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"

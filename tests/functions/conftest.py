@@ -26,6 +26,14 @@ def other(server: str, opener: psycopg.Connection) -> Iterator[Company]:
 
 
 @pytest.fixture
+def judging(server: str, opener: psycopg.Connection) -> Iterator[Company]:
+    """A company that judges who comes as the program does by default."""
+    fresh = Company.write(opener, server, program=Program())
+    yield fresh
+    fresh.close()
+
+
+@pytest.fixture
 def live(server: str, opener: psycopg.Connection) -> Iterator[Company]:
     """A company whose payments are real."""
     fresh = Company.write(opener, server, livemode=True)

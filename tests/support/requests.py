@@ -73,7 +73,8 @@ REQUESTS: dict[str, Good] = {
                 "created_at": "2026-01-15T12:00:00Z",
             },
             "referral_code": "{code}", "click_id": "clk_0", "coupon_code": "COUPON", "invite_code": "INVITE",
-            "app_id": "web", "ip": "203.0.113.7", "user_agent": "Firefox/140", "device_fingerprint": "fp",
+            "app_id": "web", "ip": "203.0.113.7", "ip_type": "residential", "ip_country": "DE", "ip_asn": 3320,
+            "user_agent": "Firefox/140", "device_fingerprint": "fp",
         },
         idempotent=True,
     ),
@@ -269,6 +270,7 @@ REQUESTS: dict[str, Good] = {
             "trial_duration_days": 7, "trial_plan": "basic", "post_trial_plan": "free",
             "require_email_verification": False, "self_registration_enabled": True, "require_invite": False,
             "invite_email_must_match": True, "destination_url": "https://shop.example/", "whop_company_id": None,
+            "not_disposable_domains": ["mail.example"],
         },
     ),
     "POST /v1/coupons": Good(
@@ -341,6 +343,26 @@ REQUESTS: dict[str, Good] = {
     "POST /v1/reviews/decisions": Good(
         "/v1/reviews/decisions", {"ids": ["{review_id}"], "decision": "escalate", "note": "Odd."}, idempotent=True
     ),
+    "POST /v1/fraud-patterns": Good(
+        "/v1/fraud-patterns",
+        {
+            "type": "email_domain", "match": "exact", "value": "spam.example", "severity": "high", "score_impact": 30,
+            "description": "bought in bulk", "active": True,
+        },
+        idempotent=True,
+    ),
+    "GET /v1/fraud-patterns": Good("/v1/fraud-patterns"),
+    "GET /v1/fraud-patterns/{id}": Good("/v1/fraud-patterns/{pattern_id}"),
+    "PATCH /v1/fraud-patterns/{id}": Good(
+        "/v1/fraud-patterns/{pattern_id}",
+        {"severity": "low", "score_impact": 10, "description": "seen twice", "active": True},
+    ),
+    "POST /v1/fraud-patterns/preview": Good(
+        "/v1/fraud-patterns/preview", {"type": "ip_range", "match": "cidr", "value": "203.0.113.0/24"}
+    ),
+    "GET /v1/ip-ranges": Good("/v1/ip-ranges"),
+    "PUT /v1/ip-ranges/{ip_type}": Good("/v1/ip-ranges/vpn", {"cidrs": ["203.0.113.0/24", "2001:db8::/32"]}),
+    "POST /v1/ip-ranges/{ip_type}": Good("/v1/ip-ranges/tor", {"cidrs": ["203.0.113.7"]}, idempotent=True),
     "GET /v1/leaderboard": Good("/v1/leaderboard", query={"period": "2027-01"}),
     "GET /v1/integrity": Good("/v1/integrity"),
     "GET /v1/test-clock": Good("/v1/test-clock"),
@@ -404,6 +426,7 @@ class Asked:
         company.ok("POST", f"/v1/users/{ADA}/milestones/{milestone_id}/claim")
         company.deliver({"object": "v2.core.event", "id": "evt_thin", "type": "v1.invoice.paid"})
         (failed,) = company.ok("GET", "/v1/inbox?status=failed")["data"]
+        spam = {"type": "device_pattern", "value": "headless", "score_impact": 5}
         dates = {"starts_at": "2026-01-15T12:00:00Z", "ends_at": "8000-01-15T12:00:00Z"}
         dans = company.sign_up("dan")["user"]["referral_code"]
         self._values = {
@@ -412,6 +435,7 @@ class Asked:
             "coupon_id": company.ok("POST", "/v1/coupons", coupon)["id"],
             "grant_id": company.ok("POST", f"/v1/users/{ADA}/grants", given)["id"],
             "milestone_id": milestone_id,
+            "pattern_id": company.ok("POST", "/v1/fraud-patterns", spam)["id"],
             "code": code,
             "new_code": f"NEW-{code}",
             "other_code": dans,

@@ -5,7 +5,15 @@ Who holds an IPv6 address mostly holds all of its /64, so that is what counts as
 
 import re
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TypeAlias
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+HOLDER_BITS = 64
+"""Of an IPv6 address, that count as one."""
+MAPPED_BITS = 96
+"""Before an IPv4 address that is mapped into IPv6."""
 
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")
@@ -29,13 +37,32 @@ def canonical(text: str) -> str:
 def holder(text: str) -> str:
     """What counts as one address: an IPv4 address, the /64 of an IPv6 one. Raises ValueError as `canonical` does."""
     known = canonical(text)
-    return known if "." in known else _network(known, 64)
+    return known if "." in known else _network(known, HOLDER_BITS)
 
 
 def block(text: str) -> str:
     """The /24 that an IPv4 address lies in, or the /64 of an IPv6 one. Raises ValueError as `canonical` does."""
     known = canonical(text)
-    return _network(known, 24 if "." in known else 64)
+    return _network(known, 24 if "." in known else HOLDER_BITS)
+
+
+def network(text: str) -> Network:
+    """The range that a CIDR names; an address by itself is a range of one, and IPv4 mapped into IPv6 is IPv4.
+
+    Raises ValueError for what is none: for bits set behind its prefix, for a netmask, for a zone id.
+    """
+    _, slash, bits = text.partition("/")
+    if slash and not (bits.isascii() and bits.isdecimal()):
+        raise ValueError(f"{text!r} has no length of a prefix")
+    known = ip_network(text)
+    if isinstance(known, IPv4Network):
+        return known
+    if known.network_address.scope_id is not None:
+        raise ValueError(f"{text!r} has a zone id")
+    mapped = known.network_address.ipv4_mapped
+    if mapped is None or known.prefixlen < MAPPED_BITS:
+        return known
+    return ip_network(f"{mapped}/{known.prefixlen - MAPPED_BITS}")
 
 
 @lru_cache(maxsize=1024)

@@ -3,18 +3,22 @@
 from collections.abc import Collection, Iterator
 from functools import cache
 
+from goodword.core import domains
+
 
 def listed(domain: str, allowed: Collection[str] = ()) -> str | None:
-    """The domain on the list that a domain is, or lies below; None for one that the company has allowed."""
-    names = list(_and_above(domain))
-    if any(name in allowed for name in names):
-        return None
-    return next((name for name in names if name in _list()), None)
+    """The domain on the list that a domain is, or lies below; None for one that the company has allowed.
+
+    Whoever is allowed may lie below a domain that is listed, and whoever lies below an allowed one is allowed too.
+    """
+    names = list(_and_above(domains.spelled(domain)))
+    found = next((name for name in names if name in _list()), None)
+    return None if found is None or any(name in allowed for name in names) else found
 
 
 def _and_above(domain: str) -> Iterator[str]:
     """A domain, and those that it lies below, but for the topmost."""
-    labels = domain.rstrip(".").split(".")
+    labels = domain.split(".")
     for start in range(len(labels) - 1):
         yield ".".join(labels[start:])
 

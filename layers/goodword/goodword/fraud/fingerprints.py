@@ -33,6 +33,11 @@ class Seen(NamedTuple):
         """The address, where it can say who is behind it."""
         return self.ip if self.ip and addresses.is_public(self.ip) else None
 
+    @property
+    def is_anywhere(self) -> bool:
+        """Whether there is anything to keep."""
+        return bool(self.public_ip or self.device_fingerprint)
+
     def hashes(self, keys: Sequence[PrivacyKey]) -> "SeenHashes":
         """What is compared with what is stored: under every key, the address and the device."""
         ip = addresses.holder(self.public_ip) if self.public_ip else None
@@ -40,9 +45,9 @@ class Seen(NamedTuple):
 
     def row(self, key: PrivacyKey, context: SeenIn, referrer_id: UUID | None = None) -> Mapping[str, object] | None:
         """The row that keeps it, as the SQL function `see_user` takes it; None where there is nothing to keep."""
-        ip = self.public_ip
-        if not ip and not self.device_fingerprint:
+        if not self.is_anywhere:
             return None
+        ip = self.public_ip
         return {
             "ip_hash": query.as_bytea(key.hash("ip", addresses.holder(ip)) if ip else None),
             "block_hash": query.as_bytea(key.hash("block", addresses.block(ip)) if ip else None),

@@ -14,6 +14,7 @@ from psycopg import Connection
 from goodword.awards.engine import Standing
 from goodword.awards.known import KnownReferral
 from goodword.awards.screenings import UNDER_REVIEW, Risk, Screening
+from goodword.core.fields import rfc3339
 from goodword.fraud import judgement, screening, signals
 from goodword.fraud.judgement import RISKS, Judgement, NewReview
 from goodword.fraud.screening import KeptJudgement
@@ -84,8 +85,9 @@ def _look(referral: KnownReferral, standing: Standing, paid_at: datetime) -> lis
     scores = program.fraud.signals
     soon = registered_at + timedelta(hours=program.timing.qualification_min_hours)
     is_instant = registered_at <= paid_at < soon
-    instant = {"registered_at": registered_at, "paid_at": paid_at} if is_instant else False
-    never_used = None if not program.expects_activations else False if standing.used else {"paid_at": paid_at}
+    paid = {"paid_at": rfc3339(paid_at)}
+    instant = {"registered_at": rfc3339(registered_at), **paid} if is_instant else False
+    never_used = None if not program.expects_activations else False if standing.used else paid
     return [
         signals.as_check("instant_qualification", scores.instant_qualification, lambda: instant),
         signals.as_check("minimal_activity", scores.minimal_activity, lambda: never_used),

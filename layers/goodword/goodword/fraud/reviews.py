@@ -14,10 +14,9 @@ from goodword.core.errors import NotFound
 from goodword.core.fields import UNCHANGED, AnswerModel, ExternalId, Instant, RequestModel, Text, given_fields
 from goodword.core.ids import KeyId, ReferralId, ReviewId
 from goodword.core.paging import Page, PageQuery, refuse_unknown
-from goodword.core.query import Later
-from goodword.fraud import checks
-from goodword.fraud.checks import JUDGEMENTS, FraudCheck
+from goodword.fraud import findings
 from goodword.fraud.clusters import CLUSTER, SEEN_THERE, Cluster, SeenThere
+from goodword.fraud.findings import FoundCheck
 from goodword.fraud.judgement import Priority
 
 OpenStatus = Literal["pending", "escalated"]
@@ -40,7 +39,7 @@ class Review(AnswerModel):
     fraud_score: int
     fraud_signals: list[str]
     check_types: list[str]
-    checks: list[FraudCheck]
+    checks: list[FoundCheck]
     cluster: Cluster
     seen: SeenThere
     priority: Priority
@@ -104,9 +103,9 @@ def _shown(reviews: LiteralString) -> LiteralString:
     """A statement that shows reviews, with all that their referral is suspected by."""
     return f"""
         SELECT review.id, referral_id, referrer.external_id AS referrer, referee.external_id AS referee,
-            review.fraud_score, review.fraud_signals, check_types, {JUDGEMENTS} AS judgements, {CLUSTER} AS cluster,
-            {SEEN_THERE} AS seen, priority, review.status, assigned_to, notes, reviewed_by, reviewed_at, due_at,
-            review.created_at, review.updated_at
+            review.fraud_score, review.fraud_signals, check_types, {CLUSTER} AS cluster, {SEEN_THERE} AS seen,
+            priority, review.status, assigned_to, notes, reviewed_by, reviewed_at, due_at, review.created_at,
+            review.updated_at
         FROM ({reviews}) AS review
         JOIN referrals ON referrals.company_id = review.company_id AND referrals.id = review.referral_id
         JOIN users AS referrer ON referrer.company_id = referrals.company_id AND referrer.id = referrals.referrer_id
@@ -129,31 +128,21 @@ _CHANGE = """
 """
 
 
-def ask(connection: Connection, company_id: UUID, review_id: UUID) -> Later[Review]:
-    """Ask for one review. Reading it raises NotFound."""
-    found = query.one_later(connection, _review, _SHOW, company_id=company_id, id=review_id)
-
-    def read() -> Review:
-        review = found()
-        if review is None:
-            raise unknown()
-        return review
-
-    return read
-
-
 def find(connection: Connection, company_id: UUID, review_id: UUID) -> Review:
     """One review. Raises NotFound."""
-    return ask(connection, company_id, review_id)()
+    found = _read(connection, company_id, _SHOW, id=review_id)
+    if not found:
+        raise unknown()
+    return found[0]
 
 
 def listed(connection: Connection, company_id: UUID, page: ReviewQuery) -> ReviewList:
     """A page of the queue. Raises Refused for an `after` that is no review of the company."""
-    scope = {"company_id": company_id, "after": ids.parse("rvw", page.after) if page.after else None}
+    after = ids.parse("rvw", page.after) if page.after else None
     filters = page.model_dump(include=set(_ReviewFilter.model_fields))
-    found = query.every(connection, _review, SHOW_PAGE, **scope, **filters, limit=page.limit)
-    if page.after and not found:
-        refuse_unknown(connection, _IS_REVIEW, "is no review of this company", **scope)
+    found = _read(connection, company_id, SHOW_PAGE, after=after, **filters, limit=page.limit)
+    if after and not found:
+        refuse_unknown(connection, _IS_REVIEW, "is no review of this company", company_id=company_id, after=after)
     return ReviewList.of(found, page.limit)
 
 
@@ -174,5 +163,8 @@ def unknown() -> NotFound:
     return NotFound("review_not_found", "There is no such review.")
 
 
-def _review(*, judgements: list[dict[str, Any]], **columns: Any) -> Review:  # noqa: ANN401 - the columns of a review
-    return Review(**columns, checks=checks.merged(judgements))
+def _read(connection: Connection, company_id: UUID, statement: LiteralString, **values: object) -> list[Review]:
+    """Reviews as they are shown, each with what every signal has said of its referral."""
+    rows = query.every(connection, dict[str, Any], statement, company_id=company_id, **values)
+    found = findings.of_referrals(connection, company_id, [row["referral_id"] for row in rows]) if rows else {}
+    return [Review(**row, checks=found[row["referral_id"]].checks) for row in rows]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple, TypeAlias
 
+from goodword.core.fields import rfc3339
 from goodword.fraud import disposable
 from goodword.fraud.emails import are_alike, mailbox
 from goodword.program.document import Fraud
@@ -113,7 +114,7 @@ def _disposable_email(case: Case) -> Found:
 
 def _similar_email(case: Case) -> Found:
     evidence = case.evidence
-    if case.email is None or (evidence.referrer_email is None and not evidence.emails):
+    if case.email is None or (evidence.referrer_email is None and evidence.emails is None):
         return None
     own = mailbox(case.email)
     if evidence.referrer_email and are_alike(own, mailbox(evidence.referrer_email)):
@@ -150,7 +151,7 @@ def _vpn_proxy(case: Case) -> Found:
 def _new_account_referrer(case: Case) -> Found:
     since = case.evidence.referrer_since
     is_new = since > case.at - timedelta(hours=case.fraud.windows.new_account_hours)
-    return {"referrer_since": since} if is_new else False
+    return {"referrer_since": rfc3339(since)} if is_new else False
 
 
 def _by_a_payment(_: Case) -> Found:

@@ -4,14 +4,14 @@ CREATE DOMAIN ip_type AS text
     CONSTRAINT ip_type_ck CHECK (VALUE IN ('unknown', 'residential', 'datacenter', 'vpn', 'proxy', 'tor'));
 CREATE DOMAIN severity AS text CONSTRAINT severity_ck CHECK (VALUE IN ('low', 'medium', 'high', 'critical'));
 
--- Ranges of addresses whose kind the operator knows, as lists of one kind each.
+-- Ranges of addresses whose kind the operator knows, as lists of one kind each. The key begins with what an address is
+-- looked up by.
 CREATE TABLE ip_ranges (
     company_id  uuid NOT NULL,
     ip_type     ip_type NOT NULL,
     cidr        cidr NOT NULL,
-    CONSTRAINT ip_ranges_pk PRIMARY KEY (company_id, ip_type, cidr)
+    CONSTRAINT ip_ranges_pk PRIMARY KEY (company_id, cidr, ip_type)
 );
-CREATE INDEX ip_ranges_cidr_ix ON ip_ranges USING gist (cidr inet_ops);
 
 CREATE TABLE ip_range_lists (
     company_id  uuid NOT NULL,
@@ -24,10 +24,15 @@ CREATE TABLE ip_range_lists (
 );
 
 -- The kind of an address by the lists: of several that hold it, the one that says most against it; NULL where none
--- does.
+-- does. The ranges that can hold an address are few, and each is looked up by the key: an index of ranges would have
+-- those of all companies in it, and reads thousands of rows where ranges lie close together.
 CREATE FUNCTION ip_type_of(p_company uuid, p_ip inet) RETURNS text LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    longest CONSTANT integer := CASE family(p_ip) WHEN 4 THEN 32 ELSE 128 END;
+    holding CONSTANT cidr[] := ARRAY(
+        SELECT network(set_masklen(p_ip, bits)) FROM generate_series(0, longest) AS bits);
 BEGIN
-    RETURN (SELECT ip_type FROM ip_ranges WHERE company_id = p_company AND cidr >>= p_ip
+    RETURN (SELECT ip_type FROM ip_ranges WHERE company_id = p_company AND cidr = ANY (holding)
         ORDER BY ip_type IN ('vpn', 'proxy', 'tor') DESC, masklen(cidr) DESC, ip_type LIMIT 1);
 END $$;
 
@@ -178,7 +183,8 @@ CREATE INDEX reviews_due_ix ON reviews (company_id, due_at) WHERE status = 'pend
 
 -- What is known of a person and of who is to have brought them, for the signals to look at. Those who came by one
 -- referrer come one after the other from here on, so that each sees the ones before it.
--- Nothing is counted further than `p_most`, and `emails` are of the latest `p_compared` referees.
+-- Nothing is counted further than `p_most`. `emails` are those of one domain among the latest `p_compared` referees, NULL
+-- where none of these has an e-mail.
 -- Locks: the registrations of the referrer.
 CREATE FUNCTION fraud_evidence(
     p_company uuid, p_referrer uuid, p_code uuid, p_ip_hashes bytea[], p_device_hashes bytea[], p_ip inet,
@@ -191,11 +197,13 @@ CREATE FUNCTION fraud_evidence(
 ) LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 DECLARE
     day CONSTANT interval := interval '24 hours';
+    known_until timestamptz; -- who has come before may have read the clock later
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(p_company::text || p_referrer::text || 'registrations', 0));
     SELECT coalesce(app_created_at, created_at), email INTO referrer_since, referrer_email
     FROM users WHERE company_id = p_company AND id = p_referrer;
-    SELECT c.patterns_version, c.not_disposable_domains INTO patterns_version, not_disposable
+    SELECT c.patterns_version, c.not_disposable_domains, greatest(p_at, coalesce(c.test_now, clock_timestamp()))
+    INTO patterns_version, not_disposable, known_until
     FROM companies AS c WHERE c.id = p_company;
     IF p_ip_hashes <> '{}' THEN
         is_referrers_ip := EXISTS (SELECT 1 FROM user_fingerprints WHERE company_id = p_company
@@ -215,20 +223,22 @@ BEGIN
     INTO on_code_lately, on_code_today
     FROM (SELECT registered_at FROM referrals WHERE company_id = p_company AND code_id = p_code
             AND campaign_id IS NULL AND source <> 'invite' AND registered_at > p_at - greatest(p_rapid, day)
-            AND registered_at <= p_at
+            AND registered_at <= known_until
         ORDER BY registered_at DESC LIMIT p_most) AS latest;
     SELECT count(*) FILTER (WHERE registered_at > p_at - p_bulk), count(*) FILTER (WHERE registered_at > p_at - day)
     INTO of_referrer_lately, of_referrer_today
     FROM (SELECT registered_at FROM referrals WHERE company_id = p_company AND referrer_id = p_referrer
             AND campaign_id IS NULL AND source <> 'invite' AND registered_at > p_at - greatest(p_bulk, day)
-            AND registered_at <= p_at
+            AND registered_at <= known_until
         ORDER BY registered_at DESC LIMIT p_most) AS latest;
     IF p_email_domain IS NOT NULL THEN
-        emails := ARRAY(SELECT users.email FROM (
-                SELECT referee_id FROM referrals WHERE company_id = p_company AND referrer_id = p_referrer
-                    AND registered_at > p_at - p_shared ORDER BY registered_at DESC LIMIT p_compared
-            ) AS latest JOIN users ON users.company_id = p_company AND users.id = latest.referee_id
-            WHERE lower(split_part(users.email, '@', 2)) = p_email_domain);
+        SELECT CASE WHEN count(users.email) > 0 THEN coalesce(
+            array_agg(users.email) FILTER (WHERE lower(split_part(users.email, '@', 2)) = p_email_domain), '{}') END
+        INTO emails
+        FROM (
+            SELECT referee_id FROM referrals WHERE company_id = p_company AND referrer_id = p_referrer
+                AND registered_at > p_at - p_shared ORDER BY registered_at DESC LIMIT p_compared
+        ) AS latest JOIN users ON users.company_id = p_company AND users.id = latest.referee_id;
     END IF;
     IF p_ip IS NOT NULL THEN
         has_ranges := EXISTS (SELECT 1 FROM ip_range_lists WHERE company_id = p_company AND count > 0);
