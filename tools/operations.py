@@ -10,11 +10,12 @@ from typing import NamedTuple
 from local import events
 
 CLICKS, SIGNUPS, USERS, POINTS = "Clicks", "Signups and uses", "Users", "Points"
-ACCESS, PROGRAM, CAMPAIGNS, GROWTH, FRAUD, PLANS, ACCOUNT, WEBHOOKS = (
+ACCESS, PROGRAM, CAMPAIGNS, GROWTH, REVIEWS, FRAUD, PLANS, ACCOUNT, WEBHOOKS = (
     "Access",
     "Program and codes",
     "Campaigns",
     "Milestones and leaderboards",
+    "Reviews",
     "Fraud",
     "Features and plans",
     "Account",
@@ -96,11 +97,11 @@ OPERATIONS = {
     "POST /v1/milestones/{id}/users/{user_id}/fulfil": Operation(
         "fulfil_milestone", GROWTH, "administer_campaigns__fulfil_milestone"
     ),
-    "GET /v1/reviews": Operation("list_reviews", FRAUD),
-    "GET /v1/reviews/{id}": Operation("get_review", FRAUD),
-    "PATCH /v1/reviews/{id}": Operation("change_review", FRAUD, "review_referrals__change_review"),
-    "POST /v1/reviews/{id}/decision": Operation("decide_on_review", FRAUD, "review_referrals__decide_on_review"),
-    "POST /v1/reviews/decisions": Operation("decide_on_reviews", FRAUD, "review_referrals__decide_on_reviews"),
+    "GET /v1/reviews": Operation("list_reviews", REVIEWS),
+    "GET /v1/reviews/{id}": Operation("get_review", REVIEWS),
+    "PATCH /v1/reviews/{id}": Operation("change_review", REVIEWS, "review_referrals__change_review"),
+    "POST /v1/reviews/{id}/decision": Operation("decide_on_review", REVIEWS, "review_referrals__decide_on_review"),
+    "POST /v1/reviews/decisions": Operation("decide_on_reviews", REVIEWS, "review_referrals__decide_on_reviews"),
     "POST /v1/fraud-patterns": Operation("create_fraud_pattern", FRAUD, "review_referrals__create_pattern"),
     "GET /v1/fraud-patterns": Operation("list_fraud_patterns", FRAUD),
     "GET /v1/fraud-patterns/{id}": Operation("get_fraud_pattern", FRAUD),

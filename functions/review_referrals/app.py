@@ -1,7 +1,4 @@
-"""Suspected referrals: the queue of reviews and what people decide, and what a company holds against signups.
-
-That is patterns of its own, and ranges of addresses whose kind it knows.
-"""
+"""Reviews of suspected referrals, and what a company holds against them: patterns of its own, ranges of addresses."""
 
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
