@@ -30,7 +30,7 @@ def list_reviews(request: Request) -> Response:
 @app.route("GET /v1/reviews/{id}", scope=Scope.ADMIN, answers={200: Review})
 def read_review(request: Request) -> Response:
     """Show a review, with all that its referral is suspected by."""
-    return answer(200, database.once(reviews.find, request.company_id, request.path_id("rvw")))
+    return answer(200, database.transact(reviews.find, request.company_id, request.path_id("rvw")))
 
 
 @app.route("PATCH /v1/reviews/{id}", scope=Scope.ADMIN, body=ReviewChange, answers={200: Review})
@@ -44,10 +44,7 @@ def change_review(request: Request, wanted: ReviewChange) -> Response:
 def decide_on_review(request: Request, wanted: ReviewDecision) -> Response:
     """Approve a referral or reject it, or hand the review to somebody else."""
     company_id, key_id, review_id = request.company_id, request.caller.key_id, request.path_id("rvw")
-    return idempotency.respond_once(
-        request, wanted, lambda review: answer(200, review), review_decisions.decide, company_id, review_id, key_id,
-        wanted,
-    )  # fmt: skip
+    return idempotency.answer_once(request, wanted, 200, review_decisions.decide, company_id, review_id, key_id, wanted)
 
 
 @app.route("POST /v1/reviews/decisions", scope=Scope.ADMIN, body=ReviewDecisions, answers={200: DecidedReviews})

@@ -270,6 +270,20 @@ def test_what_waits_for_a_review_stays_held_whatever_time_and_is_taken_back_with
     assert states(applied)["qualified"] == ("reversed", 1)
 
 
+def test_what_was_paid_and_waits_again_is_taken_back_by_a_rejection_and_not_rejected() -> None:
+    """It has an entry in the ledger, which says that it was given."""
+    applied = Applied(PROGRAMS["waiting"])
+    later, day_15 = Sale(2, 1900, 1900, "usd", REGISTERED + 14 * DAY), REGISTERED + 15 * DAY
+    booked(applied, PAID, at=REGISTERED)
+    booked(applied, PAID, later, at=day_15, time_passes=True)
+    assert booked(applied, PAID, later, refund(1, 1900), at=day_15) == [("REVERSAL", 1)]
+    assert (states(applied)["qualified"], applied.awards[QUALIFIED].booked) == (("pending", 0), True)
+    applied.risk = "rejected"
+    booked(applied, PAID, later, refund(1, 1900), at=day_15)
+    assert states(applied)["qualified"] == ("reversed", 1)
+    assert booked(applied, PAID, later, refund(1, 1900), at=REGISTERED + 300 * DAY, time_passes=True) == []
+
+
 def test_an_earlier_payment_that_comes_late_moves_awards_without_booking_them_again() -> None:
     applied = Applied(PROGRAMS["waiting"])
     later = Sale(2, 1900, 1900, "usd", REGISTERED + 20 * DAY)

@@ -435,7 +435,7 @@ TABLE: dict[str, Row] = {
     "review_referrals__decide_on_review": Row(
         200,
         {"referee": "max", "status": "approved", "notes": "Two sisters who share a tablet."},
-        {"entries": 2, "lots": 2, "wallets": 2, "outbox_events": 3},
+        {"entries": 2, "lots": 2, "wallets": 2, "scores": 1, "outbox_events": 3},
     ),
     "review_referrals__decide_on_reviews": Row(
         200, {"decided": 1, "skipped": []}, together({"outbox_events": 3}, DONE_ONCE)

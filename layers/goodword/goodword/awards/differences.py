@@ -279,9 +279,9 @@ def _new(due: Due, decision: Decision, hold: Hold, at: datetime) -> AwardChange:
 def _changed(
     stored: StoredAward, due: Due | None, restraint: Restraint, at: datetime, *, releases: bool
 ) -> AwardChange:
-    """A stored award as it shall stand by what is due of it now. A rejected one was never given: nothing goes back."""
+    """A stored award as it shall stand by what is due of it now. Only one that was never given is ever rejected."""
     terms_until = due.hold_until if due else stored.hold_until
-    is_taken_back = stored.stands and restraint.risk == "rejected"
+    is_taken_back = stored.booked and restraint.risk == "rejected"
     stays = stored.stands and (_is_over(terms_until, at) or _stays_paid(stored, terms_until))
     hold = Hold(None, terms_until) if stays else restraint.hold(stored.event, stored.created_at, terms_until)
     due_points = money.rounded(stored.points * due.share) if due and not is_taken_back else 0

@@ -20,7 +20,6 @@ from goodword.core import outbox, query
 from goodword.core.errors import Conflict
 from goodword.core.fields import AnswerModel, RequestModel, Text
 from goodword.core.ids import ReviewId
-from goodword.core.query import Later
 from goodword.fraud import review_events, reviews
 from goodword.fraud.reviews import OPEN, Note, Review, ReviewStatus
 
@@ -122,9 +121,7 @@ _WRITE = """
 """
 
 
-def decide(
-    connection: Connection, company_id: UUID, review_id: UUID, key_id: UUID, wanted: ReviewDecision
-) -> Later[Review]:
+def decide(connection: Connection, company_id: UUID, review_id: UUID, key_id: UUID, wanted: ReviewDecision) -> Review:
     """Decide on a review, or hand it to somebody else to decide. The same decision again changes nothing.
 
     Raises NotFound, and Conflict where something else was decided.
@@ -138,7 +135,7 @@ def decide(
         _apply(connection, company_id, held, wanted, key_id, wanted.assigned_to)
     elif review.status != STATUSES[wanted.decision]:
         raise Conflict("review_decided", "This review has been decided.")
-    return reviews.ask(connection, company_id, review_id)
+    return reviews.find(connection, company_id, review_id)
 
 
 def decide_all(connection: Connection, company_id: UUID, key_id: UUID, wanted: ReviewDecisions) -> DecidedReviews:
