@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from goodword.accounts import api_keys
 from goodword.core.auth import Scope
@@ -37,13 +38,16 @@ OF_A_USER = [key for key in ROUTES if "{user_id}" in key]
 IDEMPOTENT = [key for key, good in REQUESTS.items() if good.idempotent]
 
 Value = TypeVar("Value")
+SHARES = 4
+LARGEST_QUICK = 50
+"""Examples of a property, in a run that is not `make soak`."""
 
 _numbers = itertools.count()
 
 
 def dealt(values: Sequence[Value], number: int) -> Sequence[Value]:
-    """A route's share of what all routes read by the same code; each value is put to every fourth of them."""
-    return values[number % 4 :: 4]
+    """What a route is asked of that which all routes read by the same code: a share, or all of it by `make soak`."""
+    return values if settings().max_examples > LARGEST_QUICK else values[number % SHARES :: SHARES]
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +106,7 @@ NO_KEYS = ("", "Bearer", "Bearer ", "Basic Z3c6Z3c=", "gw_test_x", "Bearer nonse
 UNKNOWN_KEYS = ("gw_test_", "gw_test_x", f"gw_pub_{'x' * 40}", "gw_test_" + "x" * 4000)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("key", GUARDED)
 def test_without_a_known_key_nothing_is_answered(asked: Asked, key: str) -> None:
     nobody = asked.company.browser
@@ -121,10 +126,12 @@ def test_a_revoked_key_is_unknown(company: Company, superuser: psycopg.Connectio
     problem(company.browser.send("GET", f"/v1/codes/X?key={company.pub}"), 401, "key_unknown")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("key", GUARDED)
 def test_a_secret_key_never_belongs_into_an_address(asked: Asked, key: str) -> None:
     secret, publishable = asked.company.line["secret_key"], asked.company.pub
-    for sent in (secret, f"%20{secret}", f"{publishable}&key={secret}", "gw_live_of_another_company"):
+    misplaced = (secret, f"%20{secret}", f"{publishable}&key={secret}", "gw_live_of_another_company")
+    for sent in dealt(misplaced, GUARDED.index(key)):
         path = asked.path(key, {"key": sent})
         problem(send(asked, key, path=path, client=asked.company.browser), 401, "key_misplaced")
         problem(send(asked, key, path=path), 401, "key_misplaced")  # beside a good header, too
@@ -158,12 +165,16 @@ def test_another_companys_user_is_not_found(asked: Asked, eve: str, key: str) ->
     problem(send(asked, key, path=asked.path(key, user_id=eve)), 404, "user_not_found")
 
 
+BAD_USER_IDS = (
+    "a%20b", "%00", "ada%00", "ada%0A", "%FF", "%F0%9F%A6%86", "a%25b", "a%23b", "a%22b", "a%5Cb", "a%3Cb", "a%60b",
+    "x" * 129, ".", "..", "%2E", "%2e.", "clk_" + "0" * 32, f"clk_{'a' * 32}%40x.com",
+)  # fmt: skip
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("key", OF_A_USER)
 def test_a_user_id_that_cannot_be_is_refused(asked: Asked, key: str) -> None:
-    for user_id in (
-        "a%20b", "%00", "ada%00", "ada%0A", "%FF", "%F0%9F%A6%86", "a%25b", "a%23b", "a%22b", "a%5Cb", "a%3Cb", "a%60b",
-        "x" * 129, ".", "..", "%2E", "%2e.", "clk_" + "0" * 32, f"clk_{'a' * 32}%40x.com",
-    ):  # fmt: skip
+    for user_id in dealt(BAD_USER_IDS, OF_A_USER.index(key)):
         problem(send(asked, key, path=asked.path(key, user_id=user_id)), 422, "user_id_invalid")
 
 
@@ -218,14 +229,14 @@ MALFORMED = (
 )  # fmt: skip
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("key", WITH_BODY)
 def test_a_body_that_is_no_json_object_is_malformed(asked: Asked, key: str) -> None:
     needs_no_body = key.startswith("POST") and key not in NEEDING_SOMETHING
-    malformed = MALFORMED[1:] if needs_no_body else MALFORMED
-    for raw in malformed:
+    malformed, number = MALFORMED[1:] if needs_no_body else MALFORMED, WITH_BODY.index(key)
+    for raw in dealt(malformed, number):
         problem(send(asked, key, raw=raw, content_type="application/json"), 400, "malformed_body")
-    # it comes in base64; what is read of it is the same
-    for raw in dealt(malformed, WITH_BODY.index(key)):
+    for raw in dealt(malformed, number + 1):  # what comes as bytes comes in base64
         problem(send(asked, key, raw=raw, content_type="application/octet-stream"), 400, "malformed_body")
 
 
