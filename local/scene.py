@@ -2,12 +2,15 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from goodword.payments import signatures
 from local.client import Client
+
+Make = Callable[[str, dict[str, object]], Any]
+"""A POST that must succeed; its JSON."""
 
 
 class SceneError(Exception):
@@ -18,6 +21,7 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     """Ada, Ben whom she brought, Gil whom nobody did; points of hers, and what they bought, a coupon, a use, a click.
 
     Hal waits for a reward, Ida, whose friend Kim has paid, for what a milestone promises, and a campaign is drafted.
+    Max, whom Lea brought, is suspected of being her.
     Answers the values of the placeholders.
     `line` is that of a company nobody has used yet, on a running server. Raises SceneError.
     """
@@ -51,10 +55,13 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     idas = make("/v1/signups", {"user": {"external_id": "ida"}})["user"]["referral_code"]
     make("/v1/signups", {"user": {"external_id": "kim"}, "referral_code": idas})
     _pay(client, line, "kim")
+    headless = {"type": "device_pattern", "value": "headless", "score_impact": 30}
     client.send("PATCH", f"/v1/milestones/{milestone_id}", {"active": False})  # the examples give it to nobody else
     values = {
         **line,
+        "review_id": _suspect(client, make),
         "milestone_id": milestone_id,
+        "pattern_id": make("/v1/fraud-patterns", headless)["id"],
         "campaign_id": make("/v1/campaigns", {"name": "Summer", **summer})["id"],
         "coupon_id": coupon_id,
         "grant_id": redeemed["grant"]["id"],
@@ -73,6 +80,19 @@ def prepare(line: Mapping[str, str]) -> dict[str, object]:
     }
     client.close()
     return values
+
+
+def _suspect(client: Client, make: Make) -> str:
+    """Two people with one tablet, under a program that is put back afterwards; the id of the review."""
+    program = client.send("GET", "/v1/program").json["program"]
+    signals = {**program["fraud"]["signals"], "same_device": program["fraud"]["thresholds"]["review"]}
+    client.send("PUT", "/v1/program", {**program, "fraud": {**program["fraud"], "signals": signals}})
+    tablet: dict[str, object] = {"device_fingerprint": "tablet"}
+    leas = make("/v1/signups", {"user": {"external_id": "lea"}, **tablet})["user"]["referral_code"]
+    make("/v1/signups", {"user": {"external_id": "max"}, "referral_code": leas, **tablet})
+    client.send("PUT", "/v1/program", program)
+    (review,) = client.send("GET", "/v1/reviews?referrer=lea").json["data"]
+    return review["id"]
 
 
 def _pay(client: Client, line: Mapping[str, str], user: str) -> None:

@@ -25,8 +25,12 @@ from goodword.migrations.roles import LOGIN, create_roles
 from goodword.payments import endpoints
 from goodword.payments.endpoints import NewEndpoint
 from goodword.program import onboarding
+from goodword.program.document import Program
 
 DATABASE = "goodword"
+
+PRIVACY_SECRET = "of-this-machine-alone-and-no-secret-at-all"  # noqa: S105 - it says so itself
+"""Fixed, so that what one run has hashed the next one recognises."""
 
 _LOCK = "SELECT pg_advisory_lock(hashtextextended('goodword.local.setup', 0))"
 _CREATE_STORE = """
@@ -83,6 +87,7 @@ def prepare(admin_url: str, *, home: Path, role_prefix: str | None = None) -> Pr
             "DatabaseRolePrefix": prefix,
             "DatabaseIamAuthentication": "false",
             "DatabaseCaFile": "",
+            "PrivacySecret": PRIVACY_SECRET,
         },
         environment={"PGPASSFILE": str(passfile)},
         migrator_url=migrator_url,
@@ -117,11 +122,13 @@ def new_company(*, name: str, livemode: bool, destination_url: str) -> NewCompan
         raise ValueError(f"{first['loc'][0]} {refusals.words_for(first)}") from None
 
 
-def write_company(connection: psycopg.Connection, company: NewCompany, base_url: str) -> dict[str, str]:
+def write_company(
+    connection: psycopg.Connection, company: NewCompany, base_url: str, program: Program | None = None
+) -> dict[str, str]:
     """What `open_company` writes and gives, over a connection that may: the migrator's, or a superuser's."""
     stripe_secret, whop_secret = f"whsec_{secrets.token_urlsafe(24)}", f"ws_{secrets.token_hex(32)}"
     with connection.transaction():
-        opened = onboarding.open_company(connection, company)
+        opened = onboarding.open_company(connection, company, program)
         stripe = endpoints.create(
             connection, opened.id, ids.new_id(), NewEndpoint(provider="stripe", secrets=[stripe_secret]), base_url
         )

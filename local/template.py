@@ -36,6 +36,8 @@ PSEUDO_PARAMETERS = {
 SCHEDULES = {"Schedule": "Schedule", "ScheduleV2": "ScheduleExpression"}
 """Kinds of events that are schedules, and the property that holds the expression."""
 
+MADE_SECRET = "AWS::SecretsManager::Secret"  # noqa: S105 - a type
+
 Node = dict[str, Any]
 
 
@@ -112,7 +114,8 @@ class Template:
         if unknown := sorted(given.keys() - self.parameters.keys()):
             raise TemplateError(f"the template has no parameter {', '.join(unknown)}")
         defaults = {name: _text(node["Default"]) for name, node in self.parameters.items() if "Default" in node}
-        resolver = _Resolver({**defaults, **given, **PSEUDO_PARAMETERS}, self.conditions)
+        made = {name: name for name, each in self.resources.items() if each["Type"] == MADE_SECRET}
+        resolver = _Resolver({**made, **defaults, **given, **PSEUDO_PARAMETERS}, self.conditions)
         return {
             logical_id: self._function(logical_id, resource.get("Properties", {}), resolver)
             for logical_id, resource in self.resources.items()

@@ -63,7 +63,7 @@ DESCRIPTIONS = {200: "OK", 201: "Created", 204: "No content", 302: "Found", 503:
 # A redemption, its refund and an adjustment may not go without the key; a usage and the rest may carry one.
 KEY_REQUIRED = {
     "POST /v1/users/{user_id}/redemptions", "POST /v1/redemptions/{id}/refund", "POST /v1/users/{user_id}/points",
-    "POST /v1/users/{user_id}/coupons",
+    "POST /v1/users/{user_id}/coupons", "POST /v1/reviews/decisions",
 }  # fmt: skip
 
 

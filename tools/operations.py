@@ -10,11 +10,13 @@ from typing import NamedTuple
 from local import events
 
 CLICKS, SIGNUPS, USERS, POINTS = "Clicks", "Signups and uses", "Users", "Points"
-ACCESS, PROGRAM, CAMPAIGNS, GROWTH, PLANS, ACCOUNT, WEBHOOKS = (
+ACCESS, PROGRAM, CAMPAIGNS, GROWTH, REVIEWS, FRAUD, PLANS, ACCOUNT, WEBHOOKS = (
     "Access",
     "Program and codes",
     "Campaigns",
     "Milestones and leaderboards",
+    "Reviews",
+    "Fraud",
     "Features and plans",
     "Account",
     "Webhooks in",
@@ -44,6 +46,8 @@ OPERATIONS = {
     "POST /v1/users/{user_id}/activity": Operation("report_activity", USERS, "serve_users__login"),
     "GET /v1/users/{user_id}/stats": Operation("get_stats_of_user", USERS),
     "PUT /v1/users/{user_id}/referrer": Operation("set_referrer", USERS, "serve_users__late_attribution"),
+    "GET /v1/users/{user_id}/attribution": Operation("get_attribution_of_user", USERS),
+    "GET /v1/users/{user_id}/checks": Operation("get_checks_of_user", USERS),
     "GET /v1/referrals": Operation("list_referrals", USERS),
     "GET /v1/referrals/{id}/explain": Operation("explain_referral", USERS),
     "GET /v1/awards/{id}/explain": Operation("explain_award", USERS),
@@ -93,6 +97,19 @@ OPERATIONS = {
     "POST /v1/milestones/{id}/users/{user_id}/fulfil": Operation(
         "fulfil_milestone", GROWTH, "administer_campaigns__fulfil_milestone"
     ),
+    "GET /v1/reviews": Operation("list_reviews", REVIEWS),
+    "GET /v1/reviews/{id}": Operation("get_review", REVIEWS),
+    "PATCH /v1/reviews/{id}": Operation("change_review", REVIEWS, "review_referrals__change_review"),
+    "POST /v1/reviews/{id}/decision": Operation("decide_on_review", REVIEWS, "review_referrals__decide_on_review"),
+    "POST /v1/reviews/decisions": Operation("decide_on_reviews", REVIEWS, "review_referrals__decide_on_reviews"),
+    "POST /v1/fraud-patterns": Operation("create_fraud_pattern", FRAUD, "review_referrals__create_pattern"),
+    "GET /v1/fraud-patterns": Operation("list_fraud_patterns", FRAUD),
+    "GET /v1/fraud-patterns/{id}": Operation("get_fraud_pattern", FRAUD),
+    "PATCH /v1/fraud-patterns/{id}": Operation("change_fraud_pattern", FRAUD, "review_referrals__change_pattern"),
+    "POST /v1/fraud-patterns/preview": Operation("preview_fraud_pattern", FRAUD, "review_referrals__preview_pattern"),
+    "GET /v1/ip-ranges": Operation("list_ip_ranges", FRAUD),
+    "PUT /v1/ip-ranges/{ip_type}": Operation("replace_ip_ranges", FRAUD, "review_referrals__replace_ranges"),
+    "POST /v1/ip-ranges/{ip_type}": Operation("add_ip_ranges", FRAUD, "review_referrals__add_ranges"),
     "POST /v1/features": Operation("create_feature", PLANS, "administer_access__create_feature"),
     "GET /v1/features": Operation("list_features", PLANS),
     "GET /v1/features/{feature}": Operation("get_feature", PLANS),
@@ -148,6 +165,7 @@ PARAMETERS = {
     "usage_id": "The id of the use.",
     "endpoint_id": "The id of the endpoint, as its URL has it.",
     "id": "The id of the thing.",
+    "ip_type": "The kind of the addresses.",
     "limit": "How many items a page holds.",
     "after": "The last item of the page before.",
     "as_of": "The balance as it was then: an instant, or a day of the company's calendar.",
@@ -157,6 +175,10 @@ PARAMETERS = {
     "stage": "Only referrals that are at this stage.",
     "flagged": "Only referrals that are flagged, or that are not.",
     "campaign_id": "Only what is of this campaign.",
+    "priority": "Only what has this priority.",
+    "check_type": "Only what has a check of this type.",
+    "referrer": "Only what is about referrals of this user.",
+    "assigned_to": "Only what is assigned to them.",
     "period": "The board of this month, as 2026-01.",
     "event": "Only awards of this event.",
     "status": "Only what has this status.",
@@ -176,7 +198,7 @@ _VALUES: dict[str, object] = {
         for name, prefix in {
             "click": "clk", "option": "opt", "unlock": "opt", "redemption": "red", "reward": "red", "usage": "use",
             "referral": "ref", "award": "awd", "endpoint": "whe", "whop_endpoint": "whe", "coupon": "cpn",
-            "grant": "grt", "key": "key", "campaign": "cam", "milestone": "mil",
+            "grant": "grt", "key": "key", "campaign": "cam", "milestone": "mil", "pattern": "pat", "review": "rvw",
         }.items()
     },
 }  # fmt: skip

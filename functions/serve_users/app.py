@@ -14,7 +14,10 @@ from goodword.awards.milestone_standings import UserMilestone, UserMilestoneList
 from goodword.core import database, idempotency, ids
 from goodword.core.auth import Scope
 from goodword.core.http import App, Request, Response, answer
-from goodword.insight import explanations, user_stats
+from goodword.fraud import histories, sightings
+from goodword.fraud.histories import UserChecks
+from goodword.insight import attributions, explanations, user_stats
+from goodword.insight.attributions import UserAttribution
 from goodword.insight.explanation_models import AwardExplanation, ReferralExplanation
 from goodword.insight.user_stats import UserStats
 from goodword.referral import named_referrers, profiles, referrals, user_edits
@@ -73,6 +76,18 @@ def attribute_late(request: Request, wanted: LateAttribution) -> Response:
     return answer(200, bound)
 
 
+@app.route("GET /v1/users/{user_id}/attribution", scope=Scope.READ, answers={200: UserAttribution})
+def read_attribution(request: Request) -> Response:
+    """Show how a user came, also where nobody was found or somebody was blocked."""
+    return answer(200, database.transact(attributions.of_user, request.company_id, request.user_id))
+
+
+@app.route("GET /v1/users/{user_id}/checks", scope=Scope.ADMIN, answers={200: UserChecks})
+def read_checks(request: Request) -> Response:
+    """Show every judgement on a user, and where they were seen."""
+    return answer(200, database.transact(histories.of_user, request.company_id, request.user_id))
+
+
 @app.route("GET /v1/referrals/{id}/explain", scope=Scope.READ, answers={200: ReferralExplanation})
 def explain_referral(request: Request) -> Response:
     """Show how a referral came to be, every fact known about it, and what follows."""
@@ -129,7 +144,7 @@ def report_activity(request: Request, new: NewActivity) -> Response:
     """Keep what a user did in an app; a login is counted."""
     company_id, user_id, activity_id = request.company_id, request.user_id, ids.new_id()
     return idempotency.respond_once(
-        request, new, lambda kept: answer(201, kept), activity.report, company_id, user_id, activity_id, new
+        request, new, lambda kept: answer(201, kept), sightings.report, company_id, user_id, activity_id, new
     )
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from local.client import Client
@@ -27,9 +28,10 @@ ROUNDS = 7
 PEOPLE = 200
 """New people in each round."""
 FLOOR_CALLS = 400
-REFERRERS = 20
-"""Enough that no two clients wait for one referrer's wallet all the time."""
-LIMITS = {"registrations_per_code_per_day": 10_000, "registrations_per_referrer_per_day": 10_000}
+REFERRERS = 1000
+"""So many that nobody brings more people than honest ones do: every signal is looked at, and none is raised."""
+TIMING = {"qualification_min_hours": 0}
+"""People pay here as they sign up."""
 
 
 class Stage:
@@ -52,7 +54,12 @@ class Stage:
         """Come by a referrer's code."""
         name = _name(number)
         user = {"external_id": name, "email": f"{name}@example.com", "stripe_customer_id": f"cus_{name}"}
-        body = {"user": user, "referral_code": self._code(number), "ip": f"203.0.{number // 256 % 256}.{number % 256}"}
+        seen = {
+            "ip": f"198.{51 + number // 65_536 % 50}.{number // 256 % 256}.{number % 256}",
+            "user_agent": f"Mozilla/5.0 (X11; Linux x86_64) Chrome/{number % 100}.0",
+            "device_fingerprint": f"device-{number}",
+        }
+        body = {"user": user, "referral_code": self._code(number), **seen}
         self._company.ok("POST", "/v1/signups", body, status=201)
 
     def pay(self, number: int) -> None:
@@ -133,12 +140,20 @@ def _set(url: str) -> list[Stage]:
     """A company with referrers and something to buy, as each client sees it."""
     company = Company.open(url)
     program = company.ok("GET", "/v1/program")["program"]
-    company.ok("PUT", "/v1/program", {**program, "limits": {**program["limits"], **LIMITS}})
-    codes = [company.sign_up(f"referrer-{number}")["user"]["referral_code"] for number in range(REFERRERS)]
+    company.ok("PUT", "/v1/program", {**program, "timing": {**program["timing"], **TIMING}})
+    codes = [_referrer(company, number) for number in range(REFERRERS)]
     option = {"kind": "quota", "name": "Calls", "feature": "ai_calls", "quantity": 1, "cost_points": 1}
     option_id = company.ok("POST", "/v1/redemption-options", option, status=201)["id"]
     company.close()
     return [Stage(company.line, codes, option_id) for _ in range(CLIENTS)]
+
+
+def _referrer(company: Company, number: int) -> str:
+    """Somebody whom the app has known for some days; their code."""
+    since = (datetime.now(UTC) - timedelta(days=3)).isoformat()
+    name = f"referrer-{number}"
+    user = {"external_id": name, "email": f"{name}@example.org", "created_at": since}
+    return company.sign_up(name, user=user)["user"]["referral_code"]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tests.benchmarks import cpu
 
 TABLES = (
     "users", "codes", "signups", "referrals", "wallets", "entries", "lots", "awards", "scores", "outbox_events",
-    "activity",
+    "activity", "user_fingerprints", "judgements",
 )  # fmt: skip
 """Each stands for the product's table of the same name."""
 
@@ -50,7 +50,7 @@ class Floor:
             "referrer_id": self._referrers[number % REFERRERS],
             "id": uuid.uuid4(),
             "name": f"person-{number}",
-            "ids": [uuid.uuid4() for _ in range(9)],
+            "ids": [uuid.uuid4() for _ in range(10)],
         }
         self._connection.execute(_SIGN_UP, signup)
 

@@ -62,10 +62,26 @@ CREATE TABLE awards (
 
 CREATE TABLE scores (
     company_id uuid, user_id uuid, board text, qualified integer, points bigint, reserved bigint,
-    PRIMARY KEY (company_id, user_id, board),
-    FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id)
+    PRIMARY KEY (company_id, user_id, board)
 );
 CREATE INDEX ON scores (company_id, board, qualified, points) WHERE qualified >= 1;
+
+CREATE TABLE user_fingerprints (
+    company_id uuid, user_id uuid, ip_hash bytea, block_hash bytea, device_hash bytea, agent_hash bytea,
+    referrer_id uuid, seen_at timestamptz,
+    UNIQUE (company_id, user_id, ip_hash, device_hash),
+    FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id)
+);
+CREATE INDEX ON user_fingerprints (company_id, ip_hash, referrer_id);
+CREATE INDEX ON user_fingerprints (company_id, device_hash, referrer_id);
+CREATE INDEX ON user_fingerprints (company_id, block_hash);
+
+CREATE TABLE judgements (
+    company_id uuid, id uuid, user_id uuid, referral_id uuid, score integer, states jsonb, judged_at timestamptz,
+    PRIMARY KEY (company_id, id),
+    FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id)
+);
+CREATE INDEX ON judgements (company_id, user_id);
 
 CREATE TABLE outbox_events (
     company_id uuid, id uuid, type text, data jsonb, created_at timestamptz,
@@ -77,12 +93,13 @@ CREATE TABLE activity (
     PRIMARY KEY (company_id, id)
 );
 
--- `p_ids`: of the referral, the code, the activity, two awards and four events.
+-- `p_ids`: of the referral, the code, the activity, two awards, four events and the judgement.
 CREATE FUNCTION sign_up(p_company uuid, p_referrer uuid, p_user uuid, p_name text, p_ids uuid[]) RETURNS void
     LANGUAGE plpgsql AS $$
 DECLARE
     at timestamptz := clock_timestamp();
     trace jsonb := '{"by": "signup", "candidates": [{"kind": "code"}]}';
+    seen bytea := sha256(convert_to(p_name, 'UTF8'));
     award integer := 0;
     person uuid;
     wallet record;
@@ -93,6 +110,9 @@ BEGIN
     INSERT INTO signups VALUES (p_company, p_user, trace);
     INSERT INTO activity VALUES (p_company, p_ids[3], p_user, 'signed_up', at);
     INSERT INTO referrals VALUES (p_company, p_ids[1], p_referrer, p_user, p_ids[2], 'registered', trace);
+    INSERT INTO user_fingerprints VALUES (p_company, p_user, seen, seen, seen, seen, p_referrer, at);
+    INSERT INTO judgements
+    VALUES (p_company, p_ids[10], p_user, p_ids[1], 0, '{"same_ip": "clear", "same_device": "clear"}', at);
     FOREACH person IN ARRAY ARRAY[p_referrer, p_user] LOOP
         award := award + 1;
         INSERT INTO wallets VALUES (p_company, person, 5, 5, 1)

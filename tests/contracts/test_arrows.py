@@ -17,6 +17,7 @@ FLOORS = (
     "points",
     "campaigns",
     "awards",
+    "fraud",
     "referral",
     "payments",
     "insight",

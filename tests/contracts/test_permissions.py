@@ -62,6 +62,7 @@ PERMISSIONS = {
     "AdministerProgramFunction": ADMIN,
     "AdministerAccessFunction": ADMIN,
     "AdministerCampaignsFunction": ADMIN,
+    "ReviewReferralsFunction": ADMIN,
     "AdministerAccountFunction": ADMIN,
     "ReportInsightFunction": ADMIN,
     "AnswerUnknownRouteFunction": LOGGED,

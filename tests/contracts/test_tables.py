@@ -33,7 +33,7 @@ MIGRATIONS = {
     "0013_plans": "access", "0014_grants": "access", "0015_usage": "access", "0016_redemptions": "points",
     "0017_inbox": "payments", "0018_jobs": "core", "0019_ledger_chain": "insight", "0020_signups": "referral",
     "0021_events": "facts", "0022_coupons": "access", "0023_campaigns": "campaigns",
-    "0024_milestones": "awards",
+    "0024_milestones": "awards", "0025_fraud": "fraud",
 }  # fmt: skip
 
 # Functions of another room than their migration's.

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from goodword.core.auth import Scope
-from goodword.core.settings import Settings
+from goodword.core.settings import PrivacySettings, Settings
 from local import template
 from tests.contracts.support import FUNCTIONS, PARAMETERS, ROOT, TEMPLATE, properties, resources_of, schedules_of
 from tools import openapi
@@ -23,6 +23,7 @@ ROLES = {
     "AdministerProgramFunction": "admin",
     "AdministerAccessFunction": "admin",
     "AdministerCampaignsFunction": "admin",
+    "ReviewReferralsFunction": "admin",
     "AdministerAccountFunction": "admin",
     "ReportInsightFunction": "admin",
     "AnswerUnknownRouteFunction": None,
@@ -156,7 +157,8 @@ def test_the_environment_is_what_the_settings_read(logical_id: str) -> None:
         assert environment.keys() == {"LOG_LEVEL"}
     else:
         others = {name for name, functions in ONLY_FOR.items() if logical_id not in functions}
-        assert {name.lower() for name in environment} == Settings.model_fields.keys() - others
+        read = {*Settings.model_fields, *PrivacySettings.model_fields}
+        assert {name.lower() for name in environment} == read - others
 
 
 @pytest.mark.parametrize("level", TEMPLATE.parameters["LogLevel"]["AllowedValues"])

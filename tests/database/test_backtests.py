@@ -16,9 +16,10 @@ from goodword.insight import backtests
 from goodword.insight.backtests import Backtest, BacktestRequest
 from goodword.program.document import AwardTerms, Program, Tier
 from tests.database.test_settlement import plays
-from tests.support.plays import Named, Play, SignUp, amend
+from tests.support.plays import Named, Play, SignUp
 from tests.support.stories import DAY, END, PROGRAMS, REGISTERED, Sale
-from tests.support.tenants import AsRole, Tenant
+from tests.support.tenants import AsRole, Tenant, amend
+from tests.support.trust import TRUSTING
 
 STEEP = tuple(
     Tier.model_construct(name=f"tier {number}", from_=number, multiplier_bps=10_000 + 2_500 * number)
@@ -152,7 +153,8 @@ def test_a_rule_of_the_live_engine_is_the_back_tests_rule(tenant: Tenant, monkey
 
 
 def test_what_a_draft_says_beside_awards_is_named_as_not_simulated(tenant: Tenant) -> None:
-    draft = Program.model_validate({"attribution": {"window_days": 1}, "limits": {"award_claims_per_day": 1}})
+    changes = {"attribution": {"window_days": 1}, "limits": {"award_claims_per_day": 1}}
+    draft = Program.model_validate({**changes, "fraud": TRUSTING.fraud})
     tenant.set_clock(END)
     assert backtest(tenant, draft, REGISTERED, END).not_simulated == ["attribution", "limits"]
 

@@ -269,7 +269,7 @@ UNSEALED = [
         WHERE company_id = %(company_id)s AND event = 'welcome' RETURNING public_id('awd', id)
     """),
     Tampering("awards_equal_entries", "a paid award that waits", """
-        UPDATE awards SET status = 'held'
+        UPDATE awards SET status = 'held', hold_reason = 'review'
         WHERE company_id = %(company_id)s AND event = 'welcome' RETURNING public_id('awd', id)
     """),
     Tampering("awards_equal_entries", "an award paid without a booking", """

@@ -12,6 +12,7 @@ from goodword.awards import settlement
 from goodword.core import privacy
 from goodword.facts import by_email, keep, locks, ownership
 from goodword.facts.kinds import EmailSeen, Fact, PaymentSucceeded
+from goodword.fraud.first_payments import FirstPayments
 from tests.support.everything import sign_up
 from tests.support.tenants import AsRole, Tenant
 from tests.support.waiting import wait_until_blocked
@@ -28,7 +29,7 @@ def paid(number: int = 1, email: str | None = EMAIL) -> list[Fact]:
 def tell(tenant: Tenant, facts: list[Fact]) -> tuple[list[UUID], bool]:
     with tenant.transaction("webhook") as connection:
         kept = keep(connection, tenant.id, "stripe", facts)
-        settlement.settle(connection, tenant.id, sorted(kept.concerned))
+        settlement.settle(connection, tenant.id, sorted(kept.concerned), FirstPayments())
     return sorted(kept.concerned), kept.parked
 
 
@@ -52,7 +53,7 @@ def verify(tenant: Tenant, person: str) -> list[UUID]:
         )
         by_email.verify(connection, tenant.id, email)
         concerned = ownership.claim_of(connection, tenant.id, person, email.hashes)
-        settlement.settle(connection, tenant.id, concerned)
+        settlement.settle(connection, tenant.id, concerned, FirstPayments())
     return concerned
 
 

@@ -23,12 +23,13 @@ TABLES = {
             " plan_prices plans privacy_keys"
             " program_versions quota_grants quota_uses signups usage_counters usage_returns usages users wallets"
             " access_grants grant_intervals grant_schedules restrictions campaigns milestones"
+            " fraud_patterns ip_range_lists ip_ranges"
         ),
         "I": "activity outbox_events",
-        "SI": "object_emails promotion_codes verified_emails",
+        "SI": "judgements object_emails promotion_codes raised_checks verified_emails",
         "SIU": (
             "awards identity_links inbox_events object_links payments referrals subscriptions takebacks touch_decisions"
-            " touches reached_milestones scores"
+            " touches reached_milestones scores reviews user_fingerprints"
         ),
     },
     "app": {
@@ -36,14 +37,17 @@ TABLES = {
             "allocations api_keys clicks companies entries entry_notes features lots object_emails plan_limits"
             " plan_prices plans privacy_keys"
             " program_versions promotion_codes quota_grants redemption_options redemptions restrictions touches wallets"
-            " coupons campaigns campaign_ranks milestones"
+            " coupons campaigns campaign_ranks milestones fraud_patterns ip_range_lists ip_ranges"
         ),
         "I": "outbox_events",
-        "SI": "activity coupon_redemptions identity_marks quota_uses signups usage_returns usages verified_emails",
+        "SI": (
+            "activity coupon_redemptions identity_marks judgements quota_uses raised_checks signups usage_returns"
+            " usages verified_emails"
+        ),
         "SIU": (
             "activations awards codes identity_links object_links payments rate_windows referrals subscriptions"
             " takebacks touch_decisions usage_counters users access_grants grant_schedules logins"
-            " reached_milestones scores"
+            " reached_milestones scores reviews user_fingerprints"
         ),
         "SIUD": "grant_intervals",
     },
@@ -55,12 +59,13 @@ TABLES = {
             " chain_heads integrity_checks reconciliations sealing seals campaign_ranks"
         ),
         "I": "activity outbox_events provider_endpoints",
-        "SI": "api_keys object_emails program_versions promotion_codes verified_emails",
+        "SI": "api_keys judgements object_emails program_versions promotion_codes raised_checks verified_emails",
         "SIU": (
             "access_grants awards codes coupons features grant_schedules identity_links object_links payments plans"
             " rate_windows redemption_options referrals subscriptions takebacks touch_decisions touches users"
-            " campaigns milestones reached_milestones scores"
+            " campaigns milestones reached_milestones scores reviews user_fingerprints fraud_patterns ip_range_lists"
         ),
+        "SID": "ip_ranges",
         "SIUD": "grant_intervals plan_limits plan_prices restrictions",
     },
     "jobs": {
@@ -69,20 +74,20 @@ TABLES = {
             " plan_prices plans privacy_keys"
             " program_versions quota_grants quota_uses redemption_options redemptions restrictions signups"
             " usage_counters usage_returns usages coupons coupon_redemptions users wallets chain_heads sealing seals"
-            " campaigns milestones"
+            " campaigns milestones fraud_patterns ip_range_lists ip_ranges user_fingerprints"
         ),
         "I": "activity outbox_events",
-        "SI": "campaign_ranks job_runs object_emails promotion_codes verified_emails",
+        "SI": "campaign_ranks job_runs judgements object_emails promotion_codes raised_checks verified_emails",
         "SIU": (
             "access_grants audits awards grant_intervals grant_schedules"
             " identity_links inbox_events integrity_checks object_links payments reconciliations referrals"
-            " subscriptions takebacks touch_decisions touches reached_milestones scores"
+            " subscriptions takebacks touch_decisions touches reached_milestones scores reviews"
         ),
         "SIUD": "job_leases job_setbacks",
     },
     "ledger": {
         "S": (
-            "companies features job_setbacks milestones plan_limits plan_prices plans program_versions"
+            "companies features job_setbacks milestones privacy_keys plan_limits plan_prices plans program_versions"
             " redemption_options restrictions subscriptions quota_uses usage_counters usage_returns usages"
         ),
         "I": "activity outbox_events",
@@ -121,9 +126,9 @@ COLUMNS = {
             "companies",
             "UPDATE",
             (
-                "destination_url invite_email_must_match post_trial_plan require_email_verification require_invite"
-                " self_registration_enabled test_now test_now_used time_zone trial_duration_days trial_plan updated_at"
-                " whop_company_id"
+                "destination_url invite_email_must_match not_disposable_domains patterns_version post_trial_plan"
+                " require_email_verification require_invite self_registration_enabled test_now test_now_used time_zone"
+                " trial_duration_days trial_plan updated_at whop_company_id"
             ),
         ),
         ("provider_endpoints", "SELECT", "company_id created_at disabled_at id provider reconciles scope"),
@@ -137,6 +142,7 @@ COLUMNS = {
     },
     "ledger": {
         ("idempotent_answers", "UPDATE", "body kept_until request_hash status"),
+        ("privacy_keys", "INSERT", "key"),
         ("quota_grants", "UPDATE", "ended_at"),
         ("redemptions", "UPDATE", "balance_after decision failed_at fulfilled_at note refunded_at status"),
         ("redemption_options", "UPDATE", "stock"),
@@ -162,32 +168,41 @@ _REFERRING = (
 )
 _IN_CAMPAIGNS = "campaign_status campaign_terms is_in_force"
 _SCORING = (
-    f"{_IN_CAMPAIGNS} hold_score move_scores date_score last_counted_at reserve_in_campaign reserved_for hold_deciding"
-    " terms_of milestones_ahead grant_of_milestone grant_milestones write_milestones milestone_json"
+    f"{_IN_CAMPAIGNS} hold_score move_scores lower_scores date_score last_counted_at reserve_in_campaign"
+    " reserved_for hold_deciding terms_of milestones_ahead grant_of_milestone grant_milestones write_milestones"
+    " milestone_json"
 )
 _POSTING = "post_entries post_entry"
 _KEEPING = "claim_idempotency_key keep_idempotent_answer"
 _ANSWERING = f"{_KEEPING} answer_of_key finish_one_trip problem record_deed"
+_SCREENING = "fraud_evidence ip_type_of keep_judgement see_user"
 _SIGNING_UP = "insert_user is_known_object is_known_person lock_newcomer_alone look_for_signup write_signup"
 _USING = (
     "consume_usage hold_usage hold_quota from_allowance refusal_of_usage count_usage take_quota"
     " return_usage parts_of_usage hold_parts undo_usage"
 )
 FUNCTIONS = {
-    "click": f"{_EVERYBODY} {_KEEPING} {_IN_CAMPAIGNS} code_refusal received_at_of record_click take_hit",
-    "webhook": f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} next_inbox_attempt fill_in_user",
+    "click": (
+        f"{_EVERYBODY} {_KEEPING} {_IN_CAMPAIGNS} code_refusal received_at_of record_click hits_with take_hit"
+        " make_privacy_key"
+    ),
+    "webhook": (
+        f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} {_SCREENING} next_inbox_attempt"
+        " fill_in_user make_privacy_key"
+    ),
     "app": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
-        " begin_trial give_milestones grant_of_redemption redeem take_hit"
+        f" {_SCREENING} begin_trial give_milestones grant_of_redemption redeem hits_with take_hit make_privacy_key"
     ),
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_GRANTING}"
-        " adjust_points refund_redemption decide_reward grant_of_redemption next_inbox_attempt take_hit entry_digest"
-        " fill_in_user give_milestones"
+        " adjust_points refund_redemption decide_reward grant_of_redemption next_inbox_attempt hits_with take_hit"
+        f" {_SCREENING} entry_digest fill_in_user give_milestones make_privacy_key"
     ),
     "jobs": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
-        " forget_expired_keys is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user end_campaign"
+        f" {_SCREENING} forget_expired_keys is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user"
+        " end_campaign make_privacy_key"
     ),
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} {_GRANTING} redeem refund_redemption adjust_points"
@@ -197,6 +212,7 @@ FUNCTIONS = {
         " redemption_json refusal_of_option refusal_of_purchase buy deliver give_back"
         " expire_due_lots expire_lots forget_expired_keys is_decision is_set_aside"
         " chain_hash chain_link entry_digest rebuild_wallets seal_entries grant_of_milestone"
+        " make_privacy_key"
     ),
 }
 ROLES = sorted(TABLES)

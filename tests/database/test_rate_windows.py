@@ -1,10 +1,12 @@
 """Sliding windows: hits are counted one after the other, in real time, and only where they were let through."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.support.tenants import Tenant
 from tests.support.waiting import wait_until_blocked
@@ -60,6 +62,50 @@ def test_a_set_clock_moves_no_window(tenant: Tenant) -> None:
     assert hit(tenant, 1) is None
     tenant.set_clock(datetime(2100, 1, 1, tzinfo=UTC))
     assert hit(tenant, 1) is not None
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    most=st.integers(1, 4),
+    seconds=st.sampled_from([1, 60, 3600]),
+    pauses=st.lists(st.one_of(st.integers(0, 3), st.integers(0, 4 * 10**9)), min_size=1, max_size=16),
+)
+def test_no_interval_of_a_window_s_length_holds_more_than_the_limit(
+    tenant: Tenant, most: int, seconds: int, pauses: list[int]
+) -> None:
+    """At any offset: intervals that end between hits hold no more than those that end at one."""
+    window, at, taken = timedelta(seconds=seconds), datetime(2027, 1, 15, tzinfo=UTC), list[datetime]()
+    known: list[datetime] = []
+    for pause in pauses:
+        at += timedelta(microseconds=pause * seconds // 1000)
+        counted, retry_after = hits_with(tenant, known, at, most, window)
+        is_full = sum(hit > at - window for hit in taken) == most
+        assert (counted is None) == is_full == (retry_after is not None)
+        if counted is None:
+            assert retry_after is not None
+            assert 1 <= retry_after <= seconds
+            free = at + timedelta(seconds=retry_after)
+            assert hits_with(tenant, known, free, most, window)[0] is not None
+            assert hits_with(tenant, known, free - timedelta(seconds=1), most, window)[0] is None
+        else:
+            taken.append(at)
+            known = counted
+    assert all(later - first >= window for first, later in zip(taken, taken[most:], strict=False))
+
+
+def hits_with(
+    tenant: Tenant, known: list[datetime], at: datetime, most: int, window: timedelta
+) -> tuple[list[datetime] | None, int | None]:
+    """What a hit at that instant comes to."""
+    values = {"known": known, "at": at, "most": most, "window": window}
+    statement = "SELECT hits, retry_after FROM hits_with(%(known)s::timestamptz[], %(at)s, %(most)s, %(window)s)"
+    return tenant.connection("admin").execute(statement, values).fetchall()[0]
+
+
+def test_a_limit_that_was_lowered_waits_for_as_many_hits_as_are_too_many(tenant: Tenant) -> None:
+    minute, at = timedelta(minutes=1), datetime(2027, 1, 15, tzinfo=UTC)
+    known = [at - timedelta(seconds=seconds) for seconds in (50, 40, 30, 20)]
+    assert [hits_with(tenant, known, at, most, minute)[1] for most in (4, 3, 2, 1, 0)] == [10, 20, 30, 40, 60]
 
 
 @pytest.mark.parametrize("known", [False, True])

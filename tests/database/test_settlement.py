@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from goodword.facts.kinds import PaymentSucceeded, SubscriptionChanged, TakenBack
 from goodword.program.document import Program
 from tests.support import books, stories
-from tests.support.plays import Job, Joined, Named, Part, Play, SignUp, Spend, Step, amend
+from tests.support.plays import Job, Joined, Named, Part, Play, SignUp, Spend, Step
 from tests.support.stories import DAY, END, PROGRAMS, REGISTERED, Back, Report, Sale, Use
-from tests.support.tenants import AsRole, Tenant
+from tests.support.tenants import AsRole, Tenant, amend
 
 
 @pytest.fixture

@@ -16,9 +16,8 @@ from goodword.core import ids
 from goodword.referral.signups import SignupAnswer
 from tests.support import books
 from tests.support.everything import click, sign_up
-from tests.support.plays import amend
 from tests.support.stories import DAY, PROGRAMS, REGISTERED
-from tests.support.tenants import AsRole, Tenant
+from tests.support.tenants import AsRole, Tenant, amend
 
 numbers = count(1)
 

@@ -35,6 +35,11 @@ UNGUARDED = {
     ("redemptions", "option_id"): "redeem reads it by its company; a check would make the row of a popular one hot",
     ("redemptions", "user_id"): "redeem finds it by its company, and it is the entry's, which is guarded",
     ("signups", "click_id"): "nothing references clicks (docs/rules.md, Chains of clicks)",
+    ("judgements", "referral_id"): "it is written after the referral, in its transaction, and is evidence of it",
+    ("judgements", "referrer_id"): "it is the referral's, or of somebody it was decided not to bind to",
+    ("user_fingerprints", "referrer_id"): "it is the referral's, which is guarded",
+    ("activity", "user_id"): "whoever writes it has just found or made the user by their company",
+    ("scores", "user_id"): "it is an award's or a referral's, which are guarded, and is counted anew every night",
     ("campaigns", "change_id"): "which change was the last; it names no row",
 }
 

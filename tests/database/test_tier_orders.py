@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from tests.database.test_settlement import plays
 from tests.support import books
-from tests.support.plays import Named, Play, SignUp, Step, amend
+from tests.support.plays import Named, Play, SignUp, Step
 from tests.support.stories import DAY, END, PROGRAMS, REGISTERED, Report, Sale
-from tests.support.tenants import AsRole, Tenant
+from tests.support.tenants import AsRole, Tenant, amend
 
 OTHERS = 4
 """One less than silver takes, by the table that every company begins with."""

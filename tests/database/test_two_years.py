@@ -12,9 +12,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.support import books
-from tests.support.plays import Joined, Named, Play, SignUp, Spend, amend
+from tests.support.plays import Joined, Named, Play, SignUp, Spend
 from tests.support.stories import PROGRAMS, REGISTERED, Back, Sale, Status, Subscribed, Use
-from tests.support.tenants import Tenant
+from tests.support.tenants import Tenant, amend
 
 PRICE = 1900
 

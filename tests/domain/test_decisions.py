@@ -19,7 +19,7 @@ PEOPLE = People(REFERRER, REFEREE, Upline(UPLINE, AT, stands=True), {PAYMENT: AT
 
 
 def decide(people: People, due: Due) -> Decision | None:
-    return decisions.decide(PROGRAM, people, uncapped(AT), due)
+    return decisions.decide(PROGRAM, people, uncapped(AT), "clear", due)
 
 
 def due(recipient: AwardRecipient, payment_id: UUID | None = None) -> Due:

@@ -1,5 +1,6 @@
 """What is booked is the difference between what should stand and what stands: in whatever steps it comes to one end."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from goodword.awards import differences, engine
 from goodword.awards.decisions import Decision
 from goodword.awards.differences import Difference
 from goodword.awards.due import AwardKey, Due
+from goodword.awards.screenings import UNDER_REVIEW, Restraint, Risk
 from goodword.core import ids
 from goodword.program.document import AwardTerms
 from tests.support import stories
@@ -25,6 +27,9 @@ from tests.support.stories import (
     Sale,
     uncapped,
 )
+
+RISK_HOLD = timedelta(hours=48)
+UNRESTRAINED = Restraint(disputed=False, risk="clear", risk_hold=timedelta())
 
 Order = list[tuple[Report, datetime, bool]]
 
@@ -63,6 +68,66 @@ def test_in_whatever_order_and_however_often_facts_come_they_end_in_the_same_awa
     for award in applied.awards.values():
         left = award.points - award.reversed_points if award.stands else 0
         assert applied.booked.get(ids.public("awd", award.id), 0) == left
+
+
+RISING: Sequence[Risk] = ("clear", "hold", "limited", "review", "refused")
+JUDGED: Mapping[Risk, Sequence[Risk]] = {
+    **{risk: RISING[place:] for place, risk in enumerate(RISING)},
+    "approved": ("approved", "review", "refused"),
+}
+"""What a referral may be judged to be after something else: a signal never lowers suspicion, a review may end it."""
+
+
+@st.composite
+def suspicions(draw: st.DrawFn, length: int) -> list[Risk]:
+    """What a referral is judged to be at each of so many steps, before anybody rejects it."""
+    risks = list[Risk]()
+    risk: Risk = draw(st.sampled_from(RISING))
+    for _ in range(length):
+        next_ones: list[Risk] = [risk, risk, *JUDGED[risk]]
+        if risk in UNDER_REVIEW:
+            next_ones.append("approved")
+        risk = draw(st.sampled_from(next_ones))
+        risks.append(risk)
+    return risks
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("program", PROGRAMS)
+@FOR_EACH_PROGRAM
+@given(arrivals=arrivals(), end_in=st.sampled_from(["approved", "rejected"]), data=st.data())
+def test_whatever_a_referral_is_suspected_of_in_between_a_review_ends_in_everything_or_nothing(
+    program: str, arrivals: tuple[list[Report], Order, datetime], end_in: Risk, data: st.DataObject
+) -> None:
+    story, order, end = arrivals
+    applied = Applied(PROGRAMS[program])
+    risks = data.draw(suspicions(len(order)))
+    for number, ((_, at, time_passes), risk) in enumerate(zip(order, risks, strict=True)):
+        applied.risk = risk
+        facts = stories.known([each for each, _, _ in order[: number + 1]])
+        standing, _ = applied.settle(facts, at, time_passes=time_passes)
+        _, again = applied.settle(facts, at, time_passes=time_passes)
+        assert again == Difference()
+        waits_of_terms = {due.key: due.hold_until for due in standing.due}
+        for key, award in applied.awards.items():
+            assert applied.booked.get(ids.public("awd", award.id), 0) == award.standing_points
+            if award.hold_reason == "risk":
+                # judging anew moves no hold: it runs from when the award was made
+                risk_until = award.created_at + RISK_HOLD
+                assert award.hold_until == max(risk_until, waits_of_terms[key] or risk_until)
+    facts = stories.known([each for each, _, _ in order])
+    applied.risk = end_in
+    standing, _ = applied.settle(facts, end, time_passes=True)
+    assert applied.settle(facts, end, time_passes=True)[1] == Difference()
+    for award in applied.awards.values():
+        assert applied.booked.get(ids.public("awd", award.id), 0) == award.standing_points
+    if end_in == "rejected":
+        assert {award.status for award in applied.awards.values()} <= {"rejected", "reversed"}
+        assert not any(award.booked and award.status == "rejected" for award in applied.awards.values())
+    else:
+        expected_standing, expected = stories.at_once(PROGRAMS[program], stories.known(story), end)
+        assert standing == expected_standing
+        assert applied.outcome(standing) == expected
 
 
 PAID = Sale(1, 1900, 1900, "usd", REGISTERED)
@@ -166,7 +231,7 @@ def test_a_dispute_holds_what_is_not_paid_takes_back_what_is_and_gives_it_back()
     assert states(applied)["qualified"] == ("paid", 0)
     assert booked(applied, PAID, disputed("open", 1), next_month) == []
     assert states(applied)["recurring"] == ("held", 0)
-    assert applied.awards["recurring", "", "2"].hold_reason == differences.DISPUTE
+    assert applied.awards["recurring", "", "2"].hold_reason == "dispute"
     everything = (PAID, disputed("open", 1), next_month)
     lost = booked(applied, *everything, disputed("lost", 2))
     # the next month qualifies now, and does not recur as well
@@ -189,16 +254,17 @@ def test_an_inquiry_moves_nothing() -> None:
     ]  # fmt: skip
 
 
-def test_what_is_held_for_another_reason_than_a_dispute_stays_held_and_is_taken_back_with_its_money() -> None:
+def test_what_waits_for_a_review_stays_held_whatever_time_and_is_taken_back_with_its_money() -> None:
     applied = Applied(PROGRAMS["waiting"])
     booked(applied, PAID)
-    until = REGISTERED + 365 * DAY
-    reviewed = applied.awards[QUALIFIED]._replace(status="held", hold_reason="review", hold_until=until)
-    applied.awards[QUALIFIED] = reviewed
+    applied.risk = "review"
     late = REGISTERED + 400 * DAY
     assert "REFERRAL_FIRST_PAYMENT" not in dict(booked(applied, PAID, at=late, time_passes=True))
-    assert applied.awards[QUALIFIED] == reviewed
+    reviewed = applied.awards[QUALIFIED]
+    assert (reviewed.status, reviewed.hold_reason, reviewed.hold_until) == ("held", "review", None)
     booked(applied, PAID, disputed("open", 1), at=late, time_passes=True)
+    assert (applied.awards[QUALIFIED].status, applied.awards[QUALIFIED].hold_reason) == ("held", "dispute")
+    booked(applied, PAID, disputed("won", 1), at=late, time_passes=True)
     assert applied.awards[QUALIFIED] == reviewed
     booked(applied, PAID, refund(1, 1900), at=late, time_passes=True)
     assert states(applied)["qualified"] == ("reversed", 1)
@@ -268,7 +334,7 @@ def test_the_people_are_asked_about_once_and_nobody_is_asked_about_again() -> No
             return None
         return Decision(PEOPLE[due.recipient], rejected="not_today" if due.event == "welcome" else None)
 
-    difference = differences.between(standing, [], decide, REGISTERED, uncapped(REGISTERED))
+    difference = differences.between(standing, [], decide, REGISTERED, uncapped(REGISTERED), UNRESTRAINED)
     assert {award.event: award.status for award in difference.new} == {
         "registered": "paid", "welcome": "rejected", "qualified": "paid",
     }  # fmt: skip
@@ -276,7 +342,7 @@ def test_the_people_are_asked_about_once_and_nobody_is_asked_about_again() -> No
     applied.keep(difference, REGISTERED)
     due_awards.clear()
     again = differences.between(
-        standing, list(applied.awards.values()), decide, REGISTERED, uncapped(REGISTERED), releases=True
+        standing, list(applied.awards.values()), decide, REGISTERED, uncapped(REGISTERED), UNRESTRAINED, releases=True
     )
     assert (again, [due.event for due in due_awards]) == (Difference(), ["l2"])
 
@@ -284,7 +350,7 @@ def test_the_people_are_asked_about_once_and_nobody_is_asked_about_again() -> No
 def test_a_multiplier_makes_points_of_base_points_half_up_and_what_is_taken_back_is_a_part_of_these() -> None:
     standing = engine.standing(PROGRAMS["fixed"], stories.known([PAID]), REGISTERED)
     half_more = Decision(PEOPLE["referrer"], multiplier_bps=15_000, tier="silver")
-    difference = differences.between(standing, [], lambda _: half_more, REGISTERED, uncapped(REGISTERED))
+    difference = differences.between(standing, [], lambda _: half_more, REGISTERED, uncapped(REGISTERED), UNRESTRAINED)
     assert {award.event: award.points for award in difference.new} == {
         "registered": 8, "welcome": 38, "qualified": 38, "l2": 8,
     }  # fmt: skip

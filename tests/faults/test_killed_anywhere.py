@@ -170,7 +170,8 @@ def from_gateway(company: Company, event: Event) -> Event:
 
 STATE = {
     "referrals": """
-        SELECT stage, fraud_score, flagged, activated_at, qualified_at, retained_at, expired_at, advances_at
+        SELECT stage, risk, fraud_score, fraud_signals, judged_paid_at, activated_at, qualified_at,
+            retained_at, expired_at, advances_at
         FROM referrals WHERE company_id = %(id)s
     """,
     "awards": """

@@ -126,16 +126,17 @@ WRITES = {
     "click": (post("/v1/clicks", {"code": "$code"}, key=False), b"record_click(", 201, {"clicks": 1}),
     "signup": (
         post("/v1/signups", SIGNUP, key=False), b"COMMIT", 201,
-        {"users": 1, "signups": 1, "codes": 1, "referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1,
-         "scores": 1},
+        {"users": 1, "signups": 1, "codes": 1, "referrals": 1, "judgements": 1, "awards": 2, "entries": 2, "lots": 2,
+         "wallets": 1, "scores": 1},
     ),
     "signup with a key": (
         post("/v1/signups", SIGNUP, key=True), b"COMMIT", 201,
-        {"users": 1, "signups": 1, "codes": 1, "referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1,
-         "scores": 1, "idempotent_answers": 1},
+        {"users": 1, "signups": 1, "codes": 1, "referrals": 1, "judgements": 1, "awards": 2, "entries": 2, "lots": 2,
+         "wallets": 1, "scores": 1, "idempotent_answers": 1},
     ),
     "late attribution": (
-        bind, b"COMMIT", 200, {"referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1, "scores": 1},
+        bind, b"COMMIT", 200,
+        {"referrals": 1, "judgements": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1, "scores": 1},
     ),
     "activation": (
         post("/v1/activations", {"user_id": "ben", "app_id": "chat"}, key=False), b"COMMIT", 200, {"activations": 1},

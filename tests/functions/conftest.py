@@ -8,9 +8,13 @@ import pytest
 
 from goodword.core import database
 from goodword.core.settings import settings
+from goodword.program.document import Program
+from local import setup
 from local.setup import Prepared
+from tests.support import books
 from tests.support.companies import Company
 from tests.support.requests import Asked
+from tests.support.suspects import NOON, OpenShop
 
 
 @pytest.fixture
@@ -22,11 +26,36 @@ def other(server: str, opener: psycopg.Connection) -> Iterator[Company]:
 
 
 @pytest.fixture
+def judging(server: str, opener: psycopg.Connection) -> Iterator[Company]:
+    """A company that judges who comes as the program does by default."""
+    fresh = Company.write(opener, server, program=Program())
+    yield fresh
+    fresh.close()
+
+
+@pytest.fixture
 def live(server: str, opener: psycopg.Connection) -> Iterator[Company]:
     """A company whose payments are real."""
     fresh = Company.write(opener, server, livemode=True)
     yield fresh
     fresh.close()
+
+
+@pytest.fixture
+def open_shop(server: str, opener: psycopg.Connection) -> Iterator[OpenShop]:
+    """Opens companies under a program, at NOON; in the end their books are right."""
+    opened = list[Company]()
+
+    def write(program: Program) -> Company:
+        company = Company.write(opener, server, program=program)
+        opened.append(company)
+        company.set_clock(NOON)
+        return company
+
+    yield write
+    for company in opened:
+        assert books.faults(opener, company.id) == []
+        company.close()
 
 
 @pytest.fixture
@@ -52,6 +81,7 @@ def as_role(role: str, prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> I
         "DATABASE_NAME": prepared.parameters["DatabaseName"],
         "DATABASE_USER": f"goodword_{role}",
         "DATABASE_IAM_AUTHENTICATION": "false",
+        "PRIVACY_SECRET": setup.PRIVACY_SECRET,
         "DATABASE_CA_FILE": "",
         "PGPASSFILE": prepared.environment["PGPASSFILE"],
     }

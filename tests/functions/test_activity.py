@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -52,6 +53,61 @@ def test_what_an_app_reports_is_a_row_without_an_address_or_a_device(
         id=ada.id,
     )  # fmt: skip
     assert not [sent for sent in ("203.0.113", "Firefox", "only one", "3320") if sent in row["text"]]
+
+
+def seen(superuser: psycopg.Connection, company: Company) -> list[dict[str, Any]]:
+    """Where the company's users were seen, oldest first."""
+    return rows.find(
+        superuser, "SELECT * FROM user_fingerprints WHERE company_id = %(id)s ORDER BY first_seen_at, last_seen_at",
+        id=company.id,
+    )  # fmt: skip
+
+
+def test_who_is_seen_in_an_app_is_known_by_hashes(ada: Company, superuser: psycopg.Connection) -> None:
+    report(
+        ada, "login", ip="203.0.113.7", ip_type="residential", ip_country="de", ip_asn="AS3320", user_agent="Firefox",
+        device_fingerprint="the only one",
+    )  # fmt: skip
+    (row,) = seen(superuser, ada)
+    assert (row["context"], row["referrer_id"], row["first_seen_at"]) == ("login", None, NOON)
+    assert (row["ip_type"], row["ip_country"], row["ip_asn"]) == ("residential", "DE", 3320)
+    hashes = [row[name] for name in ("ip_hash", "block_hash", "device_hash", "agent_hash")]
+    assert [len(digest) for digest in hashes] == [32] * 4
+    assert len(set(hashes)) == 4
+
+
+def test_who_is_seen_at_the_same_place_again_is_seen_later(ada: Company, superuser: psycopg.Connection) -> None:
+    place = {"ip": "203.0.113.7", "device_fingerprint": "x"}
+    ada.sign_up("ben", **place)
+    for hours in (1, 2):
+        ada.set_clock(NOON + timedelta(hours=hours))
+        answer = ada.api.send("POST", "/v1/users/ben/activity", {"action": "login", **place, "ip_type": "vpn"})
+        assert answer.status == 201
+    (row,) = seen(superuser, ada)
+    assert (row["context"], row["ip_type"]) == ("registration", "vpn")
+    assert (row["first_seen_at"], row["last_seen_at"]) == (NOON, NOON + timedelta(hours=2))
+
+
+def test_an_address_and_a_device_are_seen_each_by_itself_too(ada: Company, superuser: psycopg.Connection) -> None:
+    for place in ({"ip": "203.0.113.7"}, {"device_fingerprint": "x"}, {"ip": "203.0.113.7", "device_fingerprint": "x"}):
+        assert report(ada, "login", **place).status == 201
+    assert len(seen(superuser, ada)) == 3
+
+
+@pytest.mark.parametrize(
+    "nothing", [{"ip": "192.168.1.7"}, {"ip": " "}, {"user_agent": "Firefox"}, {"device_fingerprint": "x" * 2001}, {}]
+)
+def test_where_nothing_is_said_nobody_is_seen(
+    ada: Company, superuser: psycopg.Connection, nothing: dict[str, str]
+) -> None:
+    assert report(ada, "login", **nothing).status == 201
+    assert not seen(superuser, ada)
+
+
+def test_nobody_unknown_is_seen(ada: Company, superuser: psycopg.Connection) -> None:
+    body = {"action": "login", "ip": "203.0.113.7"}
+    problem(ada.api.send("POST", "/v1/users/bob/activity", body), 404, "user_not_found")
+    assert not seen(superuser, ada)
 
 
 def test_an_action_is_all_that_is_needed(ada: Company) -> None:

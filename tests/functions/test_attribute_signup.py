@@ -323,16 +323,14 @@ def test_a_referral_keeps_the_terms_it_began_under(company: Company, superuser: 
 
 def test_addresses_and_devices_are_stored_as_keyed_hashes_only(company: Company, superuser: psycopg.Connection) -> None:
     company.sign_up("ada", ip="203.0.113.7", user_agent="Firefox/140", device_fingerprint="fp-1")
-    stored = rows.find_one(superuser, "SELECT * FROM signups WHERE company_id = %(id)s", id=company.id)
-    assert [len(stored[name]) for name in ("ip_hash", "agent_hash", "device_hash")] == [32, 32, 32]
+    stored = rows.find_one(superuser, "SELECT * FROM user_fingerprints WHERE company_id = %(id)s", id=company.id)
+    assert [len(stored[name]) for name in ("ip_hash", "block_hash", "agent_hash", "device_hash")] == [32] * 4
     assert not [secret for secret in ("203.0.113.7", "Firefox", "fp-1") if secret in str(stored)]
 
 
 def test_the_callers_own_address_is_nobodys(company: Company, superuser: psycopg.Connection) -> None:
     company.sign_up("ada")
-    assert rows.find_one(superuser, "SELECT ip_hash FROM signups WHERE company_id = %(id)s", id=company.id) == {
-        "ip_hash": None
-    }
+    assert rows.find(superuser, "SELECT * FROM user_fingerprints WHERE company_id = %(id)s", id=company.id) == []
 
 
 def test_an_idempotency_key_gives_the_first_answer_byte_for_byte(

@@ -461,7 +461,7 @@ def test_one_that_is_flagged_counts_for_nothing(shop: Company, superuser: psycop
     bring(shop, code_of(shop, campaign, "ada"), paid_at=NOON)
     bring(shop, code_of(shop, campaign, "ben"), paid_at=NOON)
     superuser.execute(
-        "UPDATE referrals SET flagged = true, counts = false WHERE company_id = %s AND referrer_id = ("
+        "UPDATE referrals SET risk = 'review', counts = false WHERE company_id = %s AND referrer_id = ("
         " SELECT id FROM users WHERE users.company_id = referrals.company_id AND external_id = 'ada')",
         (shop.id,),
     )

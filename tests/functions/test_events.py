@@ -14,8 +14,8 @@ from tools import openapi
 
 VALUES: tuple[str, ...] = (
     "secret_key", "publishable_key", "code", "click_id", "referral_id", "award_id", "option_id", "unlock_id",
-    "redemption_id", "reward_id", "usage_id", "coupon_id", "campaign_id", "grant_id", "milestone_id", "endpoint_id",
-    "key_id",
+    "redemption_id", "reward_id", "usage_id", "coupon_id", "campaign_id", "grant_id", "milestone_id", "pattern_id",
+    "endpoint_id", "key_id", "review_id",
     "stripe_secret", "whop_endpoint_id", "whop_secret",
 )  # fmt: skip
 

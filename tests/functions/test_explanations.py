@@ -15,6 +15,7 @@ from goodword.awards import settlement
 from goodword.core.fields import rfc3339
 from goodword.facts import keep
 from goodword.facts.kinds import Fact, PaymentSucceeded, SubscriptionChanged, TakenBack
+from goodword.fraud.first_payments import FirstPayments
 from local import setup
 from local.postgres import Cluster
 from tests.support import rows
@@ -37,7 +38,7 @@ def tell(company: Company, as_role: Callable[[str], psycopg.Connection]) -> Tell
     def record(*facts: Fact) -> None:
         with connection.pipeline(), connection.transaction():
             concerned, _ = keep(connection, company.id, "stripe", facts)
-            settlement.settle(connection, company.id, sorted(concerned))
+            settlement.settle(connection, company.id, sorted(concerned), FirstPayments())
 
     return record
 
@@ -350,7 +351,7 @@ def test_retention_lasts_while_anything_is_still_paid(
     )["id"]
     connection = as_role("jobs")
     with connection.pipeline(), connection.transaction():
-        settlement.settle(connection, referred.id, [ben], time_passes=True)
+        settlement.settle(connection, referred.id, [ben], settlement.AS_JUDGED, time_passes=True)
     tell(payment("in_2", START + 28 * DAY))
     for of, days, left in (("in_1", 31, 15), ("in_2", 32, 0)):
         tell(refund(f"re_{of}", of, 2261, "succeeded", START + days * DAY))
@@ -576,7 +577,7 @@ def test_an_explanation_is_of_one_instant(
             wait_until_blocked(superuser)
             takeback = refund(f"re_{number}", "in_1", 700, "succeeded", START)
             concerned, _ = keep(teller, referred.id, "stripe", [takeback])
-            settlement.settle(teller, referred.id, sorted(concerned))
+            settlement.settle(teller, referred.id, sorted(concerned), FirstPayments())
             teller.commit()
         shown = answered.result()
         assert len(shown["takebacks"]) == number + 1

@@ -99,7 +99,7 @@ def test_a_user_is_bound_and_both_are_paid(company: Company, superuser: psycopg.
     assert (company.balance("ada"), company.balance("ben")) == (5, 25)
     assert rows.count(superuser, company.id) - before == {
         "referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 2, "scores": 3, "outbox_events": 3,
-        "activity": 1,
+        "activity": 1, "judgements": 1,
     }  # fmt: skip
 
 

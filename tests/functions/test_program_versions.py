@@ -1,12 +1,14 @@
 """The program's document, and its versions: what is put in force, what is refused, and who keeps which."""
 
 import copy
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
+from goodword.program.document import Program
 from tests.support import rows
 from tests.support.answers import fields, problem, time_of
 from tests.support.companies import Company
@@ -55,7 +57,7 @@ DEFAULT: dict[str, Any] = {
             "shared_days": 30, "rapid_minutes": 10, "rapid_registrations": 3, "bulk_hours": 24,
             "bulk_registrations": 10, "new_account_hours": 24,
         },
-        "on_registration_limit": "review",
+        "shared_ip_referees": 5, "shared_device_referees": 3, "behavioural_cap": 59, "on_registration_limit": "review",
     },
     "limits": {
         "code_validations_per_minute": 20, "code_creations_per_hour": 10, "registrations_per_code_per_day": 50,
@@ -64,6 +66,14 @@ DEFAULT: dict[str, Any] = {
     "caps": {"per_user_points": None, "per_user_per_day_points": None},
     "points_expiry_months": 12,
 }  # fmt: skip
+
+
+@pytest.fixture
+def company(server: str, opener: psycopg.Connection) -> Iterator[Company]:
+    """A company that begins as every company does."""
+    fresh = Company.write(opener, server, program=Program())
+    yield fresh
+    fresh.close()
 
 
 def changed(path: str, value: object) -> dict[str, Any]:
@@ -249,7 +259,8 @@ def test_a_version_is_announced(company: Company, superuser: psycopg.Connection)
 def test_a_referral_keeps_the_version_it_began_under(company: Company) -> None:
     """Also for what comes after the edit: its activation, its first payment, the end of its wait."""
     company.set_clock(NOON)
-    code = company.sign_up("ada")["user"]["referral_code"]
+    known_to_the_app = {"external_id": "ada", "created_at": (NOON - timedelta(days=3)).isoformat()}
+    code = company.sign_up("ada", user=known_to_the_app)["user"]["referral_code"]
     before = company.sign_up("ben", referral_code=code)
     document = changed("awards.registered", {"points": 1})
     document["awards"]["activated"] = {"points": 2}
@@ -260,8 +271,10 @@ def test_a_referral_keeps_the_version_it_began_under(company: Company) -> None:
     company.sign_up("dan", referral_code=code)
     assert [answer["referral"]["program_version"] for answer in (before, after)] == [1, 2]
     company.set_clock(NOON + timedelta(hours=1))
-    for number, person in enumerate(("ben", "cleo")):
+    for person in ("ben", "cleo"):
         company.ok("POST", "/v1/activations", {"user_id": person})
+    company.set_clock(NOON + timedelta(hours=25))
+    for number, person in enumerate(("ben", "cleo")):
         company.deliver(invoice_paid(f"evt_{number}", f"in_{number}", user=person, customer=f"cus_{number}"))
     assert company.balance("ada") == (5 + 10 + 25) + (1 + 2 + 3) + 1
     company.set_clock(NOON + timedelta(days=2))

@@ -16,6 +16,7 @@ import pytest
 
 from goodword.core import ids, jobs
 from goodword.payments import reconciliation
+from local import setup
 from local.setup import Prepared
 from tests.support import books, rows, stripe_objects
 from tests.support.answers import time_of
@@ -505,6 +506,7 @@ def job_environment(prepared: Prepared, providers: Providers) -> dict[str, str]:
         "DATABASE_NAME": prepared.parameters["DatabaseName"],
         "DATABASE_USER": "goodword_jobs",
         "DATABASE_IAM_AUTHENTICATION": "false",
+        "PRIVACY_SECRET": setup.PRIVACY_SECRET,
         "DATABASE_CA_FILE": "",
         "PGPASSFILE": prepared.environment["PGPASSFILE"],
         "PYTHONPATH": f"{ROOT / 'functions/reconcile_payments'}:{ROOT / 'layers/goodword'}:{ROOT}",

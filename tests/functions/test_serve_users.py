@@ -149,7 +149,7 @@ def test_referrals_are_listed_by_their_stage_and_flag(company: Company, superuse
     assert sorted(referees("flagged=false")) == ["idle", "paying", "using"]
     assert referees("flagged=true") == []
     superuser.execute(
-        "UPDATE referrals SET flagged = true WHERE company_id = %s AND stage = 'activated'",
+        "UPDATE referrals SET risk = 'review' WHERE company_id = %s AND stage = 'activated'",
         (company.id,),
     )
     assert (referees("flagged=true"), referees("flagged=true&stage=qualified")) == (["using"], [])

@@ -19,6 +19,7 @@ def test_a_company_begins_with_these_settings(company: Company) -> None:
         "trial_duration_days": 14, "trial_plan": "premium", "post_trial_plan": "free",
         "require_email_verification": True, "self_registration_enabled": True, "require_invite": False,
         "invite_email_must_match": False, "destination_url": DESTINATION, "whop_company_id": None,
+        "not_disposable_domains": [],
         "created_at": settings["created_at"], "updated_at": settings["updated_at"],
     }  # fmt: skip
 
@@ -32,6 +33,7 @@ def test_a_company_begins_with_these_settings(company: Company) -> None:
         {"require_email_verification": False, "self_registration_enabled": False},
         {"require_invite": True, "invite_email_must_match": True},
         {"whop_company_id": "biz_settings_1"},
+        {"not_disposable_domains": ["mail.example", "xn--bcher-kva.example"]},
     ],
 )
 def test_settings_are_changed_where_something_is_said(
@@ -55,6 +57,14 @@ def test_the_links_lead_where_the_settings_say(company: Company) -> None:
     landed = company.browser.send("GET", f"/r/{code}", headers={"user-agent": "Firefox/140"}).headers["location"]
     assert urlsplit(landed).hostname == "xn--m-eha.example"
     assert landed.startswith(f"{changed['destination_url']}&gw_click=clk_")
+
+
+def test_domains_are_kept_in_their_one_spelling_each_once(company: Company) -> None:
+    said = ["Mail.EXAMPLE.", "bücher.example", "mail.example"]
+    changed = company.ok("PATCH", "/v1/settings", {"not_disposable_domains": said})
+    assert changed["not_disposable_domains"] == ["mail.example", "xn--bcher-kva.example"]
+    many = [f"mail{number}.example" for number in range(1000)]
+    assert company.ok("PATCH", "/v1/settings", {"not_disposable_domains": many})["not_disposable_domains"] == many
 
 
 def test_whoever_has_no_plan_has_the_one_of_the_settings(company: Company) -> None:
@@ -94,6 +104,12 @@ def test_a_whop_company_is_one_companys(company: Company, other: Company) -> Non
         ({"destination_url": "shop.example"}, "destination_url"),
         ({"destination_url": "https://user@shop.example/"}, "destination_url"),
         ({"whop_company_id": ""}, "whop_company_id"),
+        ({"not_disposable_domains": None}, "not_disposable_domains"),
+        ({"not_disposable_domains": "mail.example"}, "not_disposable_domains"),
+        ({"not_disposable_domains": ["mail.example", "mail"]}, "not_disposable_domains.1"),
+        ({"not_disposable_domains": ["a@mail.example"]}, "not_disposable_domains.0"),
+        ({"not_disposable_domains": ["mail.example\u0000"]}, "not_disposable_domains.0"),
+        ({"not_disposable_domains": [f"{number}.example" for number in range(1001)]}, "not_disposable_domains"),
         ({"updated_at": "2031-01-15T12:00:00Z"}, "updated_at"),
         ({"timezone": "UTC"}, "timezone"),
     ],

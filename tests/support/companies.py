@@ -12,8 +12,10 @@ from psycopg import Connection
 from goodword.accounts.companies import NewCompany
 from goodword.payments import signatures
 from goodword.payments.whop import signatures as whop_signatures
+from goodword.program.document import Program
 from local import setup
 from local.client import Answer, Client
+from tests.support.trust import TRUSTING
 
 DESTINATION = "https://shop.example/start"
 
@@ -40,11 +42,11 @@ class Company:
         return cls(answer.json)
 
     @classmethod
-    def write(cls, opener: Connection, base_url: str, *, livemode: bool = False) -> Self:
+    def write(cls, opener: Connection, base_url: str, *, livemode: bool = False, program: Program = TRUSTING) -> Self:
         """The same, written straight into the database of that server."""
         company = NewCompany(name="Test", livemode=livemode, destination_url=DESTINATION)
-        with opener.pipeline():  # a third of the work
-            return cls(setup.write_company(opener, company, base_url))
+        with opener.pipeline():  # a third less work
+            return cls(setup.write_company(opener, company, base_url, program))
 
     def close(self) -> None:
         """End the connections."""

@@ -27,13 +27,15 @@ from goodword.facts.kinds import (
 )
 from goodword.payments import inbox
 from goodword.payments.inbox import KeptEvent
+from goodword.program.document import AwardTerms, Signals
 from goodword.referral import activations, clicks, code_checks, codes, signups
 from goodword.referral.activations import Activation
 from goodword.referral.clicks import Visit
 from goodword.referral.code_checks import Browser
 from goodword.referral.codes import NewCode
 from goodword.referral.signups import Signup, SignupAnswer, SignupIds
-from tests.support.tenants import Tenant
+from tests.support.tenants import Tenant, amend
+from tests.support.trust import TRUSTING
 
 REFERRER, REFEREE = "ada", "ben"
 EMAIL = "ben@app.example"
@@ -58,7 +60,7 @@ def click(tenant: Tenant, code: str, *, click_id: UUID | None = None, previous_i
 
 def fill(tenant: Tenant) -> None:
     """Play the first story: a click on a campaign, a subscription, a promotion code, purchases, a use given back."""
-    code = sign_up(tenant, REFERRER).user.referral_code
+    code = sign_up(tenant, REFERRER, device_fingerprint="tablet").user.referral_code
     assert code is not None
     click_id = click(tenant, _launch(tenant, f"{code}-WINTER"))
     browser = Browser(ids.new_id(), "203.0.113.7")
@@ -77,6 +79,27 @@ def fill(tenant: Tenant) -> None:
     _carry_a_promotion_code(tenant)
     _redeem_a_coupon(tenant, code)
     _spend(tenant)
+    _suspect(tenant, code)
+
+
+def _suspect(tenant: Tenant, code: str) -> None:
+    """Somebody comes by Ada's code with Ada's own tablet, to a company that suspects people and gives nothing."""
+    fraud = TRUSTING.fraud.model_copy(update={"signals": Signals(same_device=60)})
+    nothing = AwardTerms(points=0)
+    awards = TRUSTING.awards.model_copy(update={"registered": nothing, "welcome": nothing})
+    amend(tenant, TRUSTING.model_copy(update={"fraud": fraud, "awards": awards}))
+    sign_up(tenant, "dan", referral_code=code, device_fingerprint="tablet")
+    scope = (tenant.id,)
+    tenant.superuser.execute("INSERT INTO ip_ranges VALUES (%s, 'vpn', '198.51.100.0/24')", scope)
+    tenant.superuser.execute("INSERT INTO ip_range_lists (company_id, ip_type, count) VALUES (%s, 'vpn', 1)", scope)
+    tenant.superuser.execute(
+        """
+        INSERT INTO fraud_patterns (company_id, id, type, value, match, severity, score_impact, active, created_at,
+            updated_at)
+        VALUES (%s, gen_random_uuid(), 'email_domain', 'spam.example', 'exact', 'high', 40, true, now(), now())
+        """,
+        scope,
+    )
 
 
 def _launch(tenant: Tenant, text: str) -> str:

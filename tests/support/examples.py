@@ -17,8 +17,12 @@ Invoke = Callable[[str, dict[str, Any]], Any]
 """Runs a function, named by its logical id, on an event and answers its result."""
 
 SIGNED_UP = {"users": 1, "codes": 1, "signups": 1, "outbox_events": 1, "activity": 1}
-REFERRED = {"referrals": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1, "scores": 1, "outbox_events": 3}
+REFERRED = {
+    "referrals": 1, "judgements": 1, "awards": 2, "entries": 2, "lots": 2, "wallets": 1, "scores": 1,
+    "outbox_events": 3,
+}  # fmt: skip
 QUALIFIED = {"payments": 1, "awards": 1, "entries": 1, "lots": 1, "outbox_events": 3}
+SEEN = {"user_fingerprints": 1}
 DONE_ONCE = {"idempotent_answers": 1}
 KEPT = {"inbox_events": 1}
 GIVEN = {"access_grants": 1, "grant_intervals": 1, "grant_schedules": 1, "outbox_events": 1, "activity": 1}
@@ -116,6 +120,26 @@ TABLE: dict[str, Row] = {
     ),
     "administer_campaigns__list": Row(200, {"has_more": False}),
     "administer_campaigns__read": Row(200, {"name": "Summer", "status": "draft", "prizes": []}),
+    "review_referrals__add_ranges": Row(
+        200,
+        {"ip_type": "tor", "count": 1},
+        together({"ip_ranges": 1, "ip_range_lists": 1, "outbox_events": 1}, DONE_ONCE),
+    ),
+    "review_referrals__change_pattern": Row(
+        200, {"type": "device_pattern", "score_impact": 45, "active": False}, {"outbox_events": 1}
+    ),
+    "review_referrals__create_pattern": Row(
+        201,
+        {"type": "email_domain", "match": "exact", "value": "bulk-mail.example", "severity": "high", "active": True},
+        together({"fraud_patterns": 1, "outbox_events": 1}, DONE_ONCE),
+    ),
+    "review_referrals__list_patterns": Row(200, {"has_more": False}),
+    "review_referrals__list_ranges": Row(200, {"data": [], "has_more": False}),
+    "review_referrals__preview_pattern": Row(200, {"evaluated": True, "reason": None, "matched": 0}),
+    "review_referrals__read_pattern": Row(200, {"type": "device_pattern", "match": "regex", "value": "headless"}),
+    "review_referrals__replace_ranges": Row(
+        200, {"ip_type": "vpn", "count": 2}, {"ip_ranges": 2, "ip_range_lists": 1, "outbox_events": 1}
+    ),
     "administer_account__change_endpoint": Row(200, {"provider": "stripe", "scope": "company"}),
     "administer_account__change_settings": Row(
         200,
@@ -162,7 +186,7 @@ TABLE: dict[str, Row] = {
         together({"outbox_events": 1}, DONE_ONCE),
     ),
     "administer_program__list_redemptions": Row(200, {"has_more": False}),
-    "administer_program__backtest": Row(200, {"complete": True, "not_simulated": ["timezone"]}),
+    "administer_program__backtest": Row(200, {"complete": True, "not_simulated": ["fraud", "limits", "timezone"]}),
     "administer_program__change_code": Row(
         200, {"type": "auto", "user_id": "ada", "active": False, "max_uses": 10, "uses": 1}, {"outbox_events": 1}
     ),
@@ -186,7 +210,7 @@ TABLE: dict[str, Row] = {
         {"kind": "quota", "feature": "ai_calls", "quantity": 20, "cost_points": 30, "stock": 1000, "active": True},
         together({"redemption_options": 1, "outbox_events": 1}, DONE_ONCE),
     ),
-    "administer_program__read": Row(200, {"version": 1, "program": {"schema_version": 1, "timezone": "UTC"}}),
+    "administer_program__read": Row(200, {"version": 3, "program": {"schema_version": 1, "timezone": "UTC"}}),
     "administer_program__refund": Row(
         200,
         {"kind": "quota", "user_id": "ada", "cost_points": 30, "status": "refunded", "balance_after": 135},
@@ -194,7 +218,7 @@ TABLE: dict[str, Row] = {
     ),
     "administer_program__replace": Row(
         200,
-        {"version": 2, "program": {"timezone": "Europe/Berlin", "recurring_months": [2, 24], "l2_months": [1, 6]}},
+        {"version": 4, "program": {"timezone": "Europe/Berlin", "recurring_months": [2, 24], "l2_months": [1, 6]}},
         {"program_versions": 1, "outbox_events": 1},
     ),
     "administer_program__replace_by_nonsense": Row(422, {"code": "invalid_request"}),
@@ -216,7 +240,7 @@ TABLE: dict[str, Row] = {
     "attribute_signup__with_a_pasted_link": Row(
         201,
         {"attribution": {"outcome": "attributed", "source": "code"}, "referral": {"referrer": "ada"}},
-        together(SIGNED_UP, REFERRED),
+        together(SIGNED_UP, REFERRED, SEEN),
     ),
     "attribute_signup__with_click": Row(
         201,
@@ -230,7 +254,7 @@ TABLE: dict[str, Row] = {
             "attribution": {"outcome": "attributed", "source": "code", "click_id": None},
             "referral": {"referrer": "ada", "referee": "cleo", "app_id": "web"},
         },
-        together(SIGNED_UP, REFERRED, DONE_ONCE),
+        together(SIGNED_UP, REFERRED, SEEN, DONE_ONCE),
     ),
     "attribute_signup__with_unknown_code": Row(
         201, {"attribution": {"outcome": "rejected", "reason": "unknown_code"}, "referral": None}, SIGNED_UP
@@ -384,6 +408,8 @@ TABLE: dict[str, Row] = {
             "due_points": 5,
         },
     ),
+    "serve_users__attribution": Row(200, {"outcome": "none", "candidates": [], "fraud": None, "late": []}),
+    "serve_users__checks": Row(200, {"judgements": [], "fingerprints": []}),
     "serve_users__explain_referral": Row(
         200,
         {"referral": {"referrer": "ada", "referee": "ben"}, "attribution": {"by": "signup", "winner": "code"}},
@@ -403,9 +429,24 @@ TABLE: dict[str, Row] = {
         },
         together(REFERRED, {"activity": 1}),
     ),
+    "review_referrals__change_review": Row(
+        200, {"referee": "max", "assigned_to": "Dana", "priority": "high", "notes": "Asked both of them."}
+    ),
+    "review_referrals__decide_on_review": Row(
+        200,
+        {"referee": "max", "status": "approved", "notes": "Two sisters who share a tablet."},
+        {"entries": 2, "lots": 2, "wallets": 2, "outbox_events": 3},
+    ),
+    "review_referrals__decide_on_reviews": Row(
+        200, {"decided": 1, "skipped": []}, together({"outbox_events": 3}, DONE_ONCE)
+    ),
+    "review_referrals__list_reviews": Row(200, {"has_more": False}),
+    "review_referrals__read_review": Row(200, {"referee": "max", "referrer": "lea", "status": "pending"}),
     "serve_users__activity": Row(200, {"has_more": False}),
     "serve_users__milestones": Row(200, {"has_more": False}),
-    "serve_users__login": Row(201, {"action": "login", "app_id": "web"}, {"activity": 1, "logins": 1}),
+    "serve_users__login": Row(
+        201, {"action": "login", "app_id": "web"}, {"activity": 1, "logins": 1, "user_fingerprints": 1}
+    ),
     "serve_users__stats": Row(
         200,
         {

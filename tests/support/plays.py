@@ -7,14 +7,12 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from goodword.awards import advancing, settlement
 from goodword.awards.due import AwardKey
 from goodword.awards.engine import Standing
 from goodword.facts import keep
 from goodword.facts.kinds import Fact, IdentityLinked, ObjectsLinked, PaymentSucceeded, SubscriptionChanged, TakenBack
-from goodword.program.document import Program
+from goodword.fraud.first_payments import FirstPayments
 from goodword.referral import activations
 from goodword.referral.activations import Activation
 from tests.support import stories
@@ -63,19 +61,6 @@ class SignUp:
 
 Fragment = Report | Named | Joined | Part
 Step = Fragment | Job | Spend | SignUp
-
-
-def amend(tenant: Tenant, program: Program) -> int:
-    """A new version of the program; its number."""
-    (row,) = tenant.rows(
-        """
-        INSERT INTO program_versions (company_id, version, program, created_at)
-        SELECT company_id, max(version) + 1, %(program)s, max(created_at) FROM program_versions
-        WHERE company_id = %(company_id)s GROUP BY company_id RETURNING version
-        """,
-        program=Jsonb(program.model_dump(mode="json", by_alias=True)),
-    )
-    return row["version"]
 
 
 @dataclass
@@ -154,7 +139,7 @@ class Play:
         found = [self._fact(each) for each in pieces]
         with self.tenant.transaction("webhook") as connection:
             concerned, _ = keep(connection, self.tenant.id, "stripe", found)
-            settlement.settle(connection, self.tenant.id, sorted(concerned))
+            settlement.settle(connection, self.tenant.id, sorted(concerned), FirstPayments())
 
     def pass_time(self) -> None:
         """What the jobs do when they come by for this person."""
@@ -162,7 +147,9 @@ class Play:
             ben = connection.execute(
                 "SELECT id FROM users WHERE company_id = %s AND external_id = %s", (self.tenant.id, self.person)
             ).fetchall()
-            settlement.settle(connection, self.tenant.id, [user_id for (user_id,) in ben], time_passes=True)
+            settlement.settle(
+                connection, self.tenant.id, [id_ for (id_,) in ben], settlement.AS_JUDGED, time_passes=True
+            )
 
     def run_jobs(self) -> None:
         """The jobs themselves, which find for whom they have to come by."""

@@ -73,7 +73,8 @@ REQUESTS: dict[str, Good] = {
                 "created_at": "2026-01-15T12:00:00Z",
             },
             "referral_code": "{code}", "click_id": "clk_0", "coupon_code": "COUPON", "invite_code": "INVITE",
-            "app_id": "web", "ip": "203.0.113.7", "user_agent": "Firefox/140", "device_fingerprint": "fp",
+            "app_id": "web", "ip": "203.0.113.7", "ip_type": "residential", "ip_country": "DE", "ip_asn": 3320,
+            "user_agent": "Firefox/140", "device_fingerprint": "fp",
         },
         idempotent=True,
     ),
@@ -269,6 +270,7 @@ REQUESTS: dict[str, Good] = {
             "trial_duration_days": 7, "trial_plan": "basic", "post_trial_plan": "free",
             "require_email_verification": False, "self_registration_enabled": True, "require_invite": False,
             "invite_email_must_match": True, "destination_url": "https://shop.example/", "whop_company_id": None,
+            "not_disposable_domains": ["mail.example"],
         },
     ),
     "POST /v1/coupons": Good(
@@ -325,6 +327,42 @@ REQUESTS: dict[str, Good] = {
     "POST /v1/users/{user_id}/milestones/{id}/claim": Good(
         "/v1/users/{user_id}/milestones/{milestone_id}/claim", idempotent=True
     ),
+    "GET /v1/reviews": Good(
+        "/v1/reviews",
+        query={"status": "pending", "priority": "low", "check_type": "velocity_limit", "referrer": "dan"},
+    ),
+    "GET /v1/reviews/{id}": Good("/v1/reviews/{review_id}"),
+    "PATCH /v1/reviews/{id}": Good(
+        "/v1/reviews/{review_id}", {"assigned_to": "Dana", "priority": "high", "notes": "Asked both of them."}
+    ),
+    "POST /v1/reviews/{id}/decision": Good(
+        "/v1/reviews/{review_id}/decision",
+        {"decision": "escalate", "note": "Odd.", "assigned_to": "Dana"},
+        idempotent=True,
+    ),
+    "POST /v1/reviews/decisions": Good(
+        "/v1/reviews/decisions", {"ids": ["{review_id}"], "decision": "escalate", "note": "Odd."}, idempotent=True
+    ),
+    "POST /v1/fraud-patterns": Good(
+        "/v1/fraud-patterns",
+        {
+            "type": "email_domain", "match": "exact", "value": "spam.example", "severity": "high", "score_impact": 30,
+            "description": "bought in bulk", "active": True,
+        },
+        idempotent=True,
+    ),
+    "GET /v1/fraud-patterns": Good("/v1/fraud-patterns"),
+    "GET /v1/fraud-patterns/{id}": Good("/v1/fraud-patterns/{pattern_id}"),
+    "PATCH /v1/fraud-patterns/{id}": Good(
+        "/v1/fraud-patterns/{pattern_id}",
+        {"severity": "low", "score_impact": 10, "description": "seen twice", "active": True},
+    ),
+    "POST /v1/fraud-patterns/preview": Good(
+        "/v1/fraud-patterns/preview", {"type": "ip_range", "match": "cidr", "value": "203.0.113.0/24"}
+    ),
+    "GET /v1/ip-ranges": Good("/v1/ip-ranges"),
+    "PUT /v1/ip-ranges/{ip_type}": Good("/v1/ip-ranges/vpn", {"cidrs": ["203.0.113.0/24", "2001:db8::/32"]}),
+    "POST /v1/ip-ranges/{ip_type}": Good("/v1/ip-ranges/tor", {"cidrs": ["203.0.113.7"]}, idempotent=True),
     "GET /v1/leaderboard": Good("/v1/leaderboard", query={"period": "2027-01"}),
     "GET /v1/integrity": Good("/v1/integrity"),
     "GET /v1/test-clock": Good("/v1/test-clock"),
@@ -363,7 +401,7 @@ class Asked:
     """A company of which everything may be asked: Ada with a code, points, and what she can buy, has and has used.
 
     She brought Cy, who has paid, so that she has reached a milestone and claimed it; Dan came by himself and has a code
-    too. One event has failed; an endpoint and a key are not needed.
+    too, by which Eve came, who is reviewed. One event has failed; an endpoint and a key are not needed.
     """
 
     def __init__(self, company: Company) -> None:
@@ -388,15 +426,19 @@ class Asked:
         company.ok("POST", f"/v1/users/{ADA}/milestones/{milestone_id}/claim")
         company.deliver({"object": "v2.core.event", "id": "evt_thin", "type": "v1.invoice.paid"})
         (failed,) = company.ok("GET", "/v1/inbox?status=failed")["data"]
+        spam = {"type": "device_pattern", "value": "headless", "score_impact": 5}
         dates = {"starts_at": "2026-01-15T12:00:00Z", "ends_at": "8000-01-15T12:00:00Z"}
+        dans = company.sign_up("dan")["user"]["referral_code"]
         self._values = {
+            "review_id": _review(company, dans),
             "campaign_id": company.ok("POST", "/v1/campaigns", {"name": "Summer", **dates})["id"],
             "coupon_id": company.ok("POST", "/v1/coupons", coupon)["id"],
             "grant_id": company.ok("POST", f"/v1/users/{ADA}/grants", given)["id"],
             "milestone_id": milestone_id,
+            "pattern_id": company.ok("POST", "/v1/fraud-patterns", spam)["id"],
             "code": code,
             "new_code": f"NEW-{code}",
-            "other_code": company.sign_up("dan")["user"]["referral_code"],
+            "other_code": dans,
             "referral_id": referral["referral"]["id"],
             "award_id": referral["awards"][0]["id"],
             "user_id": ADA,
@@ -428,4 +470,17 @@ class Asked:
     def _filled(self, value: Any) -> Any:  # noqa: ANN401 - any JSON value
         if isinstance(value, dict):
             return {name: self._filled(member) for name, member in value.items()}
+        if isinstance(value, list):
+            return [self._filled(member) for member in value]
         return value.format(**self._values) if isinstance(value, str) and value.startswith("{") else value
+
+
+def _review(company: Company, code: str) -> str:
+    """Somebody comes by a code that nobody may come by, for as long as it takes; the id of the review."""
+    program = company.ok("GET", "/v1/program")["program"]
+    limits = {**program["limits"], "registrations_per_code_per_day": 0}
+    company.ok("PUT", "/v1/program", {**program, "limits": limits})
+    company.sign_up("eve", referral_code=code)
+    company.ok("PUT", "/v1/program", program)
+    (review,) = company.ok("GET", "/v1/reviews")["data"]
+    return review["id"]

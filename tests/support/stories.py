@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
@@ -21,7 +22,9 @@ from goodword.awards.differences import Difference, StoredAward
 from goodword.awards.due import AwardKey, Due
 from goodword.awards.engine import Standing
 from goodword.awards.history import Facts, Payment, Subscription, Takeback
+from goodword.awards.screenings import REFUSALS, Restraint, Risk
 from goodword.program.document import Caps, Program
+from tests.support.trust import TRUSTING
 
 REGISTERED = datetime(2031, 1, 31, 9, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -150,13 +153,17 @@ class Applied:
     booked: dict[str, int] = field(default_factory=dict[str, int])
     keys: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
     retained_at: datetime | None = None
+    risk: Risk = "clear"
 
     def settle(self, facts: Facts, at: datetime, *, time_passes: bool = False) -> tuple[Standing, Difference]:
         """Bring the awards to what the facts say."""
         stored = list(self.awards.values())
         processed_at = at if time_passes else differences.processed_at(stored, self.retained_at)
         standing = engine.standing(self.program, facts, at, processed_at=processed_at)
-        difference = differences.between(standing, stored, _decide, at, uncapped(at), releases=time_passes)
+        restraint = Restraint(standing.disputed, self.risk, timedelta(hours=self.program.timing.risk_hold_hours))
+        difference = differences.between(
+            standing, stored, partial(_decide, self.risk), at, uncapped(at), restraint, releases=time_passes
+        )
         self.keep(difference, at)
         self.retained_at = standing.retained_at
         return standing, difference
@@ -192,7 +199,7 @@ class Applied:
                 award.id, due.event, due.app_id, due.occasion, award.user_id, award.points, award.reversed_points,
                 award.status, award.hold_until, award.hold_reason, award.earning is not None, award.adjustments,
                 due.period, due.payment_id, due.due_at, at, award.decision.multiplier_bps, award.decision.tier,
-                award.decision.counted, due.reason or award.decision.rejected,
+                award.decision.counted, award.reason,
             )  # fmt: skip
         by_id = {award.id: key for key, award in self.awards.items()}
         for award in (*difference.changed, *difference.moved):
@@ -201,7 +208,7 @@ class Applied:
             after = before._replace(
                 reversed_points=award.reversed_points, status=award.status, hold_until=award.hold_until,
                 hold_reason=award.hold_reason, booked=before.booked or award.earning is not None,
-                adjustments=award.adjustments,
+                adjustments=award.adjustments, reason=award.reason,
             )  # fmt: skip
             if award.due:
                 after = after._replace(
@@ -227,12 +234,14 @@ def uncapped(at: datetime) -> Headroom:
     return Headroom(Caps(), None, {}, at, at.date())
 
 
-def _decide(due: Due) -> Decision:
-    return Decision(PEOPLE[due.recipient])
+def _decide(risk: Risk, due: Due) -> Decision:
+    return Decision(PEOPLE[due.recipient], rejected=REFUSALS.get(risk))
 
+
+TRUSTS = TRUSTING.fraud.model_dump(mode="json")
 
 PROGRAMS: Mapping[str, Program] = {
-    name: Program.model_validate_json(json.dumps({"points_expiry_months": None, **document}))
+    name: Program.model_validate_json(json.dumps({"points_expiry_months": None, "fraud": TRUSTS, **document}))
     for name, document in {
         "fixed": {},
         "percentages": {

@@ -24,8 +24,10 @@ from goodword.core.one_trip import OneTrip
 from goodword.points import ledger, redemptions
 from goodword.points.ledger import Balance, PointsAdjustment
 from goodword.points.redemptions import NewRedemption
+from goodword.program.document import Program
 from local import setup
 from tests.support.connections import AsRole
+from tests.support.trust import TRUSTING
 
 _ADD_USER = """
     INSERT INTO users (company_id, id, external_id, created_at)
@@ -75,8 +77,8 @@ class Tenant:
     def open(cls, opener: Connection, as_role: AsRole, superuser: Connection) -> Self:
         """A fresh test company, opened over a kept connection."""
         company = NewCompany(name="Test", livemode=False, destination_url="https://shop.example")
-        with opener.pipeline():  # a third of the work
-            line = setup.write_company(opener, company, "http://localhost")
+        with opener.pipeline():  # a third less work
+            line = setup.write_company(opener, company, "http://localhost", TRUSTING)
         return cls(line, as_role, superuser)
 
     def twin(self) -> "Tenant":
@@ -296,3 +298,16 @@ def _key() -> str:
 def _only(rows: Sequence[Any]) -> Any:  # noqa: ANN401 - whatever a row holds
     (row,) = rows
     return row
+
+
+def amend(tenant: Tenant, program: Program) -> int:
+    """A new version of the program; its number."""
+    (row,) = tenant.rows(
+        """
+        INSERT INTO program_versions (company_id, version, program, created_at)
+        SELECT company_id, max(version) + 1, %(program)s, max(created_at) FROM program_versions
+        WHERE company_id = %(company_id)s GROUP BY company_id RETURNING version
+        """,
+        program=Jsonb(program.model_dump(mode="json", by_alias=True)),
+    )
+    return row["version"]

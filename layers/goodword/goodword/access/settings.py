@@ -4,17 +4,25 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from psycopg import Connection
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from goodword.access.plans import NO_PLAN, PlanId
 from goodword.accounts import companies
 from goodword.core import outbox
 from goodword.core.errors import invalid_fields
-from goodword.core.fields import UNCHANGED, AnswerModel, Destination, Instant, RequestModel, Text, given_fields
+from goodword.core.fields import UNCHANGED, AnswerModel, Destination, Domain, Instant, RequestModel, Text, given_fields
 
 LONGEST_TRIAL_DAYS = 3650
+MOST_DOMAINS = 1000
 
 TrialDays = Annotated[int, Field(ge=0, le=LONGEST_TRIAL_DAYS)]
+
+
+def _each_once(domains: list[str]) -> list[str]:
+    return list(dict.fromkeys(domains))
+
+
+Domains = Annotated[list[Domain], Field(max_length=MOST_DOMAINS), AfterValidator(_each_once)]
 
 
 class SettingsChange(RequestModel):
@@ -29,10 +37,14 @@ class SettingsChange(RequestModel):
     invite_email_must_match: bool = UNCHANGED
     destination_url: Destination = UNCHANGED
     whop_company_id: Text | None = None
+    not_disposable_domains: Domains = UNCHANGED
 
 
 class CompanySettings(AnswerModel):
-    """All settings. `post_trial_plan` is the plan of whoever has no other; `disabled` gives nothing at all."""
+    """All settings. `post_trial_plan` is the plan of whoever has no other; `disabled` gives nothing at all.
+
+    E-mails of `not_disposable_domains`, and of domains below these, are never taken for disposable ones.
+    """
 
     trial_duration_days: int
     trial_plan: str
@@ -43,6 +55,7 @@ class CompanySettings(AnswerModel):
     invite_email_must_match: bool
     destination_url: str
     whop_company_id: str | None
+    not_disposable_domains: list[str]
     created_at: Instant
     updated_at: Instant
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from psycopg import Connection
 from psycopg.rows import dict_row
 
+from goodword.core import query
 from goodword.core.errors import Forbidden, Refused
 from goodword.core.fields import AnswerModel, Destination, GivenInstant, Instant, RequestModel, Text
 
@@ -56,7 +57,8 @@ _SET_TIME_ZONE = """
 
 _SETTINGS: LiteralString = """
     trial_duration_days, trial_plan, post_trial_plan, require_email_verification, self_registration_enabled,
-    require_invite, invite_email_must_match, destination_url, whop_company_id, created_at, updated_at
+    require_invite, invite_email_must_match, destination_url, whop_company_id, not_disposable_domains, created_at,
+    updated_at
 """
 
 _READ_SETTINGS = f"SELECT {_SETTINGS} FROM companies WHERE id = %(company_id)s"  # noqa: S608 - constants
@@ -69,10 +71,15 @@ _CHANGE_SETTINGS = f"""
         post_trial_plan = %(post_trial_plan)s, require_email_verification = %(require_email_verification)s,
         self_registration_enabled = %(self_registration_enabled)s, require_invite = %(require_invite)s,
         invite_email_must_match = %(invite_email_must_match)s, destination_url = %(destination_url)s,
-        whop_company_id = %(whop_company_id)s, updated_at = company_now(id)
+        whop_company_id = %(whop_company_id)s, not_disposable_domains = %(not_disposable_domains)s,
+        updated_at = company_now(id)
     WHERE id = %(company_id)s
     RETURNING {_SETTINGS}
 """  # noqa: S608 - constants
+
+_HOLD = "SELECT FROM companies WHERE id = %(company_id)s FOR NO KEY UPDATE"
+
+_RAISE_PATTERNS_VERSION = "UPDATE companies SET patterns_version = patterns_version + 1 WHERE id = %(company_id)s"
 
 _CLOCK = "SELECT test_now FROM companies WHERE id = %(company_id)s"
 _DESTINATION = "SELECT destination_url FROM companies WHERE id = %(company_id)s"
@@ -100,6 +107,16 @@ def change_settings(connection: Connection, company_id: UUID, given: Mapping[str
     """Set some of these columns; all of them as they are then."""
     held = _one(connection, _HOLD_SETTINGS, company_id=company_id)
     return _one(connection, _CHANGE_SETTINGS, **{**held, **given, "company_id": company_id})
+
+
+def hold(connection: Connection, company_id: UUID) -> None:
+    """Hold the company, so that those who change what there is one of for each wait for each other; costs no trip."""
+    query.do(connection, _HOLD, company_id=company_id)
+
+
+def raise_patterns_version(connection: Connection, company_id: UUID) -> None:
+    """Say that the company's patterns are others from now on, and hold the company until then; costs no trip."""
+    query.do(connection, _RAISE_PATTERNS_VERSION, company_id=company_id)
 
 
 def set_time_zone(connection: Connection, company_id: UUID, time_zone: str) -> None:

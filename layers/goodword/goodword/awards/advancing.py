@@ -44,7 +44,7 @@ _DUE_TO_RELEASE = """
         SELECT DISTINCT c.id AS company_id, due.referral_id AS id
         FROM companies c CROSS JOIN LATERAL (
             SELECT referral_id FROM awards
-            WHERE company_id = c.id AND status = 'pending'
+            WHERE company_id = c.id AND (status = 'pending' OR hold_reason = 'risk')
                 AND hold_until <= coalesce(c.test_now, clock_timestamp())
                 AND NOT is_set_aside(c.id, %(job)s, public_id('ref', referral_id))
             ORDER BY hold_until LIMIT %(limit)s
@@ -89,4 +89,4 @@ def _batch(connection: Connection, job: str, claim: LiteralString) -> Batch:
 
 def _settle(connection: Connection, company_id: UUID, referrals: Sequence[DueReferral]) -> None:
     referees = [referral.referee_id for referral in referrals]
-    settlement.settle(connection, company_id, referees, time_passes=True)
+    settlement.settle(connection, company_id, referees, settlement.AS_JUDGED, time_passes=True)

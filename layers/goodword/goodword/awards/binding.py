@@ -8,6 +8,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from goodword.awards import engine
+from goodword.awards.screenings import Screening
 from goodword.core import query
 from goodword.program.versions import Terms
 
@@ -26,6 +27,7 @@ class NewReferral(NamedTuple):
     touched_at: datetime
     registered_at: datetime
     trace: Mapping[str, object]
+    screening: Screening = Screening()
 
 
 _BIND = "SELECT bind_referral(%(referral)s)"
@@ -35,6 +37,7 @@ def row(company_id: UUID, new: NewReferral, terms: Terms) -> dict[str, object]:
     """The row of a new referral, as the SQL function `bind_referral` writes it."""
     return {
         **new._asdict(),
+        **new.screening.as_row(),
         "company_id": company_id,
         "program_version": terms.version,
         "lapses_at": engine.lapses_at(terms.program, new.registered_at),

@@ -1,9 +1,9 @@
 """What settling referrals comes to: the rows that change, gathered from any number of them and written in one go."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import LiteralString, TypeAlias
 from uuid import UUID
@@ -17,6 +17,7 @@ from goodword.awards.differences import AwardChange, AwardMove, Difference
 from goodword.awards.due import AwardEvent, Due
 from goodword.awards.engine import Standing
 from goodword.awards.known import KnownReferral
+from goodword.awards.screenings import Restraint, Screening
 from goodword.campaigns.scores import Moves
 from goodword.core import ids, outbox, query
 
@@ -31,6 +32,9 @@ _BOOK: LiteralString = f"SELECT {BOOKED}"
 NOT_THE_REFERRERS: frozenset[AwardEvent] = frozenset({"welcome", "l2"})
 
 Row: TypeAlias = dict[str, object]
+
+Screen: TypeAlias = Callable[[KnownReferral, Standing], Screening]
+"""What a referral is judged to be by what should stand for it."""
 
 
 @dataclass(slots=True)
@@ -48,17 +52,23 @@ class Changes:
     in_campaigns: Counter[UUID] = field(default_factory=Counter[UUID])
     counted: Counter[UUID] = field(default_factory=Counter[UUID])
 
-    def settle(self, referral: KnownReferral, *, time_passes: bool = False) -> tuple[Standing, Difference]:
+    def settle(
+        self, referral: KnownReferral, screen: Screen, *, time_passes: bool = False
+    ) -> tuple[Standing, Difference]:
         """Add what brings a referral to what its facts say: what should stand, and what that changes."""
         standing = referral.standing(time_passes=time_passes)
+        screening = screen(referral, standing)
         people, headroom = self._people(referral), self._headroom(referral)
-        decide = partial(decisions.decide, referral.program, people, headroom)
-        difference = differences.between(standing, referral.awards, decide, referral.at, headroom, releases=time_passes)
+        decide = partial(decisions.decide, referral.program, people, headroom, screening.risk)
+        risk_hold = timedelta(hours=referral.program.timing.risk_hold_hours)
+        restraint = Restraint(standing.disputed, screening.risk, risk_hold)
+        difference = differences.between(
+            standing, referral.awards, decide, referral.at, headroom, restraint, releases=time_passes
+        )
         self.at = referral.at
-        counts = tiers.counts(standing.stage, flagged=referral.flagged)
-        if standing.progress != referral.progress or counts != referral.counts:
-            progress = {"id": referral.id, "counts": counts, "advances_at": standing.next_at}
-            self.stages.append({**progress, **standing.progress._asdict()})
+        counts = tiers.counts(standing.stage, flagged=screening.is_flagged)
+        if standing.progress != referral.progress or screening != referral.screening:
+            self.stages.append(_stage_row(referral, standing, screening, counts=counts))
         if standing.stage != referral.progress.stage:
             self.events.append(_event(f"referral.{standing.stage}", {"id": ids.public("ref", referral.id)}))
         self._add(referral, difference)
@@ -141,6 +151,16 @@ class Changes:
             query.do(connection, _BOOK, company_id=company_id, **self.parameters())
 
 
+def _stage_row(referral: KnownReferral, standing: Standing, screening: Screening, *, counts: bool) -> Row:
+    return {
+        "id": referral.id,
+        "counts": counts,
+        "advances_at": standing.next_at,
+        **standing.progress._asdict(),
+        **screening.as_row(),
+    }
+
+
 def _posting_terms(referral: KnownReferral) -> Row:
     return {"program_version": referral.program_version, "expiry_months": referral.program.points_expiry_months}
 
@@ -159,6 +179,7 @@ def _award_row(referral: KnownReferral, award: AwardChange, postings_before: int
         "status": award.status,
         "hold_until": award.hold_until,
         "hold_reason": award.hold_reason,
+        "reason": award.reason,
         "program_version": referral.program_version,
         "earning": postings_before + award.earning if award.earning else None,
         **(_due_fields(award.due) if award.due else {}),
@@ -180,7 +201,6 @@ def _decided_fields(due: Due, decision: Decision) -> Row:
         "multiplier_bps": decision.multiplier_bps,
         "tier": decision.tier,
         "counted": decision.counted,
-        "reason": due.reason or decision.rejected,
     }
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from goodword.awards import tiers
 from goodword.awards.caps import Headroom
 from goodword.awards.due import Due
+from goodword.awards.screenings import REFUSALS, Risk
 from goodword.core import money
 from goodword.program.document import Program
 
@@ -62,10 +63,14 @@ class People(NamedTuple):
     others: int = 0
 
 
-def decide(program: Program, people: People, headroom: Headroom, due: Due) -> Decision | None:
+def decide(program: Program, people: People, headroom: Headroom, risk: Risk, due: Due) -> Decision | None:
     """The decision on an award that is due; None where the referrer has no upline, or had none in time."""
     decision = _given(program, people, due)
-    if decision is None or decision.rejected or due.reason or headroom.fits(decision.user_id, decision.points(due)):
+    if decision is None or decision.rejected or due.reason:
+        return decision
+    if risk in REFUSALS:
+        return decision._replace(rejected=REFUSALS[risk])
+    if headroom.fits(decision.user_id, decision.points(due)):
         return decision
     return decision._replace(rejected=BUDGET_EXHAUSTED)
 

@@ -17,6 +17,7 @@ from goodword.awards.caps import Headroom
 from goodword.awards.decisions import Decide, Decision
 from goodword.awards.due import AwardEvent, AwardKey, Due
 from goodword.awards.engine import Standing
+from goodword.awards.screenings import FRAUD_REJECTED, REVIEW_REJECTED, Hold, HoldReason, Restraint, Risk
 from goodword.core import ids, money
 from goodword.points.earnings import EarningType
 
@@ -32,7 +33,6 @@ EARNING: Mapping[AwardEvent, EarningType] = {
     "retained": "REFERRAL_RETAINED",
     "cross_app": "REFERRAL_CROSS_APP",
 }
-DISPUTE = "dispute"
 REASONS_OF_PAYMENTS = frozenset({"currency_not_configured", "referral_expired"})
 """Why an award earns nothing by what it is for alone, whoever is given it."""
 
@@ -49,7 +49,7 @@ class StoredAward(NamedTuple):
     reversed_points: int
     status: AwardStatus
     hold_until: datetime | None
-    hold_reason: str | None
+    hold_reason: HoldReason | None
     booked: bool
     adjustments: int
     period: int | None
@@ -81,11 +81,6 @@ class StoredAward(NamedTuple):
         """What of it counts under caps: all that stands or waits."""
         return 0 if self.status == "rejected" else self.points - self.reversed_points
 
-    @property
-    def is_kept_back(self) -> bool:
-        """Whether something else than a dispute holds it: neither time nor money ends that."""
-        return self.status == "held" and self.hold_reason != DISPUTE
-
 
 class Posting(NamedTuple):
     """One posting of the ledger (post_entries)."""
@@ -111,7 +106,8 @@ class AwardChange:
     status: AwardStatus
     reversed_points: int
     hold_until: datetime | None
-    hold_reason: str | None = None
+    hold_reason: HoldReason | None = None
+    reason: str | None = None
     adjustments: int = 0
     booked: bool = False
     earning: int | None = None
@@ -181,8 +177,8 @@ def processed_at(stored: Sequence[StoredAward], retained_at: datetime | None) ->
 
 
 def between(
-    standing: Standing, stored: Sequence[StoredAward], decide: Decide, at: datetime, headroom: Headroom, *,
-    releases: bool = False,
+    standing: Standing, stored: Sequence[StoredAward], decide: Decide, at: datetime, headroom: Headroom,
+    restraint: Restraint, *, releases: bool = False,
 ) -> Difference:  # fmt: skip
     """The difference between the stored awards and what should stand.
 
@@ -192,7 +188,9 @@ def between(
     difference = Difference()
     stored_keys = {award.key for award in stored}
     due_by_key = {due.key: due for due in standing.due}
-    changed = [(award, _changed(award, due_by_key.get(award.key), standing, at, releases=releases)) for award in stored]
+    changed = [
+        (award, _changed(award, due_by_key.get(award.key), restraint, at, releases=releases)) for award in stored
+    ]
     for award, change in changed:
         headroom.move(award.user_id, change.reserved_points - award.reserved_points, award.created_at)
     left = list(stored)
@@ -201,9 +199,9 @@ def between(
             predecessor = _predecessor(due, left, due_by_key)
             if predecessor:
                 left.remove(predecessor)
-            decision = _taken_over(predecessor) if predecessor else decide(due)
+            decision = _taken_over(predecessor, restraint.risk) if predecessor else decide(due)
             if decision is not None:
-                award = _new(due, decision, standing, at)
+                award = _new(due, decision, _hold_of_new(due, predecessor, restraint, at), at)
                 headroom.move(award.user_id, award.reserved_points, at)
                 _add_new(difference, award, at)
     for award, change in changed:
@@ -220,10 +218,25 @@ def _predecessor(due: Due, stored: Sequence[StoredAward], due_by_key: Mapping[Aw
     return next((award for award in gone if due.event == "qualified" or award.reserved_points), None)
 
 
-def _taken_over(award: StoredAward) -> Decision:
+def _taken_over(award: StoredAward, risk: Risk) -> Decision:
     """The decision on an award, for the one that takes its place; not why its payment alone was worth nothing."""
-    rejected = None if award.reason in REASONS_OF_PAYMENTS else award.reason
+    rejected = REVIEW_REJECTED if risk == "rejected" else None if _is_redeemed(award, risk) else award.reason
+    rejected = None if rejected in REASONS_OF_PAYMENTS else rejected
     return Decision(award.user_id, award.multiplier_bps, award.tier, rejected, award.counted)
+
+
+def _hold_of_new(due: Due, predecessor: StoredAward | None, restraint: Restraint, at: datetime) -> Hold:
+    """What keeps a new award back. One that takes the place of another waits as that one did."""
+    if predecessor is None:
+        return restraint.hold(due.event, at, due.hold_until)
+    if predecessor.status == "paid":
+        return Hold(None, due.hold_until)
+    return restraint.hold(due.event, predecessor.created_at, due.hold_until)
+
+
+def _is_redeemed(award: StoredAward, risk: Risk) -> bool:
+    """Whether an award was rejected for what a review has approved since."""
+    return risk == "approved" and award.reason == FRAUD_REJECTED
 
 
 def _add_new(difference: Difference, award: AwardChange, at: datetime) -> None:
@@ -245,88 +258,93 @@ def _add_changed(difference: Difference, stored: StoredAward, award: AwardChange
         difference.moved.append(award)
 
 
-def _new(due: Due, decision: Decision, standing: Standing, at: datetime) -> AwardChange:
+def _new(due: Due, decision: Decision, hold: Hold, at: datetime) -> AwardChange:
     """A new award as it shall stand. What is rejected is never given, so nothing of it is taken back."""
     points = decision.points(due)
     due_points = money.rounded(points * due.share)
-    if due.reason or decision.rejected:
+    reason = due.reason or decision.rejected
+    if reason:
         status, due_points = "rejected", points
     elif due_points == 0:
         status = "reversed"
     else:
-        status = _unpaid(standing, waits=not _is_over(due.hold_until, at))
+        status = _unpaid(hold, waits=not _is_over(hold.until, at))
+    is_held = status == "held"
     return AwardChange(
-        ids.new_id(), due.event, decision.user_id, points, status, points - due_points, due.hold_until,
-        DISPUTE if status == "held" else None, due=due, decision=decision,
+        ids.new_id(), due.event, decision.user_id, points, status, points - due_points,
+        hold.until if is_held else due.hold_until, hold.reason if is_held else None, reason, due=due, decision=decision,
     )  # fmt: skip
 
 
-def _changed(stored: StoredAward, due: Due | None, standing: Standing, at: datetime, *, releases: bool) -> AwardChange:
+def _changed(
+    stored: StoredAward, due: Due | None, restraint: Restraint, at: datetime, *, releases: bool
+) -> AwardChange:
     """A stored award as it shall stand by what is due of it now. A rejected one was never given: nothing goes back."""
-    hold_until = due.hold_until if due and not stored.is_kept_back else stored.hold_until
-    due_points = money.rounded(stored.points * due.share) if due else 0
-    waits = _waits(stored, hold_until, at, releases=releases)
-    status = _status(stored, due_points, hold_until, standing, waits=waits)
-    reversed_points = stored.reversed_points if status == "rejected" else stored.points - due_points
+    terms_until = due.hold_until if due else stored.hold_until
+    is_taken_back = stored.stands and restraint.risk == "rejected"
+    stays = stored.stands and (_is_over(terms_until, at) or _stays_paid(stored, terms_until))
+    hold = Hold(None, terms_until) if stays else restraint.hold(stored.event, stored.created_at, terms_until)
+    due_points = money.rounded(stored.points * due.share) if due and not is_taken_back else 0
+    if due_points and stays:
+        status = "paid"
+    else:
+        status = _status(stored, due_points, hold, restraint.risk, waits=_waits(stored, hold, at, releases=releases))
     return AwardChange(
-        stored.id, stored.event, stored.user_id, stored.points, status, reversed_points, hold_until,
-        _hold_reason(stored, status), stored.adjustments, stored.booked, due=due,
+        stored.id, stored.event, stored.user_id, stored.points, status,
+        stored.reversed_points if status == "rejected" else stored.points - due_points,
+        hold.until if status in {"held", "paid"} else terms_until,
+        hold_reason=hold.reason if status == "held" else None,
+        reason=(stored.reason or REVIEW_REJECTED) if status == "rejected" else None,
+        adjustments=stored.adjustments, booked=stored.booked, due=due,
     )  # fmt: skip
 
 
-def _status(
-    stored: StoredAward, due_points: int, hold_until: datetime | None, standing: Standing, *, waits: bool
-) -> AwardStatus:
-    """The status of a stored award by the points that are due of it. The first line that fits decides.
+def _status(stored: StoredAward, due_points: int, hold: Hold, risk: Risk, *, waits: bool) -> AwardStatus:
+    """The status of a stored award that does not stay paid, by the points that are due of it.
 
-    | stored award                     | due  | becomes                                             |
-    |----------------------------------|------|-----------------------------------------------------|
-    | rejected                         | any  | rejected: that was decided once                     |
-    | any                              | none | reversed                                            |
-    | held for other than a dispute    | some | held: neither time nor money ends that              |
-    | paid, its time to wait unchanged | some | paid: a dispute does not change that                |
-    | in the ledger, not waiting       | some | paid: a dispute does not change that                |
-    | any, in dispute                  | some | held                                                |
-    | any, waiting                     | some | pending; one that was paid is taken back until then |
-    | any                              | some | paid                                                |
+    The first line that fits decides. Neither a dispute nor suspicion changes what is paid; where one that was paid has
+    to wait anew, it is taken back until then.
+
+    | stored award                                     | due  | becomes                               |
+    |--------------------------------------------------|------|---------------------------------------|
+    | rejected, but for what a review has approved     | any  | rejected: that was decided once       |
+    | any                                              | none | reversed                              |
+    | any, and a review has rejected its referral      | some | rejected                              |
+    | any, in dispute or under a review                | some | held                                  |
+    | any, waiting                                     | some | held where it is for risk, or pending |
+    | any                                              | some | paid                                  |
     """
-    if stored.status == "rejected":
+    if stored.status == "rejected" and not _is_redeemed(stored, risk):
         return "rejected"
     if due_points == 0:
         return "reversed"
-    if stored.is_kept_back:
-        return "held"
-    if _stays_paid(stored, hold_until) or (stored.stands and not waits):
-        return "paid"
-    return _unpaid(standing, waits=waits)
-
-
-def _hold_reason(stored: StoredAward, status: AwardStatus) -> str | None:
-    """A hold that settlement did not make stays as it is; what it holds itself is in dispute."""
-    if status == "rejected" or (status == "held" and stored.is_kept_back):
-        return stored.hold_reason
-    return DISPUTE if status == "held" else None
+    if risk == "rejected":
+        return "rejected"
+    return _unpaid(hold, waits=waits)
 
 
 def _stays_paid(stored: StoredAward, hold_until: datetime | None) -> bool:
     return stored.status == "paid" and stored.hold_until == hold_until
 
 
-def _waits(stored: StoredAward, hold_until: datetime | None, at: datetime, *, releases: bool) -> bool:
-    """Whether an award has yet to wait.
+def _waits(stored: StoredAward, hold: Hold, at: datetime, *, releases: bool) -> bool:
+    """Whether an award has yet to wait for its time.
 
-    A pending one whose time has passed is released by the job. What waited for something else, or turns out to have
-    waited long enough, is released at once.
+    One that waits for nothing else, and whose time has passed, is released by the job. What waited for something else,
+    or turns out to have waited long enough, is released at once.
     """
-    is_the_jobs = stored.status == "pending" and _is_over(stored.hold_until, at) and not releases
-    return is_the_jobs or not _is_over(hold_until, at)
+    is_timed = stored.status == "pending" or (stored.status == "held" and stored.hold_reason == "risk" == hold.reason)
+    is_the_jobs = is_timed and _is_over(stored.hold_until, at) and not releases
+    return is_the_jobs or not _is_over(hold.until, at)
 
 
-def _unpaid(standing: Standing, *, waits: bool) -> AwardStatus:
+def _unpaid(hold: Hold, *, waits: bool) -> AwardStatus:
     """The status of an award that nothing was booked for, or that is booked anew."""
-    if standing.disputed:
+    if hold.reason in {"dispute", "review"}:
         return "held"
-    return "pending" if waits else "paid"
+    if waits:
+        return "held" if hold.reason == "risk" else "pending"
+    return "paid"
 
 
 def _is_over(hold_until: datetime | None, at: datetime) -> bool:

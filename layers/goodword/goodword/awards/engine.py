@@ -31,8 +31,9 @@ class Progress(NamedTuple):
 class Standing(NamedTuple):
     """What should stand: the stage, when it was reached, and every award that is due.
 
-    `disputed` says that money behind the referral is in dispute. `next_at` is when all this may change by itself, which
-    may have passed where a job has not come by yet.
+    `disputed` says that money behind the referral is in dispute; `first_paid_at` is when the first payment that counts
+    was made, and `used` whether an app is known to have been used. `next_at` is when all this may change by itself,
+    which may have passed where a job has not come by yet.
     """
 
     stage: Stage
@@ -41,6 +42,8 @@ class Standing(NamedTuple):
     retained_at: datetime | None = None
     expired_at: datetime | None = None
     disputed: bool = False
+    first_paid_at: datetime | None = None
+    used: bool = False
     next_at: datetime | None = None
     due: tuple[Due, ...] = ()
 
@@ -103,6 +106,8 @@ def standing(program: Program, facts: Facts, at: datetime, *, processed_at: date
         retained_at=retention.due_at if retention and is_retained else None,
         expired_at=lapse if is_expired else None,
         disputed=paid.disputed,
+        first_paid_at=payments[0].paid_at if payments else None,
+        used=bool(uses),
         next_at=min(instants, default=None),
         due=tuple(each for each in due if each and (each.base_points > 0 or each.reason)),
     )

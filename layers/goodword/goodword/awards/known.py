@@ -17,6 +17,7 @@ from goodword.awards.differences import StoredAward
 from goodword.awards.engine import Progress, Standing
 from goodword.awards.history import Facts
 from goodword.awards.milestones import MilestoneAhead
+from goodword.awards.screenings import Screening
 from goodword.campaigns import terms as campaigns
 from goodword.core import query
 from goodword.program import versions
@@ -24,7 +25,8 @@ from goodword.program.document import Program
 
 REFERRAL: LiteralString = """referral (
         id uuid, referrer_id uuid, referee_id uuid, stage text, activated_at timestamptz, qualified_at timestamptz,
-        retained_at timestamptz, expired_at timestamptz, next_at timestamptz, flagged boolean, counts boolean,
+        retained_at timestamptz, expired_at timestamptz, next_at timestamptz, counts boolean,
+        risk text, score integer, behavioural integer, cleared integer, signals text[], judged_paid_at timestamptz,
         touched_at timestamptz, registered_at timestamptz, app_id text, program_version integer, now timestamptz,
         program text, campaign_id uuid, campaign text, points_cap bigint, per_user_cap bigint, reserved_points bigint,
         counted integer, today_began_at timestamptz, today date, reserved record[], milestones record[],
@@ -60,7 +62,7 @@ class KnownReferral(NamedTuple):
     today: date
     counted: int = 0
     counts: bool = False
-    flagged: bool = False
+    screening: Screening = Screening()
     campaign_id: UUID | None = None
     campaign: str | None = None
     campaign_caps: CampaignCaps | None = None
@@ -103,13 +105,17 @@ def of_row(row: Mapping[str, Any]) -> KnownReferral:
         today=row["today"],
         counted=row["counted"],
         counts=row["counts"],
-        flagged=row["flagged"],
+        screening=_screening(row),
         campaign_id=row["campaign_id"],
         campaign=row["campaign"],
         campaign_caps=CampaignCaps(*(row[name] for name in _CAMPAIGN_CAPS)) if row["campaign_id"] else None,
         reserved=_each(Reserved, row["reserved"]),
         milestones=_each(MilestoneAhead, row["milestones"]),
     )
+
+
+def _screening(row: Mapping[str, Any]) -> Screening:
+    return Screening(**{name: row[name] for name in Screening._fields})._replace(signals=tuple(row["signals"]))
 
 
 def _each(kind: type[T], rows: Iterable[Sequence[Any]]) -> tuple[T, ...]:

@@ -84,7 +84,7 @@ class Claimed(NamedTuple):
 
 _ADMIT = """
     SELECT users.id AS user_id, take_hit(%(company_id)s, 'milestone_claim', uuid_send(users.id),
-        (program #>> '{limits,award_claims_per_day}')::integer, interval '1 day') AS retry_after
+        (program #>> '{limits,award_claims_per_day}')::integer, interval '24 hours') AS retry_after
     FROM users JOIN program_versions AS current ON current.company_id = users.company_id
     WHERE users.company_id = %(company_id)s AND external_id = %(external_id)s
     ORDER BY current.version DESC LIMIT 1

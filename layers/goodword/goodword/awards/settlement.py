@@ -5,6 +5,7 @@ may be called any number of times, after any fact, in any order, for any number 
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 from uuid import UUID
 
 from psycopg import Connection
@@ -17,18 +18,50 @@ from goodword.awards.differences import Difference
 from goodword.awards.engine import Progress, Standing
 from goodword.awards.history import Facts
 from goodword.awards.known import KnownReferral
+from goodword.awards.screenings import Screening
 from goodword.program.document import Program
 from goodword.program.versions import Terms
 
 
-def settle(connection: Connection, company_id: UUID, referees: Sequence[UUID], *, time_passes: bool = False) -> None:
+class Judge(Protocol):
+    """Who says how far a referral is trusted, once what should stand for it is known, and keeps what it found."""
+
+    def judge(self, referral: KnownReferral, standing: Standing) -> Screening:
+        """What the referral is judged to be from now on."""
+        ...
+
+    def keep(self, connection: Connection, company_id: UUID) -> None:
+        """Write what was found in all that was judged; costs no trip of its own."""
+        ...
+
+
+def as_judged(referral: KnownReferral, standing: Standing) -> Screening:  # noqa: ARG001 - the form of a judge
+    """What the referral was judged to be before."""
+    return referral.screening
+
+
+class _AsJudged:
+    """For what brings no fact, and so gives no reason to judge anew: the mere passing of time, a use of an app."""
+
+    judge = staticmethod(as_judged)
+
+    def keep(self, connection: Connection, company_id: UUID) -> None:
+        """There is nothing to write."""
+
+
+AS_JUDGED: Judge = _AsJudged()
+
+
+def settle(
+    connection: Connection, company_id: UUID, referees: Sequence[UUID], judge: Judge, *, time_passes: bool = False
+) -> None:
     """Bring the referrals by which these users came to what their facts say; users nobody referred have none.
 
     `time_passes` is for jobs: what only they book (retention, awards whose waiting is over) is booked now.
 
     Locks: the referrals, by id, and then the wallets that are posted to.
     """
-    bring(connection, company_id, hold(connection, company_id, referees), time_passes=time_passes)
+    bring(connection, company_id, hold(connection, company_id, referees), judge, time_passes=time_passes)
 
 
 def hold(connection: Connection, company_id: UUID, referees: Sequence[UUID]) -> list[KnownReferral]:
@@ -37,13 +70,15 @@ def hold(connection: Connection, company_id: UUID, referees: Sequence[UUID]) -> 
 
 
 def bring(
-    connection: Connection, company_id: UUID, referrals: Iterable[KnownReferral], *, time_passes: bool = False
-) -> None:
+    connection: Connection, company_id: UUID, referrals: Iterable[KnownReferral], judge: Judge, *,
+    time_passes: bool = False,
+) -> None:  # fmt: skip
     """Bring referrals to what their facts say. Needs: their locks, taken before they were read."""
     changes = Changes()
     for referral in referrals:
-        changes.settle(referral, time_passes=time_passes)
+        changes.settle(referral, judge.judge, time_passes=time_passes)
     changes.apply(connection, company_id)
+    judge.keep(connection, company_id)
 
 
 def begin(
@@ -65,9 +100,10 @@ def begin(
         today_began_at=terms.at,
         today=terms.at.date(),
         counted=counted,
+        screening=new.screening,
         campaign_id=new.campaign_id,
     )
-    return changes.settle(referral)
+    return changes.settle(referral, as_judged)
 
 
 def load(connection: Connection, company_id: UUID, referees: Sequence[UUID]) -> list[KnownReferral]:

@@ -1,7 +1,19 @@
-"""IP addresses: one spelling for each, so that the same address hashes alike wherever it comes from."""
+"""IP addresses: one spelling for each, so that the same address hashes alike wherever it comes from.
+
+Who holds an IPv6 address mostly holds all of its /64, so that is what counts as one address.
+"""
 
 import re
-from ipaddress import IPv6Address, ip_address
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TypeAlias
+
+Network: TypeAlias = IPv4Network | IPv6Network
+
+HOLDER_BITS = 64
+"""Of an IPv6 address, that count as one."""
+MAPPED_BITS = 96
+"""Before an IPv4 address that is mapped into IPv6."""
 
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}")
@@ -20,3 +32,54 @@ def canonical(text: str) -> str:
             raise ValueError(f"{text!r} has a zone id")
         address = address.ipv4_mapped or address
     return str(address)
+
+
+def holder(text: str) -> str:
+    """What counts as one address: an IPv4 address, the /64 of an IPv6 one. Raises ValueError as `canonical` does."""
+    known = canonical(text)
+    return known if "." in known else _network(known, HOLDER_BITS)
+
+
+def block(text: str) -> str:
+    """The /24 that an IPv4 address lies in, or the /64 of an IPv6 one. Raises ValueError as `canonical` does."""
+    known = canonical(text)
+    return _network(known, 24 if "." in known else HOLDER_BITS)
+
+
+def network(text: str) -> Network:
+    """The range that a CIDR names; an address by itself is a range of one, and IPv4 mapped into IPv6 is IPv4.
+
+    Raises ValueError for what is none: for bits set behind its prefix, for a netmask, for a zone id.
+    """
+    _, slash, bits = text.partition("/")
+    if slash and not (bits.isascii() and bits.isdecimal()):
+        raise ValueError(f"{text!r} has no length of a prefix")
+    known = ip_network(text)
+    if isinstance(known, IPv4Network):
+        return known
+    if known.network_address.scope_id is not None:
+        raise ValueError(f"{text!r} has a zone id")
+    mapped = known.network_address.ipv4_mapped
+    if mapped is None or known.prefixlen < MAPPED_BITS:
+        return known
+    return ip_network(f"{mapped}/{known.prefixlen - MAPPED_BITS}")
+
+
+@lru_cache(maxsize=1024)
+def is_public(text: str) -> bool:
+    """Whether an address can say who is behind it: many people have the same private one, and nobody a reserved one.
+
+    The networks that are set aside for examples are taken as they stand: an example, or a test, then shows what a real
+    address would.
+    """
+    address = ip_address(canonical(text))
+    if any(address in network for network in _EXAMPLES if network.version == address.version):
+        return True
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def _network(known: str, bits: int) -> str:
+    return str(ip_network(f"{known}/{bits}", strict=False))
+
+
+_EXAMPLES = tuple(ip_network(each) for each in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"))

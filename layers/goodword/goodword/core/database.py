@@ -18,7 +18,7 @@ import psycopg
 from psycopg import Connection
 
 from goodword.core import connection as connections
-from goodword.core import query
+from goodword.core import query, statements
 from goodword.core.connection import Budget, NotConnectedError
 from goodword.core.errors import Unavailable
 
@@ -60,16 +60,18 @@ def transact(work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwa
     """
 
     def attempt(connection: Connection) -> T:
-        try:
+        def transaction() -> T:
             # psycopg's own transaction() would wait for BEGIN and for COMMIT; here they ride along
-            with connection.pipeline():
-                query.do(connection, "BEGIN")
-                result = work(connection, *args, **kwargs)
-                query.do(connection, "COMMIT")
+            query.do(connection, "BEGIN")
+            result = work(connection, *args, **kwargs)
+            query.do(connection, "COMMIT")
+            return result
+
+        try:
+            return statements.together(connection, transaction)
         except BaseException:
             _roll_back(connection)
             raise
-        return result
 
     return _attempt(attempt)
 

@@ -63,6 +63,7 @@ BY_CONSTRAINT: Mapping[str, DomainError] = {
     "users_stripe_customer_uq": Conflict("identity_taken", "Another user has this stripe_customer_id."),
     "companies_whop_company_uq": Conflict("whop_company_taken", "Another company has this whop_company_id."),
     "codes_code_uq": Conflict("code_taken", "This code is taken."),
+    "fraud_patterns_value_uq": Conflict("pattern_exists", "There is a pattern of this type, match and value."),
     "redemption_options_feature_fk": Refused(
         "feature_unknown",
         "There is no such feature.",

@@ -21,7 +21,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from goodword.core import addresses, urls
+from goodword.core import addresses, domains, urls
 
 # Neither what clients fold in a path, nor what would be taken for a click.
 EXTERNAL_ID = r"^(?!\.{1,2}$)(?!clk_[0-9A-Fa-f]{32})[!$&'()*+,.0-9:;=@A-Z\[\]_a-z|~-]{1,128}$"
@@ -58,11 +58,20 @@ def _external_id(text: str) -> str:
     return text
 
 
-def _address(text: str) -> str:
+def as_address(text: str) -> str:
+    """The one spelling of an address. Raises ValueError in words for who sent it."""
     try:
-        return addresses.canonical(text)
+        return addresses.canonical(text.strip())
     except ValueError:
         raise ValueError("must be an IPv4 or IPv6 address without a zone id") from None
+
+
+def as_cidr(text: str) -> str:
+    """The one spelling of a range of addresses. Raises ValueError in words for who sent it."""
+    try:
+        return str(addresses.network(text.strip()))
+    except ValueError:
+        raise ValueError("must be a range of addresses with no bit set behind its prefix, as 203.0.113.0/24") from None
 
 
 def _kept_text(text: str | None) -> str | None:
@@ -134,9 +143,11 @@ GivenMoment = Annotated[
 ]
 ExternalId = Annotated[str, AfterValidator(_external_id), WithJsonSchema({"type": "string", "pattern": EXTERNAL_ID})]
 IpAddress = Annotated[
-    Annotated[str, StringConstraints(strip_whitespace=True, max_length=45), AfterValidator(_address)] | None,
+    Annotated[str, StringConstraints(strip_whitespace=True, max_length=45), AfterValidator(as_address)] | None,
     BeforeValidator(_unless_empty),
 ]
+Cidr = Annotated[str, StringConstraints(strip_whitespace=True, max_length=49), AfterValidator(as_cidr)]
+Domain = Annotated[str, StringConstraints(max_length=500), AfterValidator(domains.canonical)]
 # What a browser says is never in the way: what fits is kept, and the rest is dropped (docs/rules.md, Clicks).
 KeptText = Annotated[str | None, AfterValidator(_kept_text)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]

@@ -71,3 +71,8 @@ def do(connection: Connection, statement: LiteralString, /, **values: object) ->
 def as_json(value: object) -> Jsonb:
     """A parameter of type jsonb, of anything that JSON has a form for: ids and instants too."""
     return Jsonb(value, dumps=to_json)
+
+
+def as_bytea(digest: bytes | None) -> str | None:
+    """A value of type bytea within a parameter of type jsonb."""
+    return None if digest is None else f"\\x{digest.hex()}"

@@ -4,7 +4,7 @@ import os
 from functools import cache
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 
 class LogSettings(BaseModel):
@@ -13,6 +13,12 @@ class LogSettings(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
+
+
+class PrivacySettings(LogSettings):
+    """What keyed hashes are made with; the other half of their keys is in the database."""
+
+    privacy_secret: SecretStr = Field(min_length=32)
 
 
 class Settings(LogSettings):
@@ -38,6 +44,12 @@ M = TypeVar("M", bound=LogSettings)
 def settings() -> Settings:
     """The settings of this process. Raises pydantic.ValidationError naming what is missing."""
     return _read(Settings)
+
+
+@cache
+def privacy_settings() -> PrivacySettings:
+    """The deployment's secret."""
+    return _read(PrivacySettings)
 
 
 def log_settings() -> LogSettings:

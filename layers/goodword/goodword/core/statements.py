@@ -14,11 +14,12 @@ cursors may be used beside this, on the same connection and in the same transact
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, LiteralString, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from psycopg import Connection, InterfaceError, OperationalError, postgres
+from psycopg import Connection, Error, InterfaceError, OperationalError, Pipeline, postgres
 from psycopg._pipeline_base import BasePipeline
 from psycopg._preparing import Prepare
 from psycopg.abc import Buffer, PQGen, Transformer
@@ -140,6 +141,29 @@ def ask(
     return answer
 
 
+def together(connection: Connection, work: Callable[[], T]) -> T:
+    """Run `work`, whose statements travel together until one is read; in the end all are sent, and waited for.
+
+    Needs: a connection that is in no pipeline. Raises what `work` does, or else psycopg.Error.
+    """
+    pipeline = connection._pipeline = Pipeline(connection)
+    connection.pgconn.enter_pipeline_mode()
+    pipeline.level = 1
+    try:
+        try:
+            done = work()
+        except BaseException:
+            with suppress(Error):  # mostly it is the one that is being raised
+                connection.wait(_ended(pipeline))
+            raise
+        connection.wait(_ended(pipeline))
+    finally:
+        connection._pipeline = None
+        if connection.pgconn.status != ConnStatus.BAD:
+            connection.pgconn.exit_pipeline_mode()
+    return done
+
+
 def _queue(
     connection: Connection, statement: _Statement, parameters: Sequence[Buffer | None], format_: Format,
     answer: Answer[Any],
@@ -183,8 +207,20 @@ def _run(
 
 def _fetched(pipeline: BasePipeline) -> PQGen[None]:
     """Send what is queued, and wait for all answers to it."""
-    yield from pipeline._communicate_gen()
+    _give(pipeline)
     yield from pipeline._fetch_gen(flush=True)
+
+
+def _ended(pipeline: BasePipeline) -> PQGen[None]:
+    """Send what is queued with the end of the pipeline, and wait for all answers."""
+    pipeline._enqueue_sync()
+    yield from _fetched(pipeline)
+
+
+def _give(pipeline: BasePipeline) -> None:
+    """Give libpq what is queued, which it keeps to send it at once; psycopg would send each statement by itself."""
+    while pipeline.command_queue:
+        pipeline.command_queue.popleft()()
 
 
 def _check(connection: Connection, result: PGresult) -> None:

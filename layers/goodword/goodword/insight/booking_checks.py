@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from goodword.insight.windows import Check
+from goodword.insight.windows import AuditCheck
 
 # One that was paid and has to wait again was taken back.
 _AWARDS_EQUAL_ENTRIES = """
@@ -125,11 +125,11 @@ _GRANTS_EQUAL_REDEMPTIONS = """
     ORDER BY r.id, g.id LIMIT %(most)s
 """
 
-CHECKS: Final[Sequence[Check]] = (
-    Check("awards_equal_entries", "users", _AWARDS_EQUAL_ENTRIES),
-    Check("awards_equal_entries", "users", _REVERSALS_FIT_AWARDS),
-    Check("redemptions_equal_entries", "users", _REDEMPTIONS_EQUAL_ENTRIES),
-    Check("redemptions_equal_entries", "users", _REFUNDS_EQUAL_ENTRIES),
-    Check("redemptions_equal_entries", "users", _QUOTA_EQUALS_REDEMPTIONS),
-    Check("redemptions_equal_entries", "users", _GRANTS_EQUAL_REDEMPTIONS),
+CHECKS: Final[Sequence[AuditCheck]] = (
+    AuditCheck("awards_equal_entries", "users", _AWARDS_EQUAL_ENTRIES),
+    AuditCheck("awards_equal_entries", "users", _REVERSALS_FIT_AWARDS),
+    AuditCheck("redemptions_equal_entries", "users", _REDEMPTIONS_EQUAL_ENTRIES),
+    AuditCheck("redemptions_equal_entries", "users", _REFUNDS_EQUAL_ENTRIES),
+    AuditCheck("redemptions_equal_entries", "users", _QUOTA_EQUALS_REDEMPTIONS),
+    AuditCheck("redemptions_equal_entries", "users", _GRANTS_EQUAL_REDEMPTIONS),
 )

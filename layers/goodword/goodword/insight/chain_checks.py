@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from goodword.insight.windows import Check
+from goodword.insight.windows import AuditCheck
 
 # Where an entry was changed, its seal alone does not hold; where a seal was, the next one does not either, which is why
 # the neighbours of the window are looked at too.
@@ -64,8 +64,8 @@ _CHAIN_HEAD = """
     WHERE (h.position, h.hash) IS DISTINCT FROM (s.position, s.hash)
 """
 
-CHECKS: Final[Sequence[Check]] = (
-    Check("chain", "seals", _CHAIN),
-    Check("chain", "entries", _NOTHING_INSERTED),
-    Check("chain_head", "company", _CHAIN_HEAD),
+CHECKS: Final[Sequence[AuditCheck]] = (
+    AuditCheck("chain", "seals", _CHAIN),
+    AuditCheck("chain", "entries", _NOTHING_INSERTED),
+    AuditCheck("chain_head", "company", _CHAIN_HEAD),
 )

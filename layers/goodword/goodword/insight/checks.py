@@ -13,12 +13,12 @@ from uuid import UUID
 from psycopg import Connection
 
 from goodword.insight import booking_checks, chain_checks, score_checks, wallet_checks
-from goodword.insight.windows import Check, Window
+from goodword.insight.windows import AuditCheck, Window
 
 MOST_NAMED = 5
 """So many faults of one statement are named: the first ones are what there is to look at."""
 
-CHECKS: Final[Sequence[Check]] = (
+CHECKS: Final[Sequence[AuditCheck]] = (
     *wallet_checks.CHECKS, *booking_checks.CHECKS, *score_checks.CHECKS, *chain_checks.CHECKS,
 )  # fmt: skip
 NAMES: Final[Sequence[str]] = tuple(dict.fromkeys(check.name for check in CHECKS))

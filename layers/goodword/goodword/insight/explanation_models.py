@@ -7,6 +7,7 @@ from goodword.awards.engine import Stage
 from goodword.awards.listing import Award
 from goodword.core.fields import AnswerModel, Instant
 from goodword.core.ids import AwardId, CampaignId, ClickId
+from goodword.fraud.findings import Findings
 from goodword.referral.attribution import Reason, Source
 from goodword.referral.referrals import Referral
 
@@ -158,6 +159,7 @@ class ReferralExplanation(AnswerModel):
     subscriptions: list[ExplainedSubscription]
     standing: ExplainedStanding
     awards: list[Award]
+    fraud: Findings | None
     as_of: Instant
 
 
@@ -216,4 +218,5 @@ class AwardExplanation(AnswerModel):
     share: Share
     due_points: int
     entries: list[AwardEntry]
+    fraud: Findings | None
     as_of: Instant

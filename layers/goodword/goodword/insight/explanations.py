@@ -20,6 +20,8 @@ from goodword.awards.listing import Award
 from goodword.awards.paid import NOTHING, period_of
 from goodword.core import ids, money, query
 from goodword.core.errors import NotFound
+from goodword.fraud import findings
+from goodword.fraud.findings import Findings
 from goodword.insight.explanation_models import (
     AppUse,
     AttributionTrace,
@@ -128,6 +130,7 @@ def of_referral(connection: Connection, company_id: UUID, public_id: str) -> Ref
         subscriptions=query.every(connection, ExplainedSubscription, _SUBSCRIPTIONS, **reasons.scope),
         standing=reasons.explained_standing(),
         awards=awards.ask(connection, company_id, held.referee_id)(),
+        fraud=_fraud(connection, company_id, held.id),
         as_of=reasons.known.at,
     )
 
@@ -165,8 +168,13 @@ def of_award(connection: Connection, company_id: UUID, public_id: str) -> AwardE
         share=_share(share),
         due_points=money.rounded(points * share),
         entries=query.every(connection, AwardEntry, _ENTRIES, company_id=company_id, reference=public_id),
+        fraud=_fraud(connection, company_id, held.id),
         as_of=reasons.known.at,
     )
+
+
+def _fraud(connection: Connection, company_id: UUID, referral_id: UUID) -> Findings | None:
+    return findings.of_referrals(connection, company_id, [referral_id]).get(referral_id)
 
 
 def _share_rule(award: Award) -> ShareRule:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from goodword.insight.windows import Check
+from goodword.insight.windows import AuditCheck
 
 _RECOUNTED = """
     SELECT public_id('usr', coalesce(known.user_id, again.user_id)) || ' on ' || coalesce(known.board, again.board)
@@ -80,8 +80,8 @@ _PRIZES_EQUAL_ENTRIES = """
     ORDER BY r.campaign_id, e.id LIMIT %(most)s
 """
 
-CHECKS: Final[Sequence[Check]] = (
-    Check("scores_equal_recount", "users", _RECOUNTED),
-    Check("rewards_equal_entries", "users", _MILESTONES_EQUAL_ENTRIES),
-    Check("rewards_equal_entries", "users", _PRIZES_EQUAL_ENTRIES),
+CHECKS: Final[Sequence[AuditCheck]] = (
+    AuditCheck("scores_equal_recount", "users", _RECOUNTED),
+    AuditCheck("rewards_equal_entries", "users", _MILESTONES_EQUAL_ENTRIES),
+    AuditCheck("rewards_equal_entries", "users", _PRIZES_EQUAL_ENTRIES),
 )

@@ -132,4 +132,5 @@ def _anew(referral: KnownReferral, draft: Program, due: Due, counted_before: Cou
     counted = counted_before(referral.people.referrer_id, due.due_at)
     is_in_it = referral.counts and own is not None and own < due.due_at
     people = referral.people._replace(others=counted - is_in_it)
-    return decisions.decide(draft, people, Headroom(Caps(), None, {}, referral.at, referral.today), due)
+    headroom = Headroom(Caps(), None, {}, referral.at, referral.today)
+    return decisions.decide(draft, people, headroom, referral.screening.risk, due)

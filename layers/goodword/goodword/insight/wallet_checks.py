@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from goodword.insight.windows import Check
+from goodword.insight.windows import AuditCheck
 
 _WALLET_EQUALS_ENTRIES = """
     SELECT public_id('usr', user_id) || ': ' || what || ' is ' || coalesce(stored::text, 'missing')
@@ -139,12 +139,12 @@ _EXPIRED_IN_TIME = """
     ORDER BY e.id LIMIT %(most)s
 """
 
-CHECKS: Final[Sequence[Check]] = (
-    Check("wallet_equals_entries", "users", _WALLET_EQUALS_ENTRIES),
-    Check("wallet_equals_lots", "users", _WALLET_EQUALS_LOTS),
-    Check("entries_continue", "users", _ENTRIES_CONTINUE),
-    Check("lots_equal_allocations", "entries", _LOTS_EQUAL_ALLOCATIONS),
-    Check("entries_equal_allocations", "entries", _ENTRIES_EQUAL_ALLOCATIONS),
-    Check("expiry_is_expected", "users", _EXPIRY_IS_EXPECTED),
-    Check("expiry_is_expected", "entries", _EXPIRED_IN_TIME),
+CHECKS: Final[Sequence[AuditCheck]] = (
+    AuditCheck("wallet_equals_entries", "users", _WALLET_EQUALS_ENTRIES),
+    AuditCheck("wallet_equals_lots", "users", _WALLET_EQUALS_LOTS),
+    AuditCheck("entries_continue", "users", _ENTRIES_CONTINUE),
+    AuditCheck("lots_equal_allocations", "entries", _LOTS_EQUAL_ALLOCATIONS),
+    AuditCheck("entries_equal_allocations", "entries", _ENTRIES_EQUAL_ALLOCATIONS),
+    AuditCheck("expiry_is_expected", "users", _EXPIRY_IS_EXPECTED),
+    AuditCheck("expiry_is_expected", "entries", _EXPIRED_IN_TIME),
 )

@@ -33,7 +33,7 @@ WHOLE: Final[Sequence[Window]] = tuple(Window(space, *ends) for space, ends in E
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class AuditCheck:
     """One statement of a check: a text for each row in the window that contradicts it, the first row first."""
 
     name: str

@@ -41,6 +41,8 @@ CREATE TABLE companies (
     self_registration_enabled  boolean NOT NULL DEFAULT true,
     require_invite             boolean NOT NULL DEFAULT false,
     invite_email_must_match    boolean NOT NULL DEFAULT false,
+    not_disposable_domains     text[] NOT NULL DEFAULT '{}',
+    patterns_version           integer NOT NULL DEFAULT 0,
     CONSTRAINT companies_pk PRIMARY KEY (id),
     CONSTRAINT companies_name_ck CHECK (length(name) BETWEEN 1 AND 200),
     CONSTRAINT companies_whop_company_uq UNIQUE (whop_company_id, livemode),
@@ -101,8 +103,8 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_publishable_ck CHECK ((kind = 'publishable') = (scope = 'publishable'))
 );
 
--- Keys of the keyed hashes under which addresses, devices and user agents are stored.
--- Destroying a key (key = NULL) makes everything hashed under it anonymous.
+-- One half of the keys of the keyed hashes under which addresses, devices and user agents are stored; the other one is
+-- the deployment's secret, which is in no dump. Destroying a row (key = NULL) makes everything hashed under it anonymous.
 CREATE TABLE privacy_keys (
     id          smallint GENERATED ALWAYS AS IDENTITY,
     key         bytea,
@@ -113,6 +115,13 @@ CREATE TABLE privacy_keys (
 
 -- 244 random bits from the server's own strong generator; pgcrypto is not everywhere.
 INSERT INTO privacy_keys (key) VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
+
+-- A new key, under which is hashed from now on; what is compared is so under the one before it too.
+CREATE FUNCTION make_privacy_key(OUT id smallint, OUT key bytea)
+    LANGUAGE sql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+    INSERT INTO privacy_keys (key) VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))
+    RETURNING id, key
+$$;
 
 -- What every transaction of a company writes has no foreign key to it: each check would lock the company's row, and one
 -- row that all of them lock is where they would meet.
@@ -292,28 +301,42 @@ CREATE TABLE rate_windows (
     CONSTRAINT rate_windows_company_fk FOREIGN KEY (company_id) REFERENCES companies (id)
 ) WITH (fillfactor = 70);
 
+-- What a hit at an instant comes to, beside the hits that were taken before it: all that still count, with it, where that
+-- is room for it; else NULL, and in how many whole seconds there will be. A hit counts for a window's length, its end left
+-- out, so no interval as long as the window ever holds more than `p_most`. `p_window` has no days, whose length differs.
+CREATE FUNCTION hits_with(
+    p_hits timestamptz[], p_at timestamptz, p_most integer, p_window interval,
+    OUT hits timestamptz[], OUT retry_after integer
+) LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    recent CONSTANT timestamptz[] := ARRAY(SELECT hit FROM unnest(p_hits) AS hit WHERE hit > p_at - p_window ORDER BY hit);
+BEGIN
+    IF cardinality(recent) < p_most THEN
+        hits := recent || p_at;
+    ELSE
+        retry_after := ceil(extract(epoch FROM
+            coalesce(recent[cardinality(recent) - p_most + 1], p_at) + p_window - p_at));
+    END IF;
+END $$;
+
 -- One more hit, where there is room for it: NULL. Else nothing is counted, and the answer is in how many seconds there
 -- will be room. In real time; hits of a transaction that is rolled back do not count.
 CREATE FUNCTION take_hit(p_company uuid, p_kind text, p_subject bytea, p_most integer, p_window interval) RETURNS integer
     LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
 DECLARE
     known timestamptz[];
-    recent timestamptz[];
-    at timestamptz;
+    taken record;
 BEGIN
     INSERT INTO rate_windows (company_id, kind, subject, hits) VALUES (p_company, p_kind, p_subject, '{}')
     ON CONFLICT ON CONSTRAINT rate_windows_pk DO NOTHING;
-    SELECT hits INTO known FROM rate_windows
+    SELECT rate_windows.hits INTO known FROM rate_windows
     WHERE company_id = p_company AND kind = p_kind AND subject = p_subject FOR NO KEY UPDATE;
-    at := clock_timestamp();
-    recent := ARRAY(SELECT hit FROM unnest(known) AS hit WHERE hit > at - p_window ORDER BY hit);
-    IF cardinality(recent) >= p_most THEN
-        RETURN ceil(extract(epoch FROM
-            coalesce(recent[cardinality(recent) - p_most + 1], at) + p_window - at));
+    taken := hits_with(known, clock_timestamp(), p_most, p_window);
+    IF taken.hits IS NOT NULL THEN
+        UPDATE rate_windows SET hits = taken.hits
+        WHERE company_id = p_company AND kind = p_kind AND subject = p_subject;
     END IF;
-    UPDATE rate_windows SET hits = recent || at
-    WHERE company_id = p_company AND kind = p_kind AND subject = p_subject;
-    RETURN NULL;
+    RETURN taken.retry_after;
 END $$;
 
 GRANT USAGE ON SCHEMA goodword TO :"click", :"webhook", :"app", :"admin", :"jobs", :"ledger";
@@ -336,6 +359,9 @@ GRANT UPDATE (test_now, test_now_used, time_zone, destination_url, whop_company_
 GRANT SELECT ON api_keys TO :"click", :"app", :"admin";
 GRANT UPDATE (last_used_at) ON api_keys TO :"click", :"app", :"admin";
 GRANT INSERT, UPDATE (revoked_at) ON api_keys TO :"admin";
+GRANT SELECT, INSERT (key) ON privacy_keys TO :"ledger";
+ALTER FUNCTION make_privacy_key OWNER TO :"ledger";
+GRANT EXECUTE ON FUNCTION make_privacy_key TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT ON privacy_keys TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, DELETE ON idempotent_answers TO :"ledger";
 GRANT UPDATE (request_hash, status, body, kept_until) ON idempotent_answers TO :"ledger";
@@ -344,4 +370,4 @@ ALTER FUNCTION keep_idempotent_answer OWNER TO :"ledger";
 ALTER FUNCTION forget_expired_keys OWNER TO :"ledger";
 GRANT INSERT ON outbox_events, activity TO :"webhook", :"app", :"admin", :"jobs", :"ledger";
 GRANT SELECT, INSERT, UPDATE ON rate_windows TO :"click", :"app", :"admin";
-GRANT EXECUTE ON FUNCTION take_hit TO :"click", :"app", :"admin";
+GRANT EXECUTE ON FUNCTION hits_with, take_hit TO :"click", :"app", :"admin";

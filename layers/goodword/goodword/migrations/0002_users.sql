@@ -16,7 +16,6 @@ CREATE TABLE users (
     created_at          timestamptz NOT NULL,
     updated_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT users_pk PRIMARY KEY (company_id, id),
-    CONSTRAINT users_company_fk FOREIGN KEY (company_id) REFERENCES companies (id),
     CONSTRAINT users_external_uq UNIQUE (company_id, external_id),
     CONSTRAINT users_whop_user_uq UNIQUE (company_id, whop_user_id),
     CONSTRAINT users_stripe_customer_uq UNIQUE (company_id, stripe_customer_id),
@@ -42,9 +41,6 @@ BEGIN
         AND NOT EXISTS (SELECT 1 FROM users AS other
             WHERE other.company_id = p_company AND other.whop_user_id = p_whop_user AND other.id <> users.id);
 END $$;
-
-ALTER TABLE activity ADD CONSTRAINT activity_user_fk FOREIGN KEY (company_id, user_id)
-    REFERENCES users (company_id, id);
 
 -- How often a user has logged in, for ever: the rows of their activity end after a while.
 CREATE TABLE logins (

@@ -4,6 +4,8 @@ CREATE DOMAIN referral_source AS text
     CONSTRAINT referrals_source_ck CHECK (VALUE IN ('code', 'click', 'coupon', 'invite'));
 CREATE DOMAIN referral_stage AS text CONSTRAINT referrals_stage_ck CHECK (
     VALUE IN ('registered', 'activated', 'qualified', 'retained', 'expired', 'cancelled'));
+CREATE DOMAIN referral_risk AS text CONSTRAINT referrals_risk_ck CHECK (
+    VALUE IN ('clear', 'hold', 'limited', 'review', 'refused', 'approved', 'rejected'));
 CREATE DOMAIN signup_outcome AS text
     CONSTRAINT signups_outcome_ck CHECK (VALUE IN ('attributed', 'none', 'rejected'));
 
@@ -19,8 +21,13 @@ CREATE TABLE referrals (
     campaign_id      uuid,
     program_version  integer NOT NULL,
     stage            referral_stage NOT NULL DEFAULT 'registered',
+    risk             referral_risk NOT NULL DEFAULT 'clear',
     fraud_score      integer NOT NULL DEFAULT 0,
-    flagged          boolean NOT NULL DEFAULT false,
+    fraud_behavioural integer NOT NULL DEFAULT 0,
+    fraud_cleared    integer NOT NULL DEFAULT 0,
+    fraud_signals    text[] NOT NULL DEFAULT '{}',
+    judged_paid_at   timestamptz,
+    flagged          boolean NOT NULL GENERATED ALWAYS AS (risk IN ('limited', 'review', 'refused', 'rejected')) STORED,
     counts           boolean NOT NULL DEFAULT false,
     touched_at       timestamptz NOT NULL,
     registered_at    timestamptz NOT NULL,
@@ -40,11 +47,15 @@ CREATE TABLE referrals (
     CONSTRAINT referrals_program_fk FOREIGN KEY (company_id, program_version)
         REFERENCES program_versions (company_id, version),
     CONSTRAINT referrals_self_ck CHECK (referrer_id <> referee_id),
-    CONSTRAINT referrals_counts_ck CHECK (counts = (stage IN ('qualified', 'retained') AND NOT flagged))
+    CONSTRAINT referrals_counts_ck CHECK (counts = (
+        stage IN ('qualified', 'retained') AND risk NOT IN ('limited', 'review', 'refused', 'rejected')))
 );
 CREATE INDEX referrals_referrer_ix ON referrals (company_id, referrer_id, registered_at DESC, id);
 CREATE INDEX referrals_newest_ix ON referrals (company_id, registered_at DESC, id);
-CREATE INDEX referrals_code_ix ON referrals (company_id, code_id);
+CREATE INDEX referrals_code_ix ON referrals (company_id, code_id, registered_at);
+-- Those that count under the limits of registrations.
+CREATE INDEX referrals_limited_ix ON referrals (company_id, referrer_id, registered_at)
+    WHERE campaign_id IS NULL AND source <> 'invite';
 CREATE INDEX referrals_counted_ix ON referrals (company_id, referrer_id, qualified_at) WHERE counts;
 
 -- When time alone will change what a referral stands for; NULL: never again.
@@ -59,9 +70,11 @@ CREATE FUNCTION stage_at(referral referrals, at timestamptz) RETURNS text
 CREATE FUNCTION bind_referral(p_referral jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO referrals (company_id, id, referrer_id, referee_id, code_id, click_id, source, app_id, campaign_id,
-        program_version, touched_at, registered_at, lapses_at, advances_at, trace, updated_at)
+        program_version, risk, fraud_score, fraud_behavioural, fraud_cleared, fraud_signals, judged_paid_at, touched_at,
+        registered_at, lapses_at, advances_at, trace, updated_at)
     SELECT company_id, id, referrer_id, referee_id, code_id, click_id, source, app_id, campaign_id,
-        program_version, touched_at, registered_at, lapses_at, lapses_at, trace, registered_at
+        program_version, risk, fraud_score, fraud_behavioural, fraud_cleared, fraud_signals, judged_paid_at, touched_at,
+        registered_at, lapses_at, lapses_at, trace, registered_at
     FROM jsonb_populate_record(NULL::referrals, p_referral);
 END $$;
 
@@ -75,10 +88,6 @@ CREATE TABLE signups (
     click_id      uuid,
     app_id        text,
     trace         jsonb NOT NULL,
-    ip_hash       bytea,
-    agent_hash    bytea,
-    device_hash   bytea,
-    hash_key_id   smallint,
     occurred_at   timestamptz NOT NULL,
     CONSTRAINT signups_pk PRIMARY KEY (company_id, user_id),
     CONSTRAINT signups_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),

@@ -484,7 +484,7 @@ BEGIN
             coalesce((sole ->> 'priority')::smallint, 100::smallint))];
     END IF;
     FOR person IN SELECT DISTINCT (each ->> 'user_id')::uuid FROM jsonb_array_elements(p_postings) AS each ORDER BY 1 LOOP
-        PERFORM lock_wallet(p_company, person);
+        w := lock_wallet(p_company, person);
     END LOOP;
     SELECT coalesce(test_now, clock_timestamp()), time_zone INTO STRICT at, zone FROM companies WHERE id = p_company;
     FOR p IN

@@ -40,12 +40,15 @@ CREATE TABLE awards (
     CONSTRAINT awards_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
     CONSTRAINT awards_payment_fk FOREIGN KEY (company_id, payment_id) REFERENCES payments (company_id, id),
     CONSTRAINT awards_entry_fk FOREIGN KEY (company_id, entry_id) REFERENCES entries (company_id, id),
+    CONSTRAINT awards_hold_ck CHECK ((status = 'held') = (hold_reason IS NOT NULL)),
+    CONSTRAINT awards_hold_reason_ck CHECK (hold_reason IN ('risk', 'review', 'dispute')),
+    CONSTRAINT awards_reason_ck CHECK ((status = 'rejected') = (reason IS NOT NULL)),
     CONSTRAINT awards_points_ck CHECK (points >= 0 AND reversed_points BETWEEN 0 AND points),
     CONSTRAINT awards_paid_ck CHECK (status <> 'paid' OR entry_id IS NOT NULL)
 );
 CREATE INDEX awards_user_ix ON awards (company_id, user_id, created_at, id);
 CREATE INDEX awards_unpaid_ix ON awards (company_id, user_id) WHERE status IN ('pending', 'held');
-CREATE INDEX awards_waiting_ix ON awards (company_id, hold_until) WHERE status = 'pending';
+CREATE INDEX awards_waiting_ix ON awards (company_id, hold_until) WHERE status = 'pending' OR hold_reason = 'risk';
 
 -- The referrals of some referees, by id, each with everything that is known about it: the columns stand in
 -- awards/known.py, and those of a row beside its class.
@@ -91,7 +94,8 @@ BEGIN
         paid := ARRAY(SELECT p FROM payments AS p WHERE company_id = p_company AND user_id = r.referee_id);
         RETURN QUERY SELECT
             r.id, r.referrer_id, r.referee_id, r.stage::text, r.activated_at, r.qualified_at, r.retained_at, r.expired_at,
-            r.advances_at, r.flagged, r.counts, r.touched_at, r.registered_at, r.app_id, r.program_version, at,
+            r.advances_at, r.counts, r.risk::text, r.fraud_score, r.fraud_behavioural, r.fraud_cleared, r.fraud_signals,
+            r.judged_paid_at, r.touched_at, r.registered_at, r.app_id, r.program_version, at,
             terms.program, r.campaign_id, terms.campaign, terms.points_cap, terms.per_user_cap, terms.reserved_points,
             coalesce((SELECT qualified FROM scores
                 WHERE company_id = p_company AND user_id = r.referrer_id AND board = 'all'), 0),
@@ -233,7 +237,7 @@ BEGIN
             is_due := (told ->> 'is_due')::boolean;
             UPDATE awards SET status = award.status, reversed_points = award.reversed_points,
                 adjustments = award.adjustments, hold_until = award.hold_until, hold_reason = award.hold_reason,
-                period = CASE WHEN is_due THEN award.period ELSE period END,
+                reason = award.reason, period = CASE WHEN is_due THEN award.period ELSE period END,
                 payment_id = CASE WHEN is_due THEN award.payment_id ELSE payment_id END,
                 due_at = CASE WHEN is_due THEN award.due_at ELSE due_at END,
                 trace = CASE WHEN is_due THEN award.trace ELSE trace END,
@@ -262,7 +266,9 @@ BEGIN
         reached := jsonb_populate_record(NULL::referrals, p_stages -> i);
         UPDATE referrals SET stage = reached.stage, counts = reached.counts, activated_at = reached.activated_at,
             qualified_at = reached.qualified_at, retained_at = reached.retained_at, expired_at = reached.expired_at,
-            advances_at = reached.advances_at, updated_at = p_at
+            advances_at = reached.advances_at, risk = reached.risk, fraud_score = reached.fraud_score,
+            fraud_behavioural = reached.fraud_behavioural, fraud_cleared = reached.fraud_cleared,
+            fraud_signals = reached.fraud_signals, judged_paid_at = reached.judged_paid_at, updated_at = p_at
         WHERE company_id = p_company AND id = reached.id;
     END LOOP;
     IF p_campaigns <> '[]' THEN

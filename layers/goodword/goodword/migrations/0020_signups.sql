@@ -36,10 +36,10 @@ BEGIN
 END $$;
 
 -- A person with an automatic code, the first of `p_codes` that nobody has, which is returned; their signup with its
--- decision, the referral that it makes, and the events that announce them.
+-- decision, the judgement on it and the referral that it makes, where they were seen, and the events that announce it all.
 CREATE FUNCTION write_signup(
     p_company uuid, p_user jsonb, p_code_id uuid, p_codes text[], p_signup jsonb, p_activity uuid, p_details jsonb,
-    p_referral jsonb, p_events jsonb, p_at timestamptz, OUT code text
+    p_referral jsonb, p_judgement jsonb, p_seen jsonb, p_ip inet, p_events jsonb, p_at timestamptz, OUT code text
 ) LANGUAGE plpgsql AS $$
 DECLARE
     person uuid := (p_signup ->> 'user_id')::uuid;
@@ -60,6 +60,12 @@ BEGIN
     VALUES (p_company, p_activity, person, 'signed_up', p_details, p_at);
     IF p_referral IS NOT NULL THEN
         PERFORM bind_referral(p_referral);
+    END IF;
+    IF p_seen IS NOT NULL THEN
+        PERFORM see_user(p_company, person, p_seen, p_ip, p_at);
+    END IF;
+    IF p_judgement IS NOT NULL THEN
+        PERFORM keep_judgement(p_company, p_judgement);
     END IF;
     IF p_events <> '[]' THEN
         INSERT INTO outbox_events (company_id, id, type, data, created_at)

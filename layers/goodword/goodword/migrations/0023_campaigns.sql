@@ -146,7 +146,6 @@ CREATE TABLE scores (
     reserved           bigint NOT NULL DEFAULT 0,
     last_qualified_at  timestamptz,
     CONSTRAINT scores_pk PRIMARY KEY (company_id, user_id, board),
-    CONSTRAINT scores_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
     CONSTRAINT scores_counts_ck CHECK (qualified >= 0 AND points >= 0 AND reserved >= 0)
 );
 -- A board in its order, each key ascending: whoever stands behind a row is one range. Read by it alone.
@@ -169,11 +168,31 @@ BEGIN
     END LOOP;
 END $$;
 
--- Moves scores, one after the other: rows of all time come first, by person, and whoever holds one is alone with the
--- person's others. A month is given by an instant and a zone.
+-- Moves scores: rows of all time come first, by person, and whoever holds one is alone with the person's others. A month
+-- is given by an instant and a zone.
 -- Elements: {user_id, board, at, zone, qualified, points, reserved, qualified_at, loses}. The boards that have lost a
 -- referral.
 CREATE FUNCTION move_scores(p_company uuid, p_moves jsonb) RETURNS TABLE (lost_user uuid, lost_board text)
+    LANGUAGE plpgsql AS $$
+BEGIN
+    IF p_moves @? '$[*] ? (@.qualified < 0 || @.points < 0 || @.reserved < 0 || @.loses == true)' THEN
+        RETURN QUERY SELECT * FROM lower_scores(p_company, p_moves);
+        RETURN;
+    END IF;
+    INSERT INTO scores AS known (company_id, board, user_id, qualified, points, reserved, last_qualified_at)
+    SELECT p_company, named.board, user_id, sum(qualified)::integer, sum(points)::bigint, sum(reserved)::bigint,
+        max(qualified_at)
+    FROM jsonb_to_recordset(p_moves) AS move (user_id uuid, board text, at timestamptz, zone text, qualified integer,
+        points bigint, reserved bigint, qualified_at timestamptz)
+    CROSS JOIN LATERAL (SELECT coalesce(move.board, to_char(at AT TIME ZONE zone, 'YYYY-MM')) AS board) AS named
+    GROUP BY user_id, named.board ORDER BY named.board <> 'all', user_id
+    ON CONFLICT ON CONSTRAINT scores_pk DO UPDATE SET qualified = known.qualified + excluded.qualified,
+        points = known.points + excluded.points, reserved = known.reserved + excluded.reserved,
+        last_qualified_at = greatest(known.last_qualified_at, excluded.last_qualified_at);
+END $$;
+
+-- The same where something is taken from a score, one row after the other.
+CREATE FUNCTION lower_scores(p_company uuid, p_moves jsonb) RETURNS TABLE (lost_user uuid, lost_board text)
     LANGUAGE plpgsql AS $$
 DECLARE
     moved record;
@@ -235,5 +254,5 @@ GRANT INSERT ON campaign_ranks TO :"jobs";
 GRANT EXECUTE ON FUNCTION end_campaign TO :"jobs";
 GRANT SELECT, INSERT, UPDATE ON scores TO :"webhook", :"app", :"admin", :"jobs";
 GRANT EXECUTE ON FUNCTION is_in_force, campaign_status, campaign_terms TO :"click", :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION hold_score, move_scores, date_score, reserve_in_campaign
+GRANT EXECUTE ON FUNCTION hold_score, move_scores, lower_scores, date_score, reserve_in_campaign
     TO :"webhook", :"app", :"admin", :"jobs";

@@ -163,8 +163,8 @@ class Thresholds(_Document):
     @field_validator("review", "reject")
     @classmethod
     def _in_order(cls, score: int, info: ValidationInfo) -> int:
-        if score < max(info.data.values(), default=score):
-            raise ValueError("must not be lower than the ones before it")
+        if score <= max(info.data.values(), default=-1):
+            raise ValueError("must be higher than the ones before it")
         return score
 
 
@@ -180,12 +180,19 @@ class Windows(_Document):
 
 
 class Fraud(_Document):
-    """Signals, what they look at, and what their sum leads to."""
+    """Signals, what they look at, and what their sum leads to.
+
+    An address or device is shared from so many referees of one referrer on; the behavioural signals together come to
+    no more than their cap.
+    """
 
     signals: Signals = Signals.model_construct()
     thresholds: Thresholds = Thresholds.model_construct()
     windows: Windows = Windows.model_construct()
-    on_registration_limit: Literal["review", "reject"] = "review"
+    shared_ip_referees: Annotated[Count, Field(ge=1)] = 5
+    shared_device_referees: Annotated[Count, Field(ge=1)] = 3
+    behavioural_cap: Count = 59
+    on_registration_limit: Literal["review", "hold", "reject"] = "review"
 
 
 class Limits(_Document):

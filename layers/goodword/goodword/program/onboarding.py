@@ -23,11 +23,14 @@ class OpenedCompany:
     publishable_key: str
 
 
-def open_company(connection: Connection, company: NewCompany) -> OpenedCompany:
-    """Write everything a company needs before its first request. `connection` is the migrator's."""
+def open_company(connection: Connection, company: NewCompany, program: Program | None = None) -> OpenedCompany:
+    """Write everything a company needs before its first request; its program is the default one unless it is given.
+
+    `connection` is the migrator's.
+    """
     company_id = ids.new_id()
     companies.insert(connection, company_id, company)
-    edits.begin(connection, company_id, Program())
+    edits.begin(connection, company_id, program or Program())
     catalogue.begin(connection, company_id)
     return OpenedCompany(
         company_id,

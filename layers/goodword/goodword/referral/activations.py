@@ -37,7 +37,7 @@ def activate(connection: Connection, company_id: UUID, activation: Activation) -
     user = users.find(connection, company_id, activation.user_id)
     occurred_at = clock.past("occurred_at", activation.occurred_at or at, at)
     recording.record_use(connection, company_id, user.id, activation.app_id, occurred_at, at)
-    settlement.settle(connection, company_id, [user.id])
+    settlement.settle(connection, company_id, [user.id], settlement.AS_JUDGED)
     referral = referrals.ask(connection, company_id, user.id)
     given = awards.ask(connection, company_id, user.id)
     return ActivationAnswer(referral=referral(), awards=given())

@@ -12,6 +12,7 @@ from goodword.awards import known, settlement
 from goodword.awards.known import REFERRAL
 from goodword.facts import KEPT
 from goodword.facts.kinds import Fact
+from goodword.fraud.first_payments import FirstPayments
 from goodword.referral import late_attribution, undecided
 
 # Referrals are locked here where everybody is referred by now. Then there is nobody to bind, which would come before.
@@ -36,8 +37,8 @@ def apply(connection: Connection, company_id: UUID, provider: str, event_facts: 
     subscriptions.announce(connection, company_id, provider, event_facts, read_plans())
     concerned = sorted(kept.concerned | undecided.waiting(connection, company_id, provider, event_facts))
     if len(referrals) == len(concerned):
-        settlement.bring(connection, company_id, referrals)
+        settlement.bring(connection, company_id, referrals, FirstPayments())
     else:
         late_attribution.bind_undecided(connection, company_id, concerned)
-        settlement.settle(connection, company_id, concerned)
+        settlement.settle(connection, company_id, concerned, FirstPayments())
     return kept.parked

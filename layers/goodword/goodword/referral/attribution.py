@@ -12,6 +12,7 @@ from uuid import UUID
 from goodword.accounts.users import Identity, NewUser
 from goodword.awards.binding import NewReferral
 from goodword.core import ids
+from goodword.fraud.screening import Screened
 from goodword.program.document import Program
 from goodword.program.versions import Terms
 
@@ -20,6 +21,8 @@ Reason = Literal[
     "unknown_code", "inactive_code", "expired_code", "code_used_up", "self_referral", "already_referred", "cycle",
     "outside_window", "user_too_old", "rate_limited", "fraud_blocked",
 ]  # fmt: skip
+REFUSED: frozenset[Reason] = frozenset({"rate_limited", "fraud_blocked"})
+"""Why somebody who would have won is not bound."""
 
 
 class JoinedCampaign(NamedTuple):
@@ -106,26 +109,28 @@ def _reason_against(
 
 
 def decide(verdicts: Sequence[Verdict], winner: Candidate | None) -> AttributionDecision:
-    """The decision: for the winner, else against the best candidate, else on nobody."""
-    shown = winner or (verdicts[0].candidate if verdicts else None)
+    """The decision: for the winner, else against who would have won, else against the best, else on nobody."""
+    against = next((verdict for verdict in verdicts if verdict.reason in REFUSED), verdicts[0] if verdicts else None)
+    shown = winner or (against.candidate if against else None)
     return AttributionDecision(
         "attributed" if winner else "rejected" if verdicts else "none",
-        verdicts[0].reason if verdicts and not winner else None,
+        against.reason if against and not winner else None,
         shown.source if shown else None,
         shown.click_id if shown else None,
     )
 
 
 def pair(
-    winner: Candidate | None, referral_id: UUID, referee_id: UUID, app_id: str | None, at: datetime,
-    trace: Mapping[str, object],
+    winner: Candidate | None, screened: Screened | None, referral_id: UUID, referee_id: UUID, app_id: str | None,
+    at: datetime, trace: Mapping[str, object],
 ) -> NewReferral | None:  # fmt: skip
-    """The referral that a winner makes of a user; None where nobody wins."""
-    if winner is None or winner.referrer is None or winner.code_id is None:
+    """The referral that a winner makes of a user, as it was screened; None where nobody wins."""
+    if winner is None or winner.referrer is None or winner.code_id is None or screened is None:
         return None
     return NewReferral(
         referral_id, winner.referrer.id, referee_id, winner.code_id, winner.click_id, winner.source, app_id,
         winner.campaign_id, winner.touched_at, at, trace,
+        screened.screening,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 Both may also have been carried by a provider's events (`touches`): a code was then used when it was carried first.
 
-Choosing a winner uses its code up by one where uses are capped, so a chosen candidate is to be bound.
+Choosing a winner uses its code up by one where uses are capped, so a chosen candidate is to be bound, or given back.
 """
 
 from collections.abc import Callable, Sequence
@@ -157,6 +157,8 @@ _USE_CODE = """
     RETURNING uses
 """
 
+_GIVE_BACK = "UPDATE codes SET uses = uses - 1 WHERE company_id = %(company_id)s AND id = %(code_id)s"
+
 
 def find(
     connection: Connection, company_id: UUID, user: NewUser | Identity, code: str | None, click_id: str | None,
@@ -245,6 +247,12 @@ def choose(
                 continue
         return candidate, [*seen, *verdicts[position:]]
     return None, seen
+
+
+def give_back(connection: Connection, company_id: UUID, chosen: Candidate) -> None:
+    """Take back the counted use of a candidate that was chosen and is not bound after all."""
+    if chosen.max_uses is not None:
+        query.do(connection, _GIVE_BACK, company_id=company_id, code_id=chosen.code_id)
 
 
 def _who(user: NewUser | Identity, signed_up_at: datetime | None = None) -> Who:

@@ -4,14 +4,13 @@ Otherwise codes could be guessed. A click that a browser reports says just as we
 unknown ones count in the same window (docs/decisions/0020).
 """
 
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Literal, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
 from pydantic import BaseModel
 
-from goodword.core import privacy, query, rates
+from goodword.core import addresses, privacy, query, rates
 from goodword.core.fields import AnswerModel
 from goodword.referral import typed
 
@@ -108,15 +107,12 @@ def count_unknown(connection: Connection, company_id: UUID, browser: Browser) ->
 def _subject(connection: Connection, browser: Browser | None) -> bytes | None:
     if browser is None:
         return None
-    return privacy.current_key(connection).hash("browser", f"{browser.key_id}:{_counted_as(browser.address)}")
+    return privacy.current_key(connection).hash("browser", f"{browser.key_id}:{_holder(browser.address)}")
 
 
-def _counted_as(address: str) -> str:
-    """A holder of one IPv6 address mostly has all of its /64; IPv4 in IPv6 is IPv4 (docs/rules.md, Limits on codes)."""
+def _holder(address: str) -> str:
+    """Who is counted together (docs/rules.md, Limits on codes); a caller of no address at all is one too."""
     try:
-        parsed = ip_address(address)
+        return addresses.holder(address)
     except ValueError:
         return address
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
-        return str(IPv6Network((parsed.packed, 64), strict=False))
-    return str(parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else parsed)

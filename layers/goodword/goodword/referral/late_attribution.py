@@ -26,9 +26,11 @@ from goodword.core.auth import Scope
 from goodword.core.errors import NotFound
 from goodword.facts import locks, touches
 from goodword.facts.touches import Touch
+from goodword.fraud import fingerprints, screening
+from goodword.fraud.screening import Screened, ScreenedPerson
 from goodword.program import versions
 from goodword.program.versions import Terms
-from goodword.referral import attribution, candidates, undecided
+from goodword.referral import attribution, candidates, choosing, undecided
 from goodword.referral.attribution import Candidate, Reason, Verdict
 
 
@@ -88,11 +90,15 @@ def _decide_on(connection: Connection, company_id: UUID, external_id: str) -> No
         judge(connection, company_id, person, candidate, terms, Scope.WRITE, max(touch.carried_at, person.created_at))
         for touch, candidate in pairs
     ]
-    winner, verdicts = candidates.choose(connection, company_id, judged, terms.at)
+    winner, verdicts, screened = choosing.choose(
+        connection, company_id, judged, screened_as(connection, company_id, person), terms
+    )
     trace = attribution.trace(verdicts, winner, terms, {"by": "payment"})
     decisions = _decisions(carried, [touch for touch, _ in pairs], verdicts, winner)
     touches.decide(connection, company_id, person.id, decisions, trace, terms.at)
-    if pair := attribution.pair(winner, ids.new_id(), person.id, person.app_id, terms.at, trace):
+    pair = attribution.pair(winner, screened, ids.new_id(), person.id, person.app_id, terms.at, trace)
+    keep_judgement(connection, company_id, screened, pair)
+    if pair:
         bind(connection, company_id, pair, terms, {"by": "payment"})
     elif verdicts:
         reason = attribution.decide(verdicts, winner).reason
@@ -136,6 +142,25 @@ def bind(
     about = {"referral_id": public, **details}
     activity.record(connection, company_id, pair.referee_id, "late_attributed", about, terms.at)
     outbox.announce(connection, company_id, [outbox.Event("referral.registered", {"id": public})], terms.at)
+
+
+def screened_as(connection: Connection, company_id: UUID, person: LatePerson) -> ScreenedPerson:
+    """Who is screened: of their signup, what was kept of it."""
+    hashes, ip_type = fingerprints.at_signup(connection, company_id, person.id)
+    return ScreenedPerson(person.id, person.email, hashes, ip_type)
+
+
+def keep_judgement(
+    connection: Connection, company_id: UUID, screened: Screened | None, pair: NewReferral | None
+) -> None:
+    """Keep the judgement on a binding, or on one that it has stopped; and where the person was seen, for the next."""
+    if screened is None:
+        return
+    at = screened.terms.at
+    kept = screening.kept(company_id, screened, pair.id if pair else None, "late")
+    screening.keep(connection, company_id, [kept], at)
+    if pair:
+        fingerprints.attribute(connection, company_id, pair.referee_id, pair.referrer_id, at)
 
 
 def person_of(connection: Connection, company_id: UUID, external_id: str) -> LatePerson:

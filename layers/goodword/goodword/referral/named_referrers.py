@@ -14,8 +14,9 @@ from goodword.core.auth import Scope
 from goodword.core.errors import NotFound, invalid_fields
 from goodword.core.fields import ExternalId, LongText, RequestModel
 from goodword.facts import locks
+from goodword.fraud.first_payments import FirstPayments
 from goodword.program import versions
-from goodword.referral import attribution, candidates, late_attribution, signups, typed
+from goodword.referral import attribution, candidates, choosing, late_attribution, signups, typed
 from goodword.referral.attribution import AttributionDecision
 from goodword.referral.signups import SignupAnswer
 from goodword.referral.typed import Typed
@@ -61,13 +62,18 @@ def attribute(
     code = _own_code(connection, company_id, wanted.referrer_id) if typed_code is None else typed_code
     (candidate,) = candidates.find(connection, company_id, person, code, None, terms, person.created_at)
     verdict = late_attribution.judge(connection, company_id, person, candidate, terms, scope, terms.at)
-    winner, verdicts = candidates.choose(connection, company_id, [verdict], terms.at)
+    winner, verdicts, screened = choosing.choose(
+        connection, company_id, [verdict], late_attribution.screened_as(connection, company_id, person), terms,
+        overrides=scope >= Scope.ADMIN,
+    )  # fmt: skip
     decision = attribution.decide(verdicts, winner)
     by = {"by": "late", "scope": scope.name.lower(), "reason": wanted.reason}
     trace = attribution.trace(verdicts, winner, terms, by)
-    if pair := attribution.pair(winner, made.referral, person.id, person.app_id, terms.at, trace):
+    pair = attribution.pair(winner, screened, made.referral, person.id, person.app_id, terms.at, trace)
+    late_attribution.keep_judgement(connection, company_id, screened, pair)
+    if pair:
         late_attribution.bind(connection, company_id, pair, terms, {"scope": by["scope"]})
-        settlement.settle(connection, company_id, [person.id])
+        settlement.settle(connection, company_id, [person.id], FirstPayments())
     else:
         details = {"code": candidate.code, "reason": decision.reason, "scope": by["scope"]}
         activity.record(connection, company_id, person.id, "late_attribution_rejected", details, terms.at)

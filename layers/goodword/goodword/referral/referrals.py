@@ -77,7 +77,7 @@ _REFERRALS: LiteralString = """
     SELECT referrals.id, referrer.external_id AS referrer, referee.external_id AS referee, codes.code,
         stage_at(referrals, now.at) AS stage, source, referrals.app_id, program_version,
         public_id('cam', referrals.campaign_id) AS campaign_id, fraud_score, flagged,
-        ARRAY[]::text[] AS fraud_signals, referee.email_verified AS is_verified, registered_at, activated_at,
+        fraud_signals, referee.email_verified OR risk = 'approved' AS is_verified, registered_at, activated_at,
         qualified_at, retained_at, referrals.updated_at,
         coalesce(expired_at, CASE WHEN stage_at(referrals, now.at) = 'expired' THEN lapses_at END) AS expired_at,
         coalesce((

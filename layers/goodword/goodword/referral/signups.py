@@ -9,7 +9,7 @@ locks are taken with all people beside, and the set of their facts is settled (`
 rows and the same answer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, LiteralString, NamedTuple
@@ -20,6 +20,7 @@ from psycopg import Connection
 from goodword.access import grants, trials
 from goodword.access.grants import Grant
 from goodword.accounts import users
+from goodword.accounts.activity import IpAsn, IpCountry, IpType
 from goodword.accounts.users import NewUser
 from goodword.awards import binding, settlement
 from goodword.awards import listing as awards
@@ -36,8 +37,12 @@ from goodword.core.privacy import PrivacyKey
 from goodword.core.query import Later
 from goodword.facts import by_email, ownership
 from goodword.facts.by_email import Hashed
+from goodword.fraud import screening
+from goodword.fraud.fingerprints import Seen
+from goodword.fraud.first_payments import FirstPayments
+from goodword.fraud.screening import Screened
 from goodword.program.versions import Terms
-from goodword.referral import arrivals, attribution, candidates, newcomers, own_codes, profiles, referrals, typed
+from goodword.referral import arrivals, attribution, choosing, newcomers, own_codes, profiles, referrals, typed
 from goodword.referral.arrivals import Brought, Known, Newcomer
 from goodword.referral.attribution import AttributionDecision, Candidate, Reason, Source
 from goodword.referral.newcomers import Begun, CodeOwner
@@ -60,8 +65,16 @@ class Signup(RequestModel):
     invite_code: Typed | None = None
     app_id: AppId | None = None
     ip: IpAddress = None
+    ip_type: IpType | None = None
+    ip_country: IpCountry | None = None
+    ip_asn: IpAsn | None = None
     user_agent: KeptText = None
     device_fingerprint: KeptText = None
+
+    @property
+    def seen(self) -> Seen:
+        """Where the person is seen."""
+        return Seen(self.ip, self.ip_type, self.ip_country, self.ip_asn, self.user_agent, self.device_fingerprint)
 
 
 class Attribution(AnswerModel):
@@ -109,6 +122,7 @@ class _Decided(NamedTuple):
     decision: AttributionDecision
     trace: Mapping[str, object]
     winner: Candidate | None
+    screened: Screened | None
     pair: NewReferral | None
 
     @property
@@ -128,7 +142,7 @@ class _Written(NamedTuple):
 
 _WRITTEN: LiteralString = """
     FROM write_signup(%(company_id)s, %(user)s, %(code_id)s, %(codes)s, %(signup)s, %(activity_id)s, %(details)s,
-        %(referral)s, %(announced)s, %(signed_up_at)s)
+        %(referral)s, %(judgement)s, %(seen)s, %(ip)s, %(announced)s, %(signed_up_at)s)
 """
 
 _WRITE: LiteralString = f"SELECT code, NULL AS entries {_WRITTEN}"
@@ -147,7 +161,7 @@ def sign_up(
     A taken whop_user_id or stripe_customer_id is a violated constraint, by name. Raises Refused where the company lets
     nobody in.
     """
-    key = privacy.current_key(connection)
+    keys = privacy.compared_keys(connection)
     email = by_email.hashed(connection, signup.user.verified_email)
     arrival = arrivals.look(connection, company_id, signup.user, email, _brought(signup))
     if isinstance(arrival, Known):
@@ -155,16 +169,16 @@ def sign_up(
         known_later = ask(connection, company_id, arrival.user_id, arrival.decision, base_url)
         return lambda: SignedUp(known_later(), is_new)
     arrival.welcome.let_in()
-    decided = _decide(connection, company_id, signup, made, arrival)
+    decided = _decide(connection, company_id, signup, made, arrival, keys)
     offers_trial = arrival.welcome.offers_trial(decided.signup.user)
     if arrival.is_alone and not decided.is_capped:
-        begun_later = _begin(connection, company_id, decided, key, arrival.welcome.post_trial_plan, base_url)
+        begun_later = _begin(connection, company_id, decided, keys[0], arrival.welcome.post_trial_plan, base_url)
         if not offers_trial:
             return lambda: SignedUp(begun_later(), is_new=True)
     else:
-        _write(connection, company_id, decided, key, None)
+        _write(connection, company_id, decided, keys[0], None)
         claimed = _claim(connection, company_id, decided.signup.user, email) if arrival.waits else []
-        settlement.settle(connection, company_id, sorted({made.user, *claimed}))
+        settlement.settle(connection, company_id, sorted({made.user, *claimed}), FirstPayments())
     if offers_trial:
         trials.begin(connection, company_id, made.user, decided.signup.user, made.trial)
     answer_later = ask(connection, company_id, made.user, decided.decision, base_url)
@@ -175,12 +189,16 @@ def _brought(signup: Signup) -> Brought:
     return Brought(typed.code(signup.referral_code), typed.click_id(signup.click_id), typed.code(signup.coupon_code))
 
 
-def _decide(connection: Connection, company_id: UUID, signup: Signup, made: SignupIds, newcomer: Newcomer) -> _Decided:
+def _decide(
+    connection: Connection, company_id: UUID, signup: Signup, made: SignupIds, newcomer: Newcomer,
+    keys: Sequence[PrivacyKey],
+) -> _Decided:  # fmt: skip
     """Decide on a first signup; the use of a code is counted where it is capped."""
     terms, user = newcomer.terms, _dated(signup.user, newcomer.terms.at)
     too_old = attribution.is_too_old(user.created_at, terms.program, terms.at)
     judged = attribution.judge(newcomer.came_by, user, terms.program, terms.at, too_old=too_old)
-    winner, verdicts = candidates.choose(connection, company_id, judged, terms.at)
+    person = screening.person(made.user, user.email, signup.seen, keys)
+    winner, verdicts, screened = choosing.choose(connection, company_id, judged, person, terms)
     trace = attribution.trace(verdicts, winner, terms, {"by": "signup"})
     return _Decided(
         signup.model_copy(update={"user": user}),
@@ -189,7 +207,8 @@ def _decide(connection: Connection, company_id: UUID, signup: Signup, made: Sign
         attribution.decide(verdicts, winner),
         trace,
         winner,
-        attribution.pair(winner, made.referral, made.user, signup.app_id, terms.at, trace),
+        screened,
+        attribution.pair(winner, screened, made.referral, made.user, signup.app_id, terms.at, trace),
     )
 
 
@@ -240,47 +259,47 @@ def _write(
 ) -> Later[_Written]:
     """Write the user with a code of their own, the decision, and the referral that it makes; and book `changes`."""
     signup, made, terms, pair = decided.signup, decided.made, decided.terms, decided.pair
-    events = [
-        outbox.row(outbox.Event("user.created", {"id": ids.public("usr", made.user)})),
-        *([outbox.row(outbox.Event("referral.registered", {"id": ids.public("ref", pair.id)}))] if pair else []),
+    kept = (
+        screening.kept(company_id, decided.screened, pair.id if pair else None, "signup") if decided.screened else None
+    )
+    announced = [
+        outbox.Event("user.created", {"id": ids.public("usr", made.user)}),
+        *([outbox.Event("referral.registered", {"id": ids.public("ref", pair.id)})] if pair else []),
+        *(kept.events if kept else []),
     ]
+    events = [outbox.row(event) for event in announced]
     if changes:  # they are written with those of the awards, and stand before them
         changes.events, events = [*events, *changes.events], []
+    seen = signup.seen.row(key, "registration", pair.referrer_id if pair else None)
     values = {
         **(changes.parameters() if changes else {}),
         "company_id": company_id,
         "user": query.as_json(users.row(company_id, made.user, signup.user, terms.at)),
         "code_id": ids.new_id(),
         "codes": [own_codes.draw() for _ in range(CODES_DRAWN)],
-        "signup": query.as_json(_row(company_id, decided, key)),
+        "signup": query.as_json(_row(company_id, decided)),
         "activity_id": ids.new_id(),
         "details": query.as_json({"app_id": signup.app_id}),
         "referral": query.as_json(binding.row(company_id, pair, terms)) if pair else None,
+        "judgement": query.as_json(kept.row) if kept else None,
+        "seen": query.as_json(seen) if seen else None,
+        "ip": signup.seen.public_ip,
         "announced": query.as_json(events),
         "signed_up_at": terms.at,
     }
     return query.the_one_later(connection, _Written, _WRITE_AND_BOOK if changes else _WRITE, **values)
 
 
-def _row(company_id: UUID, decided: _Decided, key: PrivacyKey) -> dict[str, object]:
+def _row(company_id: UUID, decided: _Decided) -> dict[str, object]:
     """The row of a signup, as `write_signup` writes it."""
-    signup = decided.signup
     return {
         **decided.decision._asdict(),
         "company_id": company_id,
         "user_id": decided.made.user,
-        "app_id": signup.app_id,
+        "app_id": decided.signup.app_id,
         "trace": decided.trace,
-        "ip_hash": _as_bytea(key.hash("ip", signup.ip)),
-        "agent_hash": _as_bytea(key.hash("agent", signup.user_agent)),
-        "device_hash": _as_bytea(key.hash("device", signup.device_fingerprint)),
-        "hash_key_id": key.id,
         "occurred_at": decided.terms.at,
     }
-
-
-def _as_bytea(digest: bytes | None) -> str | None:
-    return None if digest is None else f"\\x{digest.hex()}"
 
 
 def _claim(connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None) -> list[UUID]:

@@ -18,6 +18,7 @@ from goodword.awards import settlement
 from goodword.core import clock, ids, outbox
 from goodword.facts import by_email, locks, ownership
 from goodword.facts.by_email import Hashed
+from goodword.fraud.first_payments import FirstPayments
 from goodword.referral import late_attribution, profiles
 from goodword.referral.profiles import User
 
@@ -57,7 +58,7 @@ def change(
     standing = settlement.hold(connection, company_id, concerned)
     if welcome.offers_trial(after) and (wanted.email_verified or not welcome.require_email_verification):
         trials.begin(connection, company_id, after.id, after, made.trial)
-    settlement.bring(connection, company_id, standing)
+    settlement.bring(connection, company_id, standing, FirstPayments())
     return profiles.ask(connection, company_id, after.id, base_url)()
 
 
