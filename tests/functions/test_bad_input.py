@@ -152,17 +152,17 @@ def test_a_key_of_a_lesser_scope_may_not(asked: Asked, lesser_keys: dict[Scope, 
 
 
 @pytest.fixture(scope="module")
-def eve(server: str, opener: psycopg.Connection) -> str:
+def stranger(server: str, opener: psycopg.Connection) -> str:
     """A user of another company."""
     other = Company.write(opener, server)
-    other.sign_up("eve")
+    other.sign_up("mallory")
     other.close()
-    return "eve"
+    return "mallory"
 
 
 @pytest.mark.parametrize("key", OF_A_USER)
-def test_another_companys_user_is_not_found(asked: Asked, eve: str, key: str) -> None:
-    problem(send(asked, key, path=asked.path(key, user_id=eve)), 404, "user_not_found")
+def test_another_companys_user_is_not_found(asked: Asked, stranger: str, key: str) -> None:
+    problem(send(asked, key, path=asked.path(key, user_id=stranger)), 404, "user_not_found")
 
 
 BAD_USER_IDS = (
