@@ -3,7 +3,7 @@
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import LiteralString
 from uuid import UUID, uuid4
@@ -273,6 +273,38 @@ def test_one_posting_alone_is_what_it_is_among_others(tenant: Tenant) -> None:
     ]
     notes = tenant.rows("SELECT note FROM entry_notes WHERE company_id = %(company_id)s ORDER BY entry_id")
     assert [row["note"] for row in notes] == ["hello", "hello", "sorry", "sorry"]
+    assert books.faults(tenant.superuser, tenant.id) == []
+
+
+def test_earnings_of_several_people_are_what_each_is_alone(tenant: Tenant) -> None:
+    """Also where one of them was booked before, owes points, or has some that are due to expire."""
+    tenant.set_clock(NOW)
+    alone, among = ([tenant.add_user(f"{name} {kind}") for name in ("ada", "bob")] for kind in ("alone", "among"))
+    for kind, (_, bob) in (("alone", alone), ("among", among)):
+        tenant.post({"user_id": bob, "points": 50, "reference": f"owed {kind}"})
+        assert tenant.adjust(f"bob {kind}", -50).status == 201
+        tenant.post({"user_id": bob, "type": "REVERSAL", "points": 50, "reference": f"owed {kind}"})
+    for days, ours, others in (
+        (0, ("first", 10), ("first", 20)),
+        (1, ("first", 10), ("second", 60)),
+        (2, ("second", 7), ("third", 8)),
+        (40, ("third", 7), ("fourth", 8)),
+    ):
+        tenant.set_clock(NOW + timedelta(days=days))
+        terms = {"type": "IMPORT", "expiry_months": 1, "priority": 90 + days, "program_version": 1}
+        postings = [
+            {**terms, "user_id": user_id, "points": points, "reference": f"{name} {user_id}"}
+            for user_id, (name, points) in zip(among, (ours, others), strict=True)
+        ]
+        booked = tenant.post(*postings)
+        assert tenant.post(*postings) == booked
+        for posting, user_id in zip(postings, alone, strict=True):
+            name, _, _ = str(posting["reference"]).partition(" ")
+            one(tenant, {**posting, "user_id": user_id, "reference": f"{name} {user_id}"})
+    for left, right in zip(alone, among, strict=True):
+        assert tenant.changes(left) == tenant.changes(right)
+        assert tenant.lots(left) == tenant.lots(right)
+        assert {**tenant.wallet(left), "user_id": right} == tenant.wallet(right)
     assert books.faults(tenant.superuser, tenant.id) == []
 
 

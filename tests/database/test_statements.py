@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import Connection
 
-from goodword.core import query
+from goodword.core import query, statements
 from tests.support.connections import AsRole
 
 
@@ -79,6 +79,34 @@ def test_cursors_and_statements_are_answered_in_the_order_in_which_they_were_ask
         assert cursor.fetchone() == (2,)
         assert connection.execute("SHOW application_name").fetchone() == ("mine",)
         assert (first().number, third().number) == (1, 3)
+
+
+def test_statements_and_answers_larger_than_a_socket_holds_pass_each_other(connection: Connection) -> None:
+    """All are given to libpq at once: whoever only wrote, or only read, would wait for the server as it for us."""
+    texts = [letter * 500_000 for letter in "abcdefghij"]
+
+    def ask() -> list[dict[str, Any]]:
+        answers = [query.the_one_later(connection, dict[str, Any], "SELECT %(text)s AS text", text=t) for t in texts]
+        return [answer() for answer in answers]
+
+    assert statements.together(connection, ask) == [{"text": text} for text in texts]
+
+
+@pytest.mark.parametrize("raised", [LookupError("ours"), KeyboardInterrupt()])
+def test_whatever_is_raised_among_statements_comes_out_and_the_connection_stays(
+    connection: Connection, raised: BaseException
+) -> None:
+    def ask() -> None:
+        query.do(connection, FAIL, number=0)
+        raise raised
+
+    with pytest.raises(type(raised)) as found:
+        statements.together(connection, ask)
+    assert found.value is raised
+    assert query.one(connection, Number, NUMBER, number=1) == Number(1)
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        statements.together(connection, lambda: query.do(connection, FAIL, number=0))
+    assert statements.together(connection, lambda: query.one(connection, Number, NUMBER, number=2)) == Number(2)
 
 
 def failing_by_cursor(connection: Connection) -> object:

@@ -90,7 +90,7 @@ def fragile(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 def shop(fragile: Fragile) -> Iterator[Company]:
     """A company on the bundle that breaks."""
-    shop = Company.open(fragile.url)
+    shop = Company.open(fragile.url).trust()
     yield shop
     shop.close()
 

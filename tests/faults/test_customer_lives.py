@@ -83,7 +83,7 @@ def test_a_life_ends_the_same_in_whatever_order_and_however_often_it_is_told(
 
 
 def open_for(server: str, program: str) -> Company:
-    company = Company.open(server)
+    company = Company.open(server).trust()
     company.set_clock(NOON)
     company.ok("PUT", "/v1/program", PROGRAMS[program].model_dump(mode="json", by_alias=True))
     return company

@@ -43,7 +43,7 @@ def outages(log: Path) -> list[dict[str, object]]:
 def test_a_request_connects_three_times_and_the_next_ones_wait_for_a_second(
     behind: serve, proxy: WireProxy, superuser: psycopg.Connection
 ) -> None:
-    company = Company.open(behind.url)
+    company = Company.open(behind.url).trust()
     company.sign_up("ada")
     company.ok("GET", "/v1/users/ada")  # the key is known from here on
     with proxy.refusing():

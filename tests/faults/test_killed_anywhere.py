@@ -127,7 +127,7 @@ def open_before(opener: psycopg.Connection, server: str, case: Case) -> Company:
     company = Company.write(opener, server)
     company.set_clock(NOON)
     if case.program:
-        company.ok("PUT", "/v1/program", case.program)
+        company.ok("PUT", "/v1/program", {**company.ok("GET", "/v1/program")["program"], **case.program})
     company.refer("ada", "ben")
     for event in case.before:
         assert deliver(company, event).status == 200

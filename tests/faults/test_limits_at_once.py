@@ -1,21 +1,16 @@
 """Limits under many clients at once: what is let through is exactly what a limit lets through."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import psycopg
 import pytest
 
 from goodword.program.document import Fraud, Limits, Program
-from local import setup
-from local.client import Client
-from local.postgres import Cluster
 from tests.faults.conftest import CLIENTS
 from tests.support.clients import Call, Clients, call
 from tests.support.companies import Company
 from tests.support.trust import MOST, TRUSTING
-from tests.support.waiting import wait_until_blocked
 
 LIMIT = 10
 ON_LIMIT: tuple[Literal["review", "hold", "reject"], ...] = ("review", "hold", "reject")
@@ -53,29 +48,6 @@ def test_of_64_who_sign_up_at_once_by_one_code_10_are_within_its_limit(
     assert {referral["flagged"] for referral in beyond} == {on_limit == "review"}
     holds = {award["hold_reason"] for answer in answers for award in answer["awards"]}
     assert holds == {None, "review" if on_limit == "review" else "risk"}
-
-
-@pytest.mark.parametrize("limited", ["reject"], indirect=True)
-def test_who_came_earlier_and_waited_counts_those_who_came_meanwhile(
-    limited: Company, cluster: Cluster, superuser: psycopg.Connection
-) -> None:
-    code = limited.sign_up("ada")["user"]["referral_code"]
-    limited.ok("POST", "/v1/codes", {"user_id": "ada", "type": "custom", "code": "ADA-ELSE"})
-    limits = {"registrations_per_referrer_per_day": 1}
-    limited.ok("PUT", "/v1/program", {"fraud": {"on_registration_limit": "reject"}, "limits": limits})
-    limited.ok("PATCH", f"/v1/codes/{code}", {"max_uses": 10})
-    with ThreadPoolExecutor(1) as thread, psycopg.connect(cluster.superuser_url(setup.DATABASE)) as holder:
-        holder.execute("SELECT FROM goodword.codes WHERE code = %s FOR NO KEY UPDATE", (code,))
-        waits = thread.submit(limited.sign_up, "ben", referral_code=code)
-        wait_until_blocked(superuser)
-        faster = Client(limited.url, limited.line["secret_key"])
-        meanwhile = faster.send("POST", "/v1/signups", {"user": {"external_id": "cyd"}, "referral_code": "ADA-ELSE"})
-        faster.close()
-        holder.rollback()
-        late = waits.result()
-    assert meanwhile.json["attribution"]["outcome"] == "attributed"
-    assert late["user"]["created_at"] < meanwhile.json["user"]["created_at"]
-    assert late["attribution"]["reason"] == "rate_limited"
 
 
 def test_of_64_codes_that_a_browser_checks_at_once_20_are_answered(company: Company, clients: Clients) -> None:

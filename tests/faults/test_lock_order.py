@@ -105,7 +105,7 @@ def watched(proxy: WireProxy, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GOODWORD_WORKERS", "1")
         with serve(url, tmp_path_factory.mktemp("watched")) as base_url:
-            company = Company.open(base_url)
+            company = Company.open(base_url).trust()
             yield company
             company.close()
 

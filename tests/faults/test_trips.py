@@ -20,7 +20,7 @@ def watched(proxy: WireProxy, tmp_path_factory: pytest.TempPathFactory) -> Itera
         patch.setenv("GOODWORD_WORKERS", "1")
         url = f"postgresql://postgres@/{setup.DATABASE}?host={proxy.folder}"
         with serve(url, tmp_path_factory.mktemp("watched")) as base_url:
-            company = Company.open(base_url)
+            company = Company.open(base_url).trust()
             yield company
             company.close()
 
@@ -124,7 +124,7 @@ def test_an_activity_is_one_trip_and_its_counts_too(watched: Company, trips: Cal
     assert trips(lambda: watched.ok("GET", "/v1/users/ada/stats")) == 1
 
 
-def test_a_signup_with_attribution_is_two_trips_and_three_statements_and_two_more_with_a_key(
+def test_a_signup_with_attribution_is_two_trips_and_four_statements_and_two_more_with_a_key(
     watched: Company, ada: str, trips: Callable[..., int], statements: Callable[..., int]
 ) -> None:
     people = iter(f"person-{number}" for number in range(9))
@@ -140,7 +140,7 @@ def test_a_signup_with_attribution_is_two_trips_and_three_statements_and_two_mor
         watched.ok("POST", "/v1/signups", {"user": {"external_id": person}, "click_id": click}, key=person, status=201)
 
     assert trips(by_code) == 2
-    assert statements(by_code) == 3
+    assert statements(by_code) == 4
     assert trips(by_click_with_key) - 1 == 4
 
 

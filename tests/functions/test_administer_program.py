@@ -62,8 +62,8 @@ def test_the_default_awards_are_points(company: Company) -> None:
     assert not any(terms.get("bps") for terms in awards.values())
 
 
-def test_the_default_fraud_rules_and_limits(company: Company) -> None:
-    program = company.ok("GET", "/v1/program")["program"]
+def test_the_default_fraud_rules_and_limits(judging: Company) -> None:
+    program = judging.ok("GET", "/v1/program")["program"]
     assert program["fraud"]["signals"] == SIGNALS
     assert program["fraud"]["thresholds"] == {"hold": 30, "review": 60, "reject": 90}
     assert program["fraud"]["on_registration_limit"] == "review"

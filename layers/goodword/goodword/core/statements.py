@@ -146,9 +146,9 @@ def together(connection: Connection, work: Callable[[], T]) -> T:
 
     Needs: a connection that is in no pipeline. Raises what `work` does, or else psycopg.Error.
     """
-    pipeline = connection._pipeline = Pipeline(connection)
     connection.pgconn.enter_pipeline_mode()
-    pipeline.level = 1
+    pipeline = connection._pipeline = Pipeline(connection)
+    pipeline.level = 1  # one that is entered inside joins it
     try:
         try:
             done = work()

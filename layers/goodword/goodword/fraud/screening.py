@@ -4,8 +4,8 @@ What cannot be judged, because nothing is known that could be, never stands in a
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Literal, LiteralString, NamedTuple
+from datetime import datetime
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from psycopg import Connection
@@ -13,30 +13,13 @@ from psycopg import Connection
 from goodword.awards.screenings import Screening
 from goodword.core import ids, outbox, query
 from goodword.core.outbox import Event
-from goodword.core.privacy import PrivacyKey
-from goodword.fraud import judgement, matching, signals
-from goodword.fraud.emails import mailbox
-from goodword.fraud.fingerprints import Seen, SeenHashes
+from goodword.fraud import evidence, judgement, matching, signals
+from goodword.fraud.evidence import Evidence, Reach, ScreenedPerson
 from goodword.fraud.judgement import Judgement, NewReview, Occasion
-from goodword.fraud.signals import Case, Evidence
+from goodword.fraud.signals import Case
 from goodword.program.versions import Terms
 
 FraudRefusal = Literal["fraud_blocked", "rate_limited"]
-
-COMPARED = 200
-"""With the e-mails of how many of a referrer's latest referees one is compared."""
-
-DAY = timedelta(hours=24)
-
-
-class ScreenedPerson(NamedTuple):
-    """Who comes: under which e-mail, and from where. Of somebody who came before, only hashes are known."""
-
-    id: UUID
-    email: str | None
-    hashes: SeenHashes
-    ip_type: str | None = None
-    seen: Seen = Seen()
 
 
 class Bringer(NamedTuple):
@@ -70,33 +53,30 @@ class KeptJudgement(NamedTuple):
     events: list[Event]
 
 
-_EVIDENCE: LiteralString = """
-    SELECT * FROM fraud_evidence(%(company_id)s, %(referrer_id)s, %(code_id)s, %(ips)s::bytea[], %(devices)s::bytea[],
-        %(ip)s, %(domain)s, %(shared)s, %(rapid)s, %(bulk)s, %(most)s, %(compared)s, %(at)s)
-"""
-
 _KEEP = "SELECT keep_judgement(%(company_id)s, %(judgement)s)"
 
 
-def person(id_: UUID, email: str | None, seen: Seen, keys: Sequence[PrivacyKey]) -> ScreenedPerson:
-    """Somebody who is seen now."""
-    return ScreenedPerson(id_, email, seen.hashes(keys), seen.ip_type, seen)
+def screen(
+    connection: Connection, company_id: UUID, person: ScreenedPerson, bringer: Bringer, terms: Terms,
+    known: Evidence | None = None,
+) -> Screened:  # fmt: skip
+    """Judge somebody who is to be bound to a referrer; what is `known` beside them is asked for unless it is given.
 
-
-def screen(connection: Connection, company_id: UUID, who: ScreenedPerson, bringer: Bringer, terms: Terms) -> Screened:
-    """Judge somebody who is to be bound to a referrer. Locks: the registrations of the referrer."""
-    evidence = _evidence(connection, company_id, who, bringer, terms)
-    program = terms.program
-    case = Case(who.email, who.ip_type, evidence, program.fraud, terms.at, bringer.is_exempt)
+    Locks: the registrations of the referrer.
+    """
+    program, reach = terms.program, Reach.of(terms.program)
+    referrer_id, code_id, is_exempt = bringer
+    known = known or evidence.ask(connection, company_id, person, referrer_id, code_id, reach, terms.at)()
+    case = Case(person.email, person.ip_type, known, program.fraud, terms.at, is_exempt)
     beyond = signals.beyond_limits(
         case, program.limits.registrations_per_code_per_day, program.limits.registrations_per_referrer_per_day
     )
-    patterns = matching.ask(connection, company_id, evidence.patterns_version)
-    seen = who.seen
+    patterns = matching.ask(connection, company_id, known.patterns_version)
+    seen = person.seen
     checks = [
         *signals.look(case),
         *([beyond] if beyond else []),
-        *patterns.checks(who.email, seen.ip, seen.user_agent, seen.device_fingerprint),
+        *patterns.checks(person.email, seen.ip, seen.user_agent, seen.device_fingerprint),
     ]
     judged = judgement.judge(program.fraud, checks)
     refusal: FraudRefusal | None = None
@@ -104,36 +84,7 @@ def screen(connection: Connection, company_id: UUID, who: ScreenedPerson, bringe
         refusal = "fraud_blocked"
     elif beyond and program.fraud.on_registration_limit == "reject":
         refusal = "rate_limited"
-    return Screened(who, bringer, judged, judgement.screening(program.fraud, judged), terms, refusal)
-
-
-def _evidence(
-    connection: Connection, company_id: UUID, who: ScreenedPerson, bringer: Bringer, terms: Terms
-) -> Evidence:
-    fraud, limits = terms.program.fraud, terms.program.limits
-    windows = fraud.windows
-    most = max(
-        fraud.shared_ip_referees, fraud.shared_device_referees, windows.rapid_registrations,
-        windows.bulk_registrations, limits.registrations_per_code_per_day, limits.registrations_per_referrer_per_day,
-    )  # fmt: skip
-    return query.the_one_later(
-        connection,
-        Evidence,
-        _EVIDENCE,
-        company_id=company_id,
-        referrer_id=bringer.referrer_id,
-        code_id=bringer.code_id,
-        ips=who.hashes.ips,
-        devices=who.hashes.devices,
-        ip=who.seen.public_ip,
-        domain=mailbox(who.email).domain if who.email else None,
-        shared=timedelta(days=windows.shared_days),
-        rapid=timedelta(minutes=windows.rapid_minutes),
-        bulk=timedelta(hours=windows.bulk_hours),
-        most=most + 1,
-        compared=COMPARED,
-        at=terms.at,
-    )()
+    return Screened(person, bringer, judged, judgement.screening(program.fraud, judged), terms, refusal)
 
 
 def kept(company_id: UUID, screened: Screened, referral_id: UUID | None, occasion: Occasion) -> KeptJudgement:

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from goodword.core.fields import rfc3339
 from goodword.fraud import disposable
 from goodword.fraud.emails import are_alike, mailbox
+from goodword.fraud.evidence import Evidence
 from goodword.program.document import Fraud
 
 State = Literal["raised", "clear", "not_evaluated"]
@@ -29,29 +30,6 @@ BEHAVIOURAL = frozenset({
     "rapid_registration", "bulk_registrations", "new_account_referrer", "instant_qualification", "minimal_activity",
 })  # fmt: skip
 VELOCITY = "velocity_limit"
-
-
-class Evidence(NamedTuple):
-    """What is known beside a person who comes by a referrer: the columns of the SQL function `fraud_evidence`.
-
-    What is counted is so without the person. None: there was nothing to look for.
-    """
-
-    referrer_since: datetime
-    referrer_email: str | None
-    is_referrers_ip: bool | None
-    on_ip: int | None
-    is_referrers_device: bool | None
-    on_device: int | None
-    on_code_lately: int
-    of_referrer_lately: int
-    on_code_today: int
-    of_referrer_today: int
-    emails: list[str] | None
-    has_ranges: bool | None
-    listed_ip_type: str | None
-    patterns_version: int
-    not_disposable: list[str]
 
 
 class Case(NamedTuple):

@@ -3,7 +3,8 @@
 -- All that a signup asks before it is decided, under the locks that it takes. `is_alone`: nothing was known of the person
 -- before. Where something was, nothing else is answered, and no lock is held. For somebody who has signed up (`user_id`)
 -- the stored decision is answered, and for anybody else the terms, and what the settings say of newcomers.
--- `p_holds_caps`: a code, a click or a coupon is asked for next.
+-- `p_holds_caps`: a code, a click or a coupon is asked for next. What else travels with it may take locks that come after
+-- these, where `goodword.holds_newcomer` says `on` (referral/expected.py).
 CREATE FUNCTION look_for_signup(
     p_company uuid, p_person text, p_stripe_customer text, p_whop_user text, p_holds_caps boolean,
     OUT is_alone boolean, OUT user_id uuid, OUT outcome text, OUT reason text, OUT source text, OUT click_id uuid,
@@ -26,6 +27,7 @@ BEGIN
     IF p_holds_caps THEN
         PERFORM hold_caps(p_company, false);
     END IF;
+    PERFORM set_config('goodword.holds_newcomer', 'on', true);
     SELECT current.version, current.program::text, current.created_at
     INTO version, program, program_created_at
     FROM program_versions AS current WHERE current.company_id = p_company ORDER BY current.version DESC LIMIT 1;

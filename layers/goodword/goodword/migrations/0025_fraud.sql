@@ -181,8 +181,8 @@ CREATE INDEX reviews_status_ix ON reviews (company_id, status, urgency DESC, cre
 CREATE INDEX reviews_referral_ix ON reviews (company_id, referral_id, created_at);
 CREATE INDEX reviews_due_ix ON reviews (company_id, due_at) WHERE status = 'pending';
 
--- What is known of a person and of who is to have brought them, for the signals to look at. Those who came by one
--- referrer come one after the other from here on, so that each sees the ones before it.
+-- What is known of a person and of who is to have brought them, for the signals to look at; `p_at` is NULL for now. Those
+-- who came by one referrer come one after the other from here on, so that each sees the ones before it.
 -- Nothing is counted further than `p_most`. `emails` are those of one domain among the latest `p_compared` referees, NULL
 -- where none of these has an e-mail.
 -- Locks: the registrations of the referrer.
@@ -200,21 +200,27 @@ DECLARE
     known_until timestamptz; -- who has come before may have read the clock later
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(p_company::text || p_referrer::text || 'registrations', 0));
-    SELECT coalesce(app_created_at, created_at), email INTO referrer_since, referrer_email
-    FROM users WHERE company_id = p_company AND id = p_referrer;
-    SELECT c.patterns_version, c.not_disposable_domains, greatest(p_at, coalesce(c.test_now, clock_timestamp()))
-    INTO patterns_version, not_disposable, known_until
-    FROM companies AS c WHERE c.id = p_company;
+    SELECT coalesce(u.app_created_at, u.created_at), u.email, c.patterns_version, c.not_disposable_domains,
+        coalesce(c.test_now, clock_timestamp()),
+        EXISTS (SELECT 1 FROM ip_range_lists AS l WHERE l.company_id = p_company AND l.count > 0)
+    INTO referrer_since, referrer_email, patterns_version, not_disposable, known_until, has_ranges
+    FROM companies AS c JOIN users AS u ON u.company_id = c.id
+    WHERE c.id = p_company AND u.company_id = p_company AND u.id = p_referrer;
+    p_at := coalesce(p_at, known_until);
+    known_until := greatest(p_at, known_until);
+    IF p_ip_hashes <> '{}' OR p_device_hashes <> '{}' THEN
+        SELECT CASE WHEN p_ip_hashes <> '{}' THEN coalesce(bool_or(ip_hash = ANY (p_ip_hashes)), false) END,
+            CASE WHEN p_device_hashes <> '{}' THEN coalesce(bool_or(device_hash = ANY (p_device_hashes)), false) END
+        INTO is_referrers_ip, is_referrers_device
+        FROM user_fingerprints
+        WHERE company_id = p_company AND user_id = p_referrer AND last_seen_at > p_at - p_shared;
+    END IF;
     IF p_ip_hashes <> '{}' THEN
-        is_referrers_ip := EXISTS (SELECT 1 FROM user_fingerprints WHERE company_id = p_company
-            AND user_id = p_referrer AND ip_hash = ANY (p_ip_hashes) AND last_seen_at > p_at - p_shared);
         on_ip := (SELECT count(*) FROM (SELECT DISTINCT user_id FROM user_fingerprints
             WHERE company_id = p_company AND ip_hash = ANY (p_ip_hashes) AND referrer_id = p_referrer
                 AND attributed_at > p_at - p_shared LIMIT p_most) AS sharing);
     END IF;
     IF p_device_hashes <> '{}' THEN
-        is_referrers_device := EXISTS (SELECT 1 FROM user_fingerprints WHERE company_id = p_company
-            AND user_id = p_referrer AND device_hash = ANY (p_device_hashes) AND last_seen_at > p_at - p_shared);
         on_device := (SELECT count(*) FROM (SELECT DISTINCT user_id FROM user_fingerprints
             WHERE company_id = p_company AND device_hash = ANY (p_device_hashes) AND referrer_id = p_referrer
                 AND attributed_at > p_at - p_shared LIMIT p_most) AS sharing);
@@ -240,9 +246,8 @@ BEGIN
                 AND registered_at > p_at - p_shared ORDER BY registered_at DESC LIMIT p_compared
         ) AS latest JOIN users ON users.company_id = p_company AND users.id = latest.referee_id;
     END IF;
-    IF p_ip IS NOT NULL THEN
-        has_ranges := EXISTS (SELECT 1 FROM ip_range_lists WHERE company_id = p_company AND count > 0);
-        listed_ip_type := CASE WHEN has_ranges THEN ip_type_of(p_company, p_ip) END;
+    IF p_ip IS NOT NULL AND has_ranges THEN
+        listed_ip_type := ip_type_of(p_company, p_ip);
     END IF;
 END $$;
 

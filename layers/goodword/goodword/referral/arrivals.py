@@ -17,10 +17,12 @@ from goodword.accounts.users import NewUser
 from goodword.core import query
 from goodword.facts import locks, ownership
 from goodword.facts.by_email import Hashed
+from goodword.fraud.evidence import ScreenedPerson
 from goodword.program import versions
 from goodword.program.versions import Terms
-from goodword.referral import candidates, typed, undecided
+from goodword.referral import candidates, expected, typed, undecided
 from goodword.referral.attribution import AttributionDecision, Candidate, Reason, Source
+from goodword.referral.expected import Expected
 
 
 class Brought(NamedTuple):
@@ -59,12 +61,14 @@ class Known(NamedTuple):
 class Newcomer(NamedTuple):
     """A person who signs up for the first time: under which terms, and what may have brought them, best first.
 
-    Of somebody alone nothing was known. Of others it is said whether anything `waits` that may be theirs.
+    Of somebody alone nothing was known, and what was `expected` is known by now. Of others it is said whether anything
+    `waits` that may be theirs.
     """
 
     terms: Terms
     welcome: Welcome
     came_by: list[Candidate]
+    expected: Expected | None = None
     is_alone: bool = False
     waits: bool = False
 
@@ -111,23 +115,28 @@ _KNOWN = """
 
 
 def look(
-    connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None, brought: Brought
-) -> Known | Newcomer:
+    connection: Connection, company_id: UUID, user: NewUser, email: Hashed | None, brought: Brought,
+    person: ScreenedPerson,
+) -> Known | Newcomer:  # fmt: skip
     """What is known of a person, held until the transaction ends; `email` is one that they have verified.
 
-    Locks: the identities of the person, and the caps of codes. Raises NotFound when the company has no program.
+    Locks: the identities of the person, the caps of codes, and the registrations of who is to have brought them.
+    Raises NotFound when the company has no program.
     """
-    arrival = None if email else _alone(connection, company_id, user, brought)
+    arrival = None if email else _alone(connection, company_id, user, brought, person)
     return arrival or _beside(connection, company_id, user, email.hashes if email else (), brought)
 
 
-def _alone(connection: Connection, company_id: UUID, user: NewUser, brought: Brought) -> Known | Newcomer | None:
+def _alone(
+    connection: Connection, company_id: UUID, user: NewUser, brought: Brought, person: ScreenedPerson
+) -> Known | Newcomer | None:
     """None where something is known of the person; then nothing is held."""
     own = user.model_dump(include={"external_id", "stripe_customer_id", "whop_user_id"})
     holds_caps = brought.names_a_code
     look_later = query.the_one_later(connection, _Look, _LOOK, company_id=company_id, holds_caps=holds_caps, **own)
     read_candidates = candidates.ask(connection, company_id, user, *brought.named)
     read_coupon = candidates.ask_coupon(connection, company_id, user, brought.coupon)
+    expected_later = expected.ask(connection, company_id, person, *brought.named)
     look = look_later()
     if not look.is_alone:
         return None
@@ -137,7 +146,7 @@ def _alone(connection: Connection, company_id: UUID, user: NewUser, brought: Bro
         raise versions.not_found()
     terms = Terms(look.version, versions.parse(look.program), look.program_created_at, look.at)
     came_by = _came_by(brought, read_candidates(terms), [], read_coupon(terms), terms)
-    return Newcomer(terms, look.welcome, came_by, is_alone=True)
+    return Newcomer(terms, look.welcome, came_by, expected_later(), is_alone=True)
 
 
 def _beside(

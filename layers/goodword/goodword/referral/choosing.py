@@ -7,10 +7,12 @@ from uuid import UUID
 from psycopg import Connection
 
 from goodword.fraud import screening
-from goodword.fraud.screening import Bringer, Screened, ScreenedPerson
+from goodword.fraud.evidence import Reach, ScreenedPerson
+from goodword.fraud.screening import Bringer, Screened
 from goodword.program.versions import Terms
 from goodword.referral import candidates
 from goodword.referral.attribution import Candidate, Verdict
+from goodword.referral.expected import Expected
 
 
 class Chosen(NamedTuple):
@@ -23,9 +25,11 @@ class Chosen(NamedTuple):
 
 def choose(
     connection: Connection, company_id: UUID, judged: Sequence[Verdict], person: ScreenedPerson, terms: Terms, *,
-    overrides: bool = False,
+    expected: Expected | None = None, overrides: bool = False,
 ) -> Chosen:  # fmt: skip
-    """Choose among judged candidates. `overrides`: somebody who may has decided that nothing found stands in the way.
+    """Choose among judged candidates. What was `expected` is used where it came true.
+
+    `overrides`: somebody who may has decided that nothing found stands in the way.
 
     Somebody who is refused is not judged against a second referrer. The winner's use is counted where uses are capped,
     so it is to be bound. Locks: the code, where its uses are capped, and the registrations of the referrer.
@@ -35,7 +39,10 @@ def choose(
         return Chosen(None, verdicts)
     is_exempt = winner.campaign_id is not None or winner.source == "invite"
     bringer = Bringer(winner.referrer.id, winner.code_id, is_exempt)
-    screened = screening.screen(connection, company_id, person, bringer, terms)
+    known = None
+    if expected and (expected.code_id, expected.reach) == (winner.code_id, Reach.of(terms.program)):
+        known = expected.evidence
+    screened = screening.screen(connection, company_id, person, bringer, terms, known)
     if screened.refusal is not None and overrides:
         screened = screened.approved()
     if screened.refusal is None:

@@ -27,7 +27,8 @@ from goodword.core.errors import NotFound
 from goodword.facts import locks, touches
 from goodword.facts.touches import Touch
 from goodword.fraud import fingerprints, screening
-from goodword.fraud.screening import Screened, ScreenedPerson
+from goodword.fraud.evidence import ScreenedPerson
+from goodword.fraud.screening import Screened
 from goodword.program import versions
 from goodword.program.versions import Terms
 from goodword.referral import attribution, candidates, choosing, undecided

@@ -9,7 +9,7 @@ locks are taken with all people beside, and the set of their facts is settled (`
 rows and the same answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, LiteralString, NamedTuple
@@ -38,11 +38,22 @@ from goodword.core.query import Later
 from goodword.facts import by_email, ownership
 from goodword.facts.by_email import Hashed
 from goodword.fraud import screening
+from goodword.fraud.evidence import ScreenedPerson
 from goodword.fraud.fingerprints import Seen
 from goodword.fraud.first_payments import FirstPayments
 from goodword.fraud.screening import Screened
 from goodword.program.versions import Terms
-from goodword.referral import arrivals, attribution, choosing, newcomers, own_codes, profiles, referrals, typed
+from goodword.referral import (
+    arrivals,
+    attribution,
+    choosing,
+    expected,
+    newcomers,
+    own_codes,
+    profiles,
+    referrals,
+    typed,
+)
 from goodword.referral.arrivals import Brought, Known, Newcomer
 from goodword.referral.attribution import AttributionDecision, Candidate, Reason, Source
 from goodword.referral.newcomers import Begun, CodeOwner
@@ -163,13 +174,14 @@ def sign_up(
     """
     keys = privacy.compared_keys(connection)
     email = by_email.hashed(connection, signup.user.verified_email)
-    arrival = arrivals.look(connection, company_id, signup.user, email, _brought(signup))
+    person = ScreenedPerson.now(made.user, signup.user.email, signup.seen, keys)
+    arrival = arrivals.look(connection, company_id, signup.user, email, _brought(signup), person)
     if isinstance(arrival, Known):
         is_new = arrival.user_id == made.user  # our own first attempt, whose answer was lost
         known_later = ask(connection, company_id, arrival.user_id, arrival.decision, base_url)
         return lambda: SignedUp(known_later(), is_new)
     arrival.welcome.let_in()
-    decided = _decide(connection, company_id, signup, made, arrival, keys)
+    decided = _decide(connection, company_id, signup, made, arrival, person)
     offers_trial = arrival.welcome.offers_trial(decided.signup.user)
     if arrival.is_alone and not decided.is_capped:
         begun_later = _begin(connection, company_id, decided, keys[0], arrival.welcome.post_trial_plan, base_url)
@@ -191,14 +203,16 @@ def _brought(signup: Signup) -> Brought:
 
 def _decide(
     connection: Connection, company_id: UUID, signup: Signup, made: SignupIds, newcomer: Newcomer,
-    keys: Sequence[PrivacyKey],
+    person: ScreenedPerson,
 ) -> _Decided:  # fmt: skip
     """Decide on a first signup; the use of a code is counted where it is capped."""
     terms, user = newcomer.terms, _dated(signup.user, newcomer.terms.at)
     too_old = attribution.is_too_old(user.created_at, terms.program, terms.at)
     judged = attribution.judge(newcomer.came_by, user, terms.program, terms.at, too_old=too_old)
-    person = screening.person(made.user, user.email, signup.seen, keys)
-    winner, verdicts, screened = choosing.choose(connection, company_id, judged, person, terms)
+    winner, verdicts, screened = choosing.choose(
+        connection, company_id, judged, person, terms, expected=newcomer.expected
+    )
+    expected.learn(company_id, terms.program)
     trace = attribution.trace(verdicts, winner, terms, {"by": "signup"})
     return _Decided(
         signup.model_copy(update={"user": user}),

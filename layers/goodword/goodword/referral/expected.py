@@ -1,0 +1,80 @@
+"""Evidence asked for ahead: by whose code a person comes is mostly known beforehand, by what they bring.
+
+It travels with the look at them and costs no wait of its own. How far a company's signals look is not known before the
+answer; it is taken to be what it was at the last signup in this process. Where the winner is another or it has changed,
+what was asked for is of no use, and screening asks again.
+"""
+
+from typing import LiteralString, NamedTuple
+from uuid import UUID
+
+from psycopg import Connection
+
+from goodword.core import ids, query
+from goodword.core.query import Later
+from goodword.fraud import evidence
+from goodword.fraud.evidence import LOOKED_FOR, Evidence, Reach, ScreenedPerson
+from goodword.program.document import Program
+
+MOST_COMPANIES = 1000
+
+
+class Expected(NamedTuple):
+    """What is known beside a person, if it is this code that they come by, and signals look as far as `reach`."""
+
+    code_id: UUID
+    reach: Reach
+    evidence: Evidence
+
+
+# Nobody is screened, and nothing locked, of whom something is known: what is theirs is held first then.
+_BY_CODE: LiteralString = f"""
+    SELECT codes.id AS code_id, known.* FROM codes
+    CROSS JOIN LATERAL fraud_evidence(%(company_id)s, codes.user_id, codes.id, {LOOKED_FOR}, NULL) AS known
+    WHERE codes.company_id = %(company_id)s AND codes.code = %(code)s AND codes.user_id IS NOT NULL
+        AND current_setting('goodword.holds_newcomer', true) = 'on'
+"""  # noqa: S608 - of constants
+
+_BY_CLICK: LiteralString = f"""
+    SELECT codes.id AS code_id, known.* FROM codes
+    CROSS JOIN LATERAL fraud_evidence(%(company_id)s, codes.user_id, codes.id, {LOOKED_FOR}, NULL) AS known
+    WHERE codes.company_id = %(company_id)s AND codes.user_id IS NOT NULL AND codes.id = (
+            SELECT code_id FROM clicks WHERE company_id = %(company_id)s
+                AND received_at = (SELECT %(given_at)s::timestamptz) AND id = %(click_id)s)
+        AND current_setting('goodword.holds_newcomer', true) = 'on'
+"""  # noqa: S608 - of constants
+
+_reach: dict[UUID, Reach] = {}
+
+
+def learn(company_id: UUID, program: Program) -> None:
+    """Remember how far a company's signals look."""
+    if len(_reach) >= MOST_COMPANIES:
+        _reach.clear()
+    _reach[company_id] = Reach.of(program)
+
+
+def ask(
+    connection: Connection, company_id: UUID, person: ScreenedPerson, code: str | None, click_id: str | None
+) -> Later[Expected | None]:
+    """Ask for what is known beside a person who brings a code, or else a click, as `typed` reads them.
+
+    Locks: the registrations of the owner, where the person is held alone.
+    """
+    reach = _reach.get(company_id)
+    if reach is None:
+        return lambda: None
+
+    def expected(code_id: UUID, **known: object) -> Expected:
+        return Expected(code_id, reach, Evidence(**known))  # pyright: ignore[reportArgumentType] - its columns
+
+    looked_for = evidence.parameters(person, reach)
+    if code is not None:
+        return query.one_later(connection, expected, _BY_CODE, company_id=company_id, code=code, **looked_for)
+    click = ids.parse("clk", click_id) if click_id else None
+    if click is None or not ids.is_in_time(click):
+        return lambda: None
+    given_at = ids.time_of(click)
+    return query.one_later(
+        connection, expected, _BY_CLICK, company_id=company_id, click_id=click, given_at=given_at, **looked_for
+    )
