@@ -94,8 +94,9 @@ def identity() -> Identity:
 class Cluster:
     """One server over the folder `data`, created on the first start and reused by later ones.
 
-    `port` makes it listen on TCP at `address` as well. `durable=False` skips fsync: for tests, where losing the last
-    commits to a power cut does not matter; commits still wait for the log, so that nothing else behaves differently.
+    `port` makes it listen on TCP at `address` as well. `durable=False` skips fsync, and logs nothing for backups and
+    replicas: for tests, where losing all to a power cut does not matter; commits still wait for the log, so that
+    nothing else behaves differently.
     """
 
     def __init__(
@@ -228,9 +229,11 @@ class Cluster:
             "log_timezone": "UTC",
             "log_destination": "stderr",
             "logging_collector": "off",
-            "fsync": "on" if self._durable else "off",
             "synchronous_commit": "on",
         }
+        if not self._durable:
+            # what these would be for: a power cut, a backup, a replica
+            settings |= {"fsync": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": 0}
         return ["-D", str(self.data), *(f"--{name}={value}" for name, value in settings.items())]
 
     def _wait_until_ready(self, log_start: int) -> None:
@@ -288,16 +291,20 @@ class Cluster:
 
 def children(parent: int) -> list[int]:
     """The process ids of the direct children of a process."""
+    return [pid for pid, ppid in parents().items() if ppid == parent]
+
+
+def parents() -> dict[int, int]:
+    """Every process of this machine, and by which it was started."""
     if Path("/proc/self/stat").exists():
-        listing: list[tuple[int, int]] = []
+        listing: dict[int, int] = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
                 # "pid (name) state ppid …", where the name may hold anything
                 fields = stat.read_text().rpartition(")")[2].split()
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it ended while we looked
-            listing.append((int(stat.parent.name), int(fields[1])))
-    else:
-        output = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-        listing = [(int(pid), int(ppid)) for pid, ppid in (line.split() for line in output.splitlines())]
-    return [pid for pid, ppid in listing if ppid == parent]
+            listing[int(stat.parent.name)] = int(fields[1])
+        return listing
+    output = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    return {int(pid): int(ppid) for pid, ppid in (line.split() for line in output.splitlines())}

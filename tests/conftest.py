@@ -11,7 +11,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import psycopg
@@ -54,6 +54,15 @@ def pytest_collection_finish() -> None:
     """What was collected stays to the end: looking through it for garbage takes an eighth of a run."""
     gc.freeze()
     gc.set_threshold(20_000)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A report goes from process to process; by which names its test could have been chosen, nobody asks any more."""
+    report = yield
+    if hasattr(item.config, "workerinput"):
+        report.keywords = {}
+    return report
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> dealing.Dealer:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.bundle import emulator
 from tests.bundle.conftest import Make
 from tests.bundle.support import FUNCTIONS, ROOT, files, needs_linux
@@ -26,6 +24,19 @@ for source in pathlib.Path(sys.argv[1]).rglob("*.py"):
     if compiled.read_bytes()[8:16] != importlib.util.source_hash(source.read_bytes()):
         print(compiled)
 """
+LOADED_BY = """
+import importlib, pathlib
+loaded_by, known = {}, set()
+for folder in sys.argv[1:]:
+    sys.modules.pop("app", None)
+    sys.path.insert(0, folder)
+    importlib.import_module("app")
+    sys.path.remove(folder)
+    loaded_by[pathlib.Path(folder).name] = sorted(sys.modules.keys() - known)
+    known.update(sys.modules)
+say(loaded_by)
+"""
+"""Loads one function after the other, and says what each is the first to load."""
 ELF_MACHINES = {62: "x86_64", 183: "arm64"}
 
 
@@ -98,25 +109,26 @@ def test_it_is_as_small_as_lambda_asks(build: Path) -> None:
 def test_psycopg_knows_its_version(builds: dict[str, Path]) -> None:
     pinned = re.search(r"^psycopg==(\S+)", (LAYER / "requirements.txt").read_text(), re.MULTILINE)
     assert pinned is not None
-    said = in_lambda(builds, "TrackClickFunction", "import psycopg; say([psycopg.__version__, psycopg.pq.__impl__])")
+    said = in_lambda(builds, "import psycopg; say([psycopg.__version__, psycopg.pq.__impl__])")
     assert said == [pinned[1], "binary"]
 
 
 @needs_linux
-@pytest.mark.parametrize("logical_id", [name for name, function in FUNCTIONS.items() if function.routes])
-def test_a_cold_start_loads_no_sdk(builds: dict[str, Path], logical_id: str) -> None:
+def test_a_cold_start_loads_no_sdk(builds: dict[str, Path]) -> None:
     """boto3 is there to be imported, as in Lambda; it would cost a cold start 100 ms and more."""
-    loaded = in_lambda(builds, logical_id, "import app; say(list(sys.modules))")
-    assert "goodword.core.http" in loaded
+    functions = [name for name, function in FUNCTIONS.items() if function.routes]
+    loaded_by = in_lambda(builds, LOADED_BY, *(builds[emulator.architecture()] / name for name in functions))
+    assert list(loaded_by) == functions
+    assert "goodword.core.http" in loaded_by[functions[0]]
     # powertools looks whether botocore is there, which costs little; what is slow is its session
-    assert {"boto3", "botocore.session", "aws_xray_sdk", "stripe"}.isdisjoint(loaded)
+    sdks = {"boto3", "botocore.session", "aws_xray_sdk", "stripe"}
+    assert {name: sdks.intersection(loaded) for name, loaded in loaded_by.items() if sdks.intersection(loaded)} == {}
 
 
-def in_lambda(builds: dict[str, Path], logical_id: str, code: str) -> Any:  # noqa: ANN401 - whatever the code says
-    """Run code as the built function would; what it gives to `say`."""
-    build = builds[emulator.architecture()]
-    path = [build / logical_id, build / "GoodwordLayer/python", emulator.packages()]
-    said = run(f"import json, sys; say = lambda it: print(json.dumps(it)); {code}", path=path)
+def in_lambda(builds: dict[str, Path], code: str, *arguments: Path) -> Any:  # noqa: ANN401 - whatever the code says
+    """Run code beside the built layer; what it gives to `say`."""
+    path = [builds[emulator.architecture()] / "GoodwordLayer/python", emulator.packages()]
+    said = run(f"import json, sys; say = lambda it: print(json.dumps(it))\n{code}", *arguments, path=path)
     return json.loads(said)
 
 

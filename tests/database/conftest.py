@@ -1,6 +1,7 @@
 """What the tests of the database share: a company reached without HTTP, and databases to migrate."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 
 import psycopg
@@ -35,8 +36,8 @@ def kept_tenant(opener: psycopg.Connection, connections: Connections) -> Iterato
         yield Tenant.open(opener, lend, lend("superuser"))
 
 
-@pytest.fixture
-def empty_database(cluster: Cluster) -> Iterator[str]:
+@contextmanager
+def an_empty_database(cluster: Cluster) -> Iterator[str]:
     """A database with roles and no schema: the URL of its migrator. Roles are prefixed `other`."""
     name = f"empty_{next(_numbers)}"
     with psycopg.connect(cluster.superuser_url(), autocommit=True) as superuser:
@@ -45,3 +46,10 @@ def empty_database(cluster: Cluster) -> Iterator[str]:
             create_roles(owner, "other")
         yield make_conninfo(cluster.superuser_url(name), user="other_migrator")
         superuser.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def empty_database(cluster: Cluster) -> Iterator[str]:
+    """A database to migrate."""
+    with an_empty_database(cluster) as url:
+        yield url

@@ -62,15 +62,15 @@ def test_each_guards_itself(superuser: psycopg.Connection) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(("table", "statement"), CHANGES + EMPTYINGS, ids=lambda value: value)
-def test_no_function_may_even_try(tenant: Tenant, role: str, table: str, statement: LiteralString) -> None:  # noqa: ARG001 - both kinds of changes come with their table
+def test_no_function_may_even_try(kept_tenant: Tenant, role: str, table: str, statement: LiteralString) -> None:  # noqa: ARG001 - both kinds of changes come with their table
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        tenant.connection(role).execute(statement, {"company_id": tenant.id})
+        kept_tenant.connection(role).execute(statement, {"company_id": kept_tenant.id})
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_only_the_postings_write_the_ledger(tenant: Tenant, role: str) -> None:
+def test_only_the_postings_write_the_ledger(superuser: psycopg.Connection, role: str) -> None:
     for table in ("wallets", "entries", "lots", "allocations", "redemptions", "quota_grants"):
-        granted = tenant.superuser.execute(
+        granted = superuser.execute(
             """
             SELECT p FROM unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS p
             WHERE has_table_privilege('goodword_' || %(role)s, 'goodword.' || %(table)s, p)

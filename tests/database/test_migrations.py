@@ -1,6 +1,7 @@
 """The runner of migrations, and who owns what it makes."""
 
 import threading
+from collections.abc import Iterator
 from importlib import resources
 from itertools import pairwise
 
@@ -10,6 +11,8 @@ import pytest
 from goodword import migrations
 from goodword.migrations import FILE_NAME, MigrationError, migrate
 from goodword.migrations.roles import LOGIN
+from local.postgres import Cluster
+from tests.database.conftest import an_empty_database
 from tests.support.waiting import LONGEST_SECONDS
 
 NAMES = [migration.name for migration in migrations.migrations()]
@@ -25,6 +28,21 @@ def applied(connection: psycopg.Connection) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="module")
+def once_migrated(cluster: Cluster) -> Iterator[psycopg.Connection]:
+    """The migrator of a database to which every file was applied."""
+    with an_empty_database(cluster) as url, migrator(url) as connection:
+        assert migrate(connection, "other") == NAMES
+        yield connection
+
+
+@pytest.fixture
+def migrated(once_migrated: psycopg.Connection) -> Iterator[psycopg.Connection]:
+    """The same, for a test of which nothing stays."""
+    with once_migrated.transaction(force_rollback=True):
+        yield once_migrated
+
+
 def test_files_are_numbered_without_a_gap() -> None:
     files = sorted(each.name for each in resources.files(migrations).iterdir() if each.name.endswith(".sql"))
     assert [name for name in files if not FILE_NAME.match(name)] == []
@@ -34,11 +52,10 @@ def test_files_are_numbered_without_a_gap() -> None:
     assert files == NAMES
 
 
-def test_a_second_run_applies_nothing(empty_database: str) -> None:
-    with migrator(empty_database) as connection:
-        assert migrate(connection, "other") == NAMES
-        assert migrate(connection, "other") == []
-        assert applied(connection) == NAMES
+def test_a_second_run_applies_nothing(once_migrated: psycopg.Connection) -> None:
+    assert applied(once_migrated) == NAMES
+    assert migrate(once_migrated, "other") == []
+    assert applied(once_migrated) == NAMES
 
 
 def test_two_runs_at_once_apply_each_file_once(empty_database: str) -> None:
@@ -59,24 +76,20 @@ def test_two_runs_at_once_apply_each_file_once(empty_database: str) -> None:
     assert sorted(done[0] + done[1]) == NAMES
 
 
-def test_a_file_changed_after_it_was_applied_is_refused(empty_database: str) -> None:
-    with migrator(empty_database) as connection:
-        migrate(connection, "other")
-        connection.execute(
-            "UPDATE goodword.schema_migrations SET sha256 = sha256('another text') WHERE name = %s", (NAMES[1],)
-        )
-        with pytest.raises(MigrationError, match=f"{NAMES[1]} was changed"):
-            migrate(connection, "other")
+def test_a_file_changed_after_it_was_applied_is_refused(migrated: psycopg.Connection) -> None:
+    migrated.execute(
+        "UPDATE goodword.schema_migrations SET sha256 = sha256('another text') WHERE name = %s", (NAMES[1],)
+    )
+    with pytest.raises(MigrationError, match=f"{NAMES[1]} was changed"):
+        migrate(migrated, "other")
 
 
-def test_a_database_newer_than_the_release_is_refused(empty_database: str) -> None:
-    with migrator(empty_database) as connection:
-        migrate(connection, "other")
-        connection.execute(
-            "INSERT INTO goodword.schema_migrations (name, sha256) VALUES ('9999_of_tomorrow.sql', sha256(''))"
-        )
-        with pytest.raises(MigrationError, match=r"newer than this release: it has 9999_of_tomorrow\.sql"):
-            migrate(connection, "other")
+def test_a_database_newer_than_the_release_is_refused(migrated: psycopg.Connection) -> None:
+    migrated.execute(
+        "INSERT INTO goodword.schema_migrations (name, sha256) VALUES ('9999_of_tomorrow.sql', sha256(''))"
+    )
+    with pytest.raises(MigrationError, match=r"newer than this release: it has 9999_of_tomorrow\.sql"):
+        migrate(migrated, "other")
 
 
 def test_a_file_that_fails_leaves_nothing_and_is_applied_later(empty_database: str) -> None:
@@ -159,16 +172,14 @@ def test_functions_with_their_owners_rights_choose_their_own_search_path(superus
     assert loose == []
 
 
-def test_the_prefix_of_the_roles_stands_in_no_other_role(empty_database: str) -> None:
+def test_the_prefix_of_the_roles_stands_in_no_other_role(once_migrated: psycopg.Connection) -> None:
     """Two deployments may share a cluster: nothing that one makes is granted to the roles of the other."""
-    with migrator(empty_database) as connection:
-        migrate(connection, "other")
-        strangers = connection.execute(
-            """
-            SELECT DISTINCT refobjid::regrole::text FROM pg_shdepend
-            WHERE refclassid = 'pg_authid'::regclass
-                AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-                AND refobjid::regrole::text NOT LIKE 'other\\_%'
-            """
-        ).fetchall()
+    strangers = once_migrated.execute(
+        """
+        SELECT DISTINCT refobjid::regrole::text FROM pg_shdepend
+        WHERE refclassid = 'pg_authid'::regclass
+            AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND refobjid::regrole::text NOT LIKE 'other\\_%'
+        """
+    ).fetchall()
     assert strangers == []

@@ -25,8 +25,9 @@ from tests.support.jobs import run_job
 from tests.support.lives import NOON, Delivery, Life, customer, lives, tell
 from tests.support.stories import DAY, PROGRAMS
 
-LIVES = min(settings().max_examples, 5_000)
-TOGETHER = 20
+COMPANIES = max(2, min(settings().max_examples // 20, 420))
+"""Of each, the lives are told to two: in order to one, and anyhow to the other. The first lives are simple ones."""
+TOGETHER = 12
 """Lives in one company, each with a referrer and an upline of its own."""
 
 WORKERS = 6
@@ -58,7 +59,7 @@ class Step(NamedTuple):
 # Shrinking would play everything again and again: the life that ends otherwise is named, and alone to blame.
 @pytest.mark.soak
 @settings(
-    max_examples=max(1, LIVES // TOGETHER),
+    max_examples=COMPANIES,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -4,6 +4,7 @@ Each request is sent twice under one key, so that what is replayed is held again
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import psycopg
@@ -160,14 +161,22 @@ class Scene:
         path = case.path.format(**self.names)
         return self.company.api.send("POST", path, body, headers={"idempotency-key": key})
 
-    def twice(self, case: Case) -> tuple[Answer, Answer]:
+    def twice(self, case: Case, key: str = "same-key") -> tuple[Answer, Answer]:
         """The answer to a request, and the one to its repetition."""
-        return self.send(case, "same-key"), self.send(case, "same-key")
+        return self.send(case, key), self.send(case, key)
 
 
 @pytest.fixture
 def scene(company: Company) -> Scene:
     return Scene(company)
+
+
+@pytest.fixture(scope="module")
+def refusing(server: str, opener: psycopg.Connection) -> Iterator[Scene]:
+    """A scene for all refusals, which change nothing of it."""
+    company = Company.write(opener, server)
+    yield Scene(company)
+    company.close()
 
 
 def assert_is(model: type[BaseModel], answer: Answer) -> None:
@@ -188,8 +197,8 @@ def test_an_answer_and_its_replay_are_what_the_document_promises(scene: Scene, c
 
 
 @pytest.mark.parametrize("refusal", REFUSED, ids=lambda refusal: f"{refusal.case.path} {refusal.code}")
-def test_a_refusal_and_its_replay_are_problems_with_their_own_fields(scene: Scene, refusal: Refusal) -> None:
-    for answer in scene.twice(refusal.case):
+def test_a_refusal_and_its_replay_are_problems_with_their_own_fields(refusing: Scene, refusal: Refusal) -> None:
+    for answer in refusing.twice(refusal.case, key=f"refused-{REFUSED.index(refusal)}"):
         assert problem(answer, refusal.status, refusal.code).keys() == PROBLEM | refusal.fields
 
 

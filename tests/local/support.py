@@ -6,19 +6,23 @@ import time
 from pathlib import Path
 
 from local import processes
-from local.postgres import children
+from local.postgres import parents
 from tests.support.waiting import LONGEST_SECONDS
 
 
 def family(pid: int) -> set[int]:
     """A process and all that it started, and those started, and so on."""
-    return {pid}.union(*(family(child) for child in children(pid)))
+    found, started_by = {pid}, parents()
+    while more := {child for child, parent in started_by.items() if parent in found} - found:
+        found |= more
+    return found
 
 
 def workers(server: int) -> set[int]:
     """The processes that run the functions of a server on a PostgreSQL of somebody else."""
-    own = children(server)
-    return {fork for each in own for fork in children(each)} if processes.FORKS else set(own)
+    started_by = parents()
+    own = {pid for pid, parent in started_by.items() if parent == server}
+    return {pid for pid, parent in started_by.items() if parent in own} if processes.FORKS else own
 
 
 def wait_until_gone(pids: set[int], seconds: float = LONGEST_SECONDS) -> set[int]:

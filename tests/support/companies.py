@@ -45,7 +45,8 @@ class Company:
     def write(cls, opener: Connection, base_url: str, *, livemode: bool = False, program: Program = TRUSTING) -> Self:
         """The same, written straight into the database of that server."""
         company = NewCompany(name="Test", livemode=livemode, destination_url=DESTINATION)
-        return cls(setup.write_company(opener, company, base_url, program))
+        with opener.pipeline():  # a third less work
+            return cls(setup.write_company(opener, company, base_url, program))
 
     def trust(self) -> Self:
         """Put a program in force that trusts everybody."""

@@ -1,7 +1,6 @@
 """The rows of one company, as the superuser sees them: what a request stored, and that it stored nothing."""
 
 from collections import Counter
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -16,19 +15,23 @@ _TABLES = """
 """
 
 
-@cache
-def _counting(tables: tuple[str, ...]) -> sql.Composed:
-    one = sql.SQL("SELECT {name} AS name, count(*) AS rows FROM {table} WHERE company_id = %(company_id)s")
-    return sql.SQL(" UNION ALL ").join(
-        one.format(name=sql.Literal(table), table=sql.Identifier(table)) for table in tables
-    )
+_counting: list[str] = []
+"""The statement that counts, once it is made: every database of a run has the same tables."""
 
 
 def count(superuser: Connection, company_id: UUID) -> Counter[str]:
     """How many rows each table holds for a company; tables without any are left out."""
-    tables = tuple(name for (name,) in superuser.execute(_TABLES))
-    counted = superuser.execute(_counting(tables), {"company_id": company_id}).fetchall()
+    if not _counting:
+        _counting.append(_statement(superuser))
+    counted = superuser.execute(_counting[0].encode(), {"company_id": company_id}).fetchall()
     return Counter({name: rows for name, rows in counted if rows})
+
+
+def _statement(superuser: Connection) -> str:
+    one = sql.SQL("SELECT {name} AS name, count(*) AS rows FROM {table} WHERE company_id = %(company_id)s")
+    tables = superuser.execute(_TABLES).fetchall()
+    every = (one.format(name=sql.Literal(name), table=sql.Identifier(name)) for (name,) in tables)
+    return sql.SQL(" UNION ALL ").join(every).as_string(superuser)
 
 
 def find(superuser: Connection, statement: str, **parameters: object) -> list[dict[str, Any]]:

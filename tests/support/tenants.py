@@ -77,7 +77,9 @@ class Tenant:
     def open(cls, opener: Connection, as_role: AsRole, superuser: Connection) -> Self:
         """A fresh test company, opened over a kept connection."""
         company = NewCompany(name="Test", livemode=False, destination_url="https://shop.example")
-        return cls(setup.write_company(opener, company, "http://localhost", TRUSTING), as_role, superuser)
+        with opener.pipeline():  # a third less work
+            line = setup.write_company(opener, company, "http://localhost", TRUSTING)
+        return cls(line, as_role, superuser)
 
     def twin(self) -> "Tenant":
         """The same company over connections of its own, for a client at the same time."""

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import boto3
@@ -15,11 +16,17 @@ from goodword.core import secrets_manager
 REGION = "eu-central-1"
 
 
+@cache
+def _session() -> boto3.Session:
+    """A session of every vault: it takes a fifth of a second to read what services there are."""
+    return boto3.Session("testing", "testing")
+
+
 class Vault:
     """`questions` counts what was asked; `fault`, where set, is raised instead of every answer."""
 
     def __init__(self) -> None:
-        self.client: Any = boto3.client("secretsmanager", region_name=REGION)
+        self.client: Any = _session().client("secretsmanager", region_name=REGION)
         self.questions = 0
         self.fault: Callable[[str], Exception] | None = None
         self._now = 1000.0
@@ -31,8 +38,8 @@ class Vault:
         """A vault for as long as the block lasts, of which nothing is remembered."""
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
             monkeypatch.setenv(name, "testing")
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
         with mock_aws():
+            monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())  # moto forgets the one that was there
             vault = cls()
             asked = BaseClient._make_api_call  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue]
 
