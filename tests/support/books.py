@@ -241,7 +241,7 @@ _SCORES = """
         JOIN program_versions v ON v.company_id = r.company_id AND v.version = r.program_version
         CROSS JOIN LATERAL (VALUES ('all'), (r.campaign_id::text),
             (to_char(r.qualified_at AT TIME ZONE (v.program ->> 'timezone'), 'YYYY-MM'))) AS of (board)
-        WHERE r.company_id = %(company_id)s AND r.stage IN ('qualified', 'retained') AND NOT r.flagged
+        WHERE r.company_id = %(company_id)s AND r.stage IN ('qualified', 'retained') AND NOT is_flagged(r.risk)
             AND of.board IS NOT NULL
         GROUP BY 1, 2
         UNION ALL

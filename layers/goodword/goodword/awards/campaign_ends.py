@@ -43,7 +43,7 @@ _PARTICIPANTS = """
         WHERE awards.company_id = referrals.company_id AND referral_id = referrals.id AND status = 'paid'
             AND event NOT IN ('welcome', 'l2') AND due_at < %(ends_at)s
     ) AS earned
-    WHERE company_id = %(company_id)s AND campaign_id = %(id)s AND qualified_at < %(ends_at)s AND NOT flagged
+    WHERE company_id = %(company_id)s AND campaign_id = %(id)s AND qualified_at < %(ends_at)s AND NOT is_flagged(risk)
     GROUP BY referrer_id HAVING bool_or(counts)
 """
 

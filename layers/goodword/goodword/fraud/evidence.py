@@ -1,6 +1,6 @@
 """Evidence: what is known beside a person who comes by a referrer, for the signals to look at; one statement."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import LiteralString, NamedTuple, Self
 from uuid import UUID
@@ -29,8 +29,12 @@ class ScreenedPerson(NamedTuple):
 
     @classmethod
     def now(cls, id_: UUID, email: str | None, seen: Seen, keys: Sequence[PrivacyKey]) -> Self:
-        """Somebody who is seen now."""
+        """Somebody who is seen now; `keys` begin with the current one."""
         return cls(id_, email, seen.hashes(keys), seen.ip_type, seen)
+
+    def seen_row(self, key: PrivacyKey, referrer_id: UUID | None) -> Mapping[str, object] | None:
+        """The row that keeps where they are seen as they sign up, brought by somebody or not; None where nothing is."""
+        return self.seen.row(key, self.hashes, "registration", referrer_id)
 
 
 class Reach(NamedTuple):

@@ -43,15 +43,20 @@ class Seen(NamedTuple):
         ip = addresses.holder(self.public_ip) if self.public_ip else None
         return SeenHashes(_hashes(keys, "ip", ip), _hashes(keys, "device", self.device_fingerprint))
 
-    def row(self, key: PrivacyKey, context: SeenIn, referrer_id: UUID | None = None) -> Mapping[str, object] | None:
-        """The row that keeps it, as the SQL function `see_user` takes it; None where there is nothing to keep."""
+    def row(
+        self, key: PrivacyKey, hashes: "SeenHashes", context: SeenIn, referrer_id: UUID | None = None
+    ) -> Mapping[str, object] | None:
+        """The row that keeps it, as the SQL function `see_user` takes it; None where there is nothing to keep.
+
+        `hashes` are those under the current `key` first.
+        """
         if not self.is_anywhere:
             return None
         ip = self.public_ip
         return {
-            "ip_hash": query.as_bytea(key.hash("ip", addresses.holder(ip)) if ip else None),
+            "ip_hash": query.as_bytea(hashes.ips[0] if ip else None),
             "block_hash": query.as_bytea(key.hash("block", addresses.block(ip)) if ip else None),
-            "device_hash": query.as_bytea(key.hash("device", self.device_fingerprint)),
+            "device_hash": query.as_bytea(hashes.devices[0] if self.device_fingerprint else None),
             "agent_hash": query.as_bytea(key.hash("agent", self.user_agent)),
             "hash_key_id": key.id,
             "ip_type": self.ip_type or "unknown",

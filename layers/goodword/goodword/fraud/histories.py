@@ -74,7 +74,7 @@ _FINGERPRINTS = """
         ORDER BY last_seen_at DESC, first_seen_at DESC LIMIT %(most)s
     ) AS own
     CROSS JOIN LATERAL (
-        SELECT count(*) AS registration_count, count(*) FILTER (WHERE flagged) AS flagged_count
+        SELECT count(*) AS registration_count, count(*) FILTER (WHERE is_flagged(risk)) AS flagged_count
         FROM (
             SELECT user_id FROM user_fingerprints AS known
             WHERE known.company_id = own.company_id AND known.ip_hash = own.ip_hash

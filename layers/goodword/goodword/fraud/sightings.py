@@ -26,7 +26,8 @@ def report(
     """Keep what a user did, and where they were seen as they did it. Reading it raises NotFound for an unknown user."""
     seen = Seen(new.ip, new.ip_type, new.ip_country, new.ip_asn, new.user_agent, new.device_fingerprint)
     if seen.is_anywhere:
-        row = seen.row(privacy.current_key(connection), "login")
+        key = privacy.current_key(connection)
+        row = seen.row(key, seen.hashes([key]), "login")
         query.do(
             connection, _SEE, company_id=company_id, external_id=external_id, seen=query.as_json(row), ip=seen.public_ip
         )

@@ -27,7 +27,6 @@ CREATE TABLE referrals (
     fraud_cleared    integer NOT NULL DEFAULT 0,
     fraud_signals    text[] NOT NULL DEFAULT '{}',
     judged_paid_at   timestamptz,
-    flagged          boolean NOT NULL GENERATED ALWAYS AS (risk IN ('limited', 'review', 'refused', 'rejected')) STORED,
     counts           boolean NOT NULL DEFAULT false,
     touched_at       timestamptz NOT NULL,
     registered_at    timestamptz NOT NULL,
@@ -52,11 +51,16 @@ CREATE TABLE referrals (
 );
 CREATE INDEX referrals_referrer_ix ON referrals (company_id, referrer_id, registered_at DESC, id);
 CREATE INDEX referrals_newest_ix ON referrals (company_id, registered_at DESC, id);
-CREATE INDEX referrals_code_ix ON referrals (company_id, code_id, registered_at);
+CREATE INDEX referrals_code_ix ON referrals (company_id, code_id);
 -- Those that count under the limits of registrations.
 CREATE INDEX referrals_limited_ix ON referrals (company_id, referrer_id, registered_at)
     WHERE campaign_id IS NULL AND source <> 'invite';
 CREATE INDEX referrals_counted_ix ON referrals (company_id, referrer_id, qualified_at) WHERE counts;
+
+-- Whether a referral counts nowhere, whatever its stage: it is to be looked at, or has been found wanting.
+CREATE FUNCTION is_flagged(risk text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    RETURN risk IN ('limited', 'review', 'refused', 'rejected');
 
 -- When time alone will change what a referral stands for; NULL: never again.
 CREATE INDEX referrals_advance_ix ON referrals (company_id, advances_at) WHERE advances_at IS NOT NULL;
@@ -108,4 +112,4 @@ GRANT SELECT ON referrals, signups, activations TO :"webhook", :"app", :"admin",
 GRANT INSERT ON signups TO :"app";
 GRANT INSERT, UPDATE ON activations TO :"app";
 GRANT INSERT, UPDATE ON referrals TO :"webhook", :"app", :"admin", :"jobs";
-GRANT EXECUTE ON FUNCTION stage_at, bind_referral TO :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION stage_at, is_flagged, bind_referral TO :"webhook", :"app", :"admin", :"jobs";

@@ -4,6 +4,12 @@ CREATE DOMAIN ip_type AS text
     CONSTRAINT ip_type_ck CHECK (VALUE IN ('unknown', 'residential', 'datacenter', 'vpn', 'proxy', 'tor'));
 CREATE DOMAIN severity AS text CONSTRAINT severity_ck CHECK (VALUE IN ('low', 'medium', 'high', 'critical'));
 
+CREATE DOMAIN seen_in AS text CONSTRAINT user_fingerprints_context_ck CHECK (VALUE IN ('registration', 'login'));
+CREATE DOMAIN judgement_occasion AS text
+    CONSTRAINT judgements_occasion_ck CHECK (VALUE IN ('signup', 'late', 'payment'));
+CREATE DOMAIN judgement_outcome AS text
+    CONSTRAINT judgements_outcome_ck CHECK (VALUE IN ('pay', 'hold', 'review', 'reject'));
+
 -- Ranges of addresses whose kind the operator knows, as lists of one kind each. The key begins with what an address is
 -- looked up by.
 CREATE TABLE ip_ranges (
@@ -73,7 +79,7 @@ CREATE TABLE user_fingerprints (
     ip_type        ip_type NOT NULL,
     ip_country     text,
     ip_asn         bigint,
-    context        text NOT NULL,
+    context        seen_in NOT NULL,
     referrer_id    uuid,
     attributed_at  timestamptz,
     first_seen_at  timestamptz NOT NULL,
@@ -82,7 +88,6 @@ CREATE TABLE user_fingerprints (
     CONSTRAINT user_fingerprints_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
     CONSTRAINT user_fingerprints_hash_ck CHECK (ip_hash IS NOT NULL OR device_hash IS NOT NULL),
     CONSTRAINT user_fingerprints_block_ck CHECK ((ip_hash IS NULL) = (block_hash IS NULL)),
-    CONSTRAINT user_fingerprints_context_ck CHECK (context IN ('registration', 'login')),
     CONSTRAINT user_fingerprints_referrer_ck CHECK ((referrer_id IS NULL) = (attributed_at IS NULL))
 );
 CREATE INDEX user_fingerprints_ip_ix ON user_fingerprints (company_id, ip_hash, referrer_id, attributed_at)
@@ -124,17 +129,15 @@ CREATE TABLE judgements (
     user_id          uuid NOT NULL,
     referrer_id      uuid NOT NULL,
     referral_id      uuid,
-    occasion         text NOT NULL,
+    occasion         judgement_occasion NOT NULL,
     program_version  integer NOT NULL,
     score            integer NOT NULL,
     behavioural      integer NOT NULL,
-    outcome          text NOT NULL,
+    outcome          judgement_outcome NOT NULL,
     states           jsonb NOT NULL,
     judged_at        timestamptz NOT NULL,
     CONSTRAINT judgements_pk PRIMARY KEY (company_id, id),
-    CONSTRAINT judgements_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
-    CONSTRAINT judgements_occasion_ck CHECK (occasion IN ('signup', 'late', 'payment')),
-    CONSTRAINT judgements_outcome_ck CHECK (outcome IN ('pay', 'hold', 'review', 'reject'))
+    CONSTRAINT judgements_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id)
 );
 CREATE INDEX judgements_user_ix ON judgements (company_id, user_id, judged_at);
 
@@ -194,58 +197,50 @@ CREATE FUNCTION fraud_evidence(
     OUT is_referrers_device boolean, OUT on_device integer, OUT on_code_lately integer, OUT of_referrer_lately integer,
     OUT on_code_today integer, OUT of_referrer_today integer, OUT emails text[], OUT has_ranges boolean,
     OUT listed_ip_type text, OUT patterns_version integer, OUT not_disposable text[]
-) LANGUAGE plpgsql SET search_path = goodword, pg_temp AS $$
+) LANGUAGE plpgsql AS $$
 DECLARE
     day CONSTANT interval := interval '24 hours';
-    known_until timestamptz; -- who has come before may have read the clock later
+    has_ip CONSTANT boolean := p_ip_hashes <> '{}';
+    has_device CONSTANT boolean := p_device_hashes <> '{}';
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(p_company::text || p_referrer::text || 'registrations', 0));
     SELECT coalesce(u.app_created_at, u.created_at), u.email, c.patterns_version, c.not_disposable_domains,
-        coalesce(c.test_now, clock_timestamp()),
-        EXISTS (SELECT 1 FROM ip_range_lists AS l WHERE l.company_id = p_company AND l.count > 0)
-    INTO referrer_since, referrer_email, patterns_version, not_disposable, known_until, has_ranges
-    FROM companies AS c JOIN users AS u ON u.company_id = c.id
-    WHERE c.id = p_company AND u.company_id = p_company AND u.id = p_referrer;
-    p_at := coalesce(p_at, known_until);
-    known_until := greatest(p_at, known_until);
-    IF p_ip_hashes <> '{}' OR p_device_hashes <> '{}' THEN
-        SELECT CASE WHEN p_ip_hashes <> '{}' THEN coalesce(bool_or(ip_hash = ANY (p_ip_hashes)), false) END,
-            CASE WHEN p_device_hashes <> '{}' THEN coalesce(bool_or(device_hash = ANY (p_device_hashes)), false) END
-        INTO is_referrers_ip, is_referrers_device
-        FROM user_fingerprints
-        WHERE company_id = p_company AND user_id = p_referrer AND last_seen_at > p_at - p_shared;
-    END IF;
-    IF p_ip_hashes <> '{}' THEN
-        on_ip := (SELECT count(*) FROM (SELECT DISTINCT user_id FROM user_fingerprints
-            WHERE company_id = p_company AND ip_hash = ANY (p_ip_hashes) AND referrer_id = p_referrer
-                AND attributed_at > p_at - p_shared LIMIT p_most) AS sharing);
-    END IF;
-    IF p_device_hashes <> '{}' THEN
-        on_device := (SELECT count(*) FROM (SELECT DISTINCT user_id FROM user_fingerprints
-            WHERE company_id = p_company AND device_hash = ANY (p_device_hashes) AND referrer_id = p_referrer
-                AND attributed_at > p_at - p_shared LIMIT p_most) AS sharing);
-    END IF;
-    SELECT count(*) FILTER (WHERE registered_at > p_at - p_rapid), count(*) FILTER (WHERE registered_at > p_at - day)
-    INTO on_code_lately, on_code_today
-    FROM (SELECT registered_at FROM referrals WHERE company_id = p_company AND code_id = p_code
-            AND campaign_id IS NULL AND source <> 'invite' AND registered_at > p_at - greatest(p_rapid, day)
-            AND registered_at <= known_until
-        ORDER BY registered_at DESC LIMIT p_most) AS latest;
-    SELECT count(*) FILTER (WHERE registered_at > p_at - p_bulk), count(*) FILTER (WHERE registered_at > p_at - day)
-    INTO of_referrer_lately, of_referrer_today
-    FROM (SELECT registered_at FROM referrals WHERE company_id = p_company AND referrer_id = p_referrer
-            AND campaign_id IS NULL AND source <> 'invite' AND registered_at > p_at - greatest(p_bulk, day)
-            AND registered_at <= known_until
-        ORDER BY registered_at DESC LIMIT p_most) AS latest;
-    IF p_email_domain IS NOT NULL THEN
-        SELECT CASE WHEN count(users.email) > 0 THEN coalesce(
-            array_agg(users.email) FILTER (WHERE lower(split_part(users.email, '@', 2)) = p_email_domain), '{}') END
-        INTO emails
-        FROM (
-            SELECT referee_id FROM referrals WHERE company_id = p_company AND referrer_id = p_referrer
-                AND registered_at > p_at - p_shared ORDER BY registered_at DESC LIMIT p_compared
-        ) AS latest JOIN users ON users.company_id = p_company AND users.id = latest.referee_id;
-    END IF;
+        EXISTS (SELECT 1 FROM ip_range_lists AS l WHERE l.company_id = p_company AND l.count > 0),
+        CASE WHEN has_ip THEN coalesce(own.ip, false) END, CASE WHEN has_device THEN coalesce(own.device, false) END,
+        CASE WHEN has_ip THEN (SELECT count(*) FROM (SELECT FROM user_fingerprints AS f
+            WHERE f.company_id = p_company AND f.ip_hash = ANY (p_ip_hashes) AND f.referrer_id = p_referrer
+                AND f.attributed_at > instant.at - p_shared LIMIT p_most) AS sharing) END,
+        CASE WHEN has_device THEN (SELECT count(*) FROM (SELECT FROM user_fingerprints AS f
+            WHERE f.company_id = p_company AND f.device_hash = ANY (p_device_hashes) AND f.referrer_id = p_referrer
+                AND f.attributed_at > instant.at - p_shared LIMIT p_most) AS sharing) END,
+        brought.on_code_lately, brought.on_code_today, brought.lately, brought.today,
+        CASE WHEN p_email_domain IS NOT NULL THEN (
+            SELECT CASE WHEN count(e.email) > 0 THEN coalesce(
+                array_agg(e.email) FILTER (WHERE lower(split_part(e.email, '@', 2)) = p_email_domain), '{}') END
+            FROM (SELECT referee_id FROM referrals AS r WHERE r.company_id = p_company AND r.referrer_id = p_referrer
+                    AND r.registered_at > instant.at - p_shared ORDER BY r.registered_at DESC LIMIT p_compared) AS latest
+            JOIN users AS e ON e.company_id = p_company AND e.id = latest.referee_id) END
+    INTO referrer_since, referrer_email, patterns_version, not_disposable, has_ranges, is_referrers_ip,
+        is_referrers_device, on_ip, on_device, on_code_lately, on_code_today, of_referrer_lately, of_referrer_today, emails
+    FROM companies AS c
+    JOIN users AS u ON u.company_id = p_company AND u.id = p_referrer
+    -- who has come before may have read the clock later
+    CROSS JOIN LATERAL (SELECT coalesce(c.test_now, clock_timestamp()) AS now OFFSET 0) AS clock
+    CROSS JOIN LATERAL (SELECT coalesce(p_at, now) AS at, greatest(p_at, now) AS known_until OFFSET 0) AS instant
+    CROSS JOIN LATERAL (SELECT bool_or(f.ip_hash = ANY (p_ip_hashes)) AS ip,
+            bool_or(f.device_hash = ANY (p_device_hashes)) AS device
+        FROM user_fingerprints AS f WHERE f.company_id = p_company AND f.user_id = p_referrer
+            AND f.last_seen_at > instant.at - p_shared) AS own
+    CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE registered_at > instant.at - p_bulk) AS lately,
+            count(*) FILTER (WHERE registered_at > instant.at - day) AS today,
+            count(*) FILTER (WHERE code_id = p_code AND registered_at > instant.at - p_rapid) AS on_code_lately,
+            count(*) FILTER (WHERE code_id = p_code AND registered_at > instant.at - day) AS on_code_today
+        FROM (SELECT r.registered_at, r.code_id FROM referrals AS r
+            WHERE r.company_id = p_company AND r.referrer_id = p_referrer
+                AND r.campaign_id IS NULL AND r.source <> 'invite' AND r.registered_at <= instant.known_until
+                AND r.registered_at > instant.at - greatest(p_rapid, p_bulk, day)
+            ORDER BY r.registered_at DESC LIMIT p_most) AS latest) AS brought
+    WHERE c.id = p_company;
     IF p_ip IS NOT NULL AND has_ranges THEN
         listed_ip_type := ip_type_of(p_company, p_ip);
     END IF;
@@ -255,7 +250,7 @@ END $$;
 -- becomes more pressing.
 CREATE FUNCTION keep_judgement(p_company uuid, p_judgement jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO judgements SELECT (jsonb_populate_record(NULL::judgements, p_judgement)).*;
+    INSERT INTO judgements SELECT * FROM jsonb_populate_record(NULL::judgements, p_judgement);
     IF p_judgement -> 'raised' <> '[]' THEN
         INSERT INTO raised_checks (company_id, judgement_id, place, signal, check_type, score, details)
         SELECT p_company, (p_judgement ->> 'id')::uuid, place, signal, check_type, score, details

@@ -76,7 +76,7 @@ class ReferralQuery(PageQuery, _ReferralFilter):
 _REFERRALS: LiteralString = """
     SELECT referrals.id, referrer.external_id AS referrer, referee.external_id AS referee, codes.code,
         stage_at(referrals, now.at) AS stage, source, referrals.app_id, program_version,
-        public_id('cam', referrals.campaign_id) AS campaign_id, fraud_score, flagged,
+        public_id('cam', referrals.campaign_id) AS campaign_id, fraud_score, is_flagged(risk) AS flagged,
         fraud_signals, referee.email_verified OR risk = 'approved' AS is_verified, registered_at, activated_at,
         qualified_at, retained_at, referrals.updated_at,
         coalesce(expired_at, CASE WHEN stage_at(referrals, now.at) = 'expired' THEN lapses_at END) AS expired_at,
@@ -120,7 +120,7 @@ _OF_UPLINE: LiteralString = """
 
 _FILTERS: LiteralString = """
     (%(stage)s::text IS NULL OR stage_at(referrals, now.at) = %(stage)s)
-    AND (%(flagged)s::boolean IS NULL OR flagged = %(flagged)s)
+    AND (%(flagged)s::boolean IS NULL OR is_flagged(risk) = %(flagged)s)
     AND (%(campaign_id)s::uuid IS NULL OR referrals.campaign_id = %(campaign_id)s)
 """
 

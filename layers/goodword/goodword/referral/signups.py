@@ -41,7 +41,7 @@ from goodword.fraud import screening
 from goodword.fraud.evidence import ScreenedPerson
 from goodword.fraud.fingerprints import Seen
 from goodword.fraud.first_payments import FirstPayments
-from goodword.fraud.screening import Screened
+from goodword.fraud.screening import KeptJudgement, Screened
 from goodword.program.versions import Terms
 from goodword.referral import (
     arrivals,
@@ -130,6 +130,7 @@ class _Decided(NamedTuple):
     signup: Signup
     made: SignupIds
     terms: Terms
+    person: ScreenedPerson
     decision: AttributionDecision
     trace: Mapping[str, object]
     winner: Candidate | None
@@ -142,6 +143,12 @@ class _Decided(NamedTuple):
         campaign = self.winner.deciding.campaign if self.winner else None
         are_asked = self.terms.program.caps.are_any or (campaign is not None and campaign.is_capped)
         return self.pair is not None and are_asked
+
+    def kept_judgement(self, company_id: UUID) -> KeptJudgement | None:
+        """What is kept of the judgement on the person, if somebody is to have brought them."""
+        if self.screened is None:
+            return None
+        return screening.kept(company_id, self.screened, self.pair.id if self.pair else None, "signup")
 
 
 class _Written(NamedTuple):
@@ -218,6 +225,7 @@ def _decide(
         signup.model_copy(update={"user": user}),
         made,
         terms,
+        person,
         attribution.decide(verdicts, winner),
         trace,
         winner,
@@ -273,18 +281,11 @@ def _write(
 ) -> Later[_Written]:
     """Write the user with a code of their own, the decision, and the referral that it makes; and book `changes`."""
     signup, made, terms, pair = decided.signup, decided.made, decided.terms, decided.pair
-    kept = (
-        screening.kept(company_id, decided.screened, pair.id if pair else None, "signup") if decided.screened else None
-    )
-    announced = [
-        outbox.Event("user.created", {"id": ids.public("usr", made.user)}),
-        *([outbox.Event("referral.registered", {"id": ids.public("ref", pair.id)})] if pair else []),
-        *(kept.events if kept else []),
-    ]
-    events = [outbox.row(event) for event in announced]
+    kept = decided.kept_judgement(company_id)
+    events = _events(made, pair, kept)
     if changes:  # they are written with those of the awards, and stand before them
         changes.events, events = [*events, *changes.events], []
-    seen = signup.seen.row(key, "registration", pair.referrer_id if pair else None)
+    seen = decided.person.seen_row(key, pair.referrer_id if pair else None)
     values = {
         **(changes.parameters() if changes else {}),
         "company_id": company_id,
@@ -297,11 +298,19 @@ def _write(
         "referral": query.as_json(binding.row(company_id, pair, terms)) if pair else None,
         "judgement": query.as_json(kept.row) if kept else None,
         "seen": query.as_json(seen) if seen else None,
-        "ip": signup.seen.public_ip,
+        "ip": decided.person.seen.public_ip,
         "announced": query.as_json(events),
         "signed_up_at": terms.at,
     }
     return query.the_one_later(connection, _Written, _WRITE_AND_BOOK if changes else _WRITE, **values)
+
+
+def _events(made: SignupIds, pair: NewReferral | None, kept: KeptJudgement | None) -> list[dict[str, object]]:
+    """What a signup announces, in its order."""
+    events = [outbox.Event("user.created", {"id": ids.public("usr", made.user)})]
+    if pair:
+        events.append(outbox.Event("referral.registered", {"id": ids.public("ref", pair.id)}))
+    return [outbox.row(event) for event in (*events, *(kept.events if kept else ()))]
 
 
 def _row(company_id: UUID, decided: _Decided) -> dict[str, object]:
