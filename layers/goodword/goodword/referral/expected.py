@@ -26,6 +26,10 @@ class Expected(NamedTuple):
     reach: Reach
     evidence: Evidence
 
+    def evidence_of(self, code_id: UUID, program: Program) -> Evidence | None:
+        """The evidence, if it is this code, and signals look as far as was expected."""
+        return self.evidence if (self.code_id, self.reach) == (code_id, Reach.of(program)) else None
+
 
 # Nobody is screened, and nothing locked, of whom something is known: what is theirs is held first then.
 _BY_CODE: LiteralString = f"""
