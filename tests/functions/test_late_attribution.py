@@ -405,7 +405,7 @@ def test_another_companys_circle_is_no_circle_here(company: Company, other: Comp
 
 
 def test_a_late_binding_that_is_suspected_is_reviewed(company: Company, superuser: psycopg.Connection) -> None:
-    fraud = {**company.ok("GET", "/v1/program")["program"]["fraud"], "signals": {"same_device": 60}}
+    fraud = {**company.ok("GET", "/v1/program")["program"]["fraud"], "signals": {"same_device": 60, "new_account_referrer": 0}}
     amend(company, fraud=fraud)
     code = company.sign_up("ada", device_fingerprint="tablet")["user"]["referral_code"]
     company.sign_up("ben", device_fingerprint="tablet")
