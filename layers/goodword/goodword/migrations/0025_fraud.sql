@@ -205,7 +205,8 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(p_company::text || p_referrer::text || 'registrations', 0));
     SELECT coalesce(u.app_created_at, u.created_at), u.email, c.patterns_version, c.not_disposable_domains,
-        EXISTS (SELECT 1 FROM ip_range_lists AS l WHERE l.company_id = p_company AND l.count > 0),
+        CASE WHEN p_ip IS NOT NULL
+            THEN EXISTS (SELECT 1 FROM ip_range_lists AS l WHERE l.company_id = p_company AND l.count > 0) END,
         CASE WHEN has_ip THEN coalesce(own.ip, false) END, CASE WHEN has_device THEN coalesce(own.device, false) END,
         CASE WHEN has_ip THEN (SELECT count(*) FROM (SELECT FROM user_fingerprints AS f
             WHERE f.company_id = p_company AND f.ip_hash = ANY (p_ip_hashes) AND f.referrer_id = p_referrer
@@ -241,7 +242,7 @@ BEGIN
                 AND r.registered_at > instant.at - greatest(p_rapid, p_bulk, day)
             ORDER BY r.registered_at DESC LIMIT p_most) AS latest) AS brought
     WHERE c.id = p_company;
-    IF p_ip IS NOT NULL AND has_ranges THEN
+    IF has_ranges THEN
         listed_ip_type := ip_type_of(p_company, p_ip);
     END IF;
 END $$;

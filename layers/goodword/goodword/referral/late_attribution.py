@@ -98,13 +98,13 @@ def _decide_on(connection: Connection, company_id: UUID, external_id: str) -> No
     decisions = _decisions(carried, [touch for touch, _ in pairs], verdicts, winner)
     touches.decide(connection, company_id, person.id, decisions, trace, terms.at)
     pair = attribution.pair(winner, screened, ids.new_id(), person.id, person.app_id, terms.at, trace)
-    keep_judgement(connection, company_id, screened, pair)
     if pair:
         bind(connection, company_id, pair, terms, {"by": "payment"})
     elif verdicts:
         reason = attribution.decide(verdicts, winner).reason
         details = {"code": verdicts[0].candidate.code, "reason": reason, "by": "payment"}
         activity.record(connection, company_id, person.id, "late_attribution_rejected", details, terms.at)
+    keep_judgement(connection, company_id, screened, pair)
 
 
 def _decisions(
@@ -154,7 +154,10 @@ def screened_as(connection: Connection, company_id: UUID, person: LatePerson) ->
 def keep_judgement(
     connection: Connection, company_id: UUID, screened: Screened | None, pair: NewReferral | None
 ) -> None:
-    """Keep the judgement on a binding, or on one that it has stopped; and where the person was seen, for the next."""
+    """Keep the judgement on a binding, or on one that it has stopped; and where the person was seen, for the next.
+
+    Needs: the referral written, if there is one, since a review is of a referral.
+    """
     if screened is None:
         return
     at = screened.terms.at

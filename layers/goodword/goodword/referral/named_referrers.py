@@ -70,11 +70,12 @@ def attribute(
     by = {"by": "late", "scope": scope.name.lower(), "reason": wanted.reason}
     trace = attribution.trace(verdicts, winner, terms, by)
     pair = attribution.pair(winner, screened, made.referral, person.id, person.app_id, terms.at, trace)
-    late_attribution.keep_judgement(connection, company_id, screened, pair)
     if pair:
         late_attribution.bind(connection, company_id, pair, terms, {"scope": by["scope"]})
+        late_attribution.keep_judgement(connection, company_id, screened, pair)
         settlement.settle(connection, company_id, [person.id], FirstPayments())
     else:
+        late_attribution.keep_judgement(connection, company_id, screened, pair)
         details = {"code": candidate.code, "reason": decision.reason, "scope": by["scope"]}
         activity.record(connection, company_id, person.id, "late_attribution_rejected", details, terms.at)
     return signups.ask(connection, company_id, person.id, decision, base_url)()
