@@ -10,7 +10,7 @@ from psycopg import Connection
 from goodword.core import query
 from goodword.core.privacy import PrivacyKey
 from goodword.core.query import Later
-from goodword.fraud.emails import mailbox
+from goodword.fraud.emails import Mailbox, mailbox
 from goodword.fraud.fingerprints import Seen, SeenHashes
 from goodword.program.document import Program
 
@@ -26,6 +26,11 @@ class ScreenedPerson(NamedTuple):
     hashes: SeenHashes
     ip_type: str | None = None
     seen: Seen = Seen()
+
+    @property
+    def mailbox(self) -> Mailbox | None:
+        """Their e-mail, as it is compared."""
+        return mailbox(self.email) if self.email else None
 
     @classmethod
     def now(cls, id_: UUID, email: str | None, seen: Seen, keys: Sequence[PrivacyKey]) -> Self:
@@ -109,11 +114,12 @@ def ask(
 
 def parameters(person: ScreenedPerson, reach: Reach) -> dict[str, object]:
     """Whom and how far it is looked for, as parameters of `LOOKED_FOR`."""
+    own = person.mailbox
     return {
         "ips": person.hashes.ips,
         "devices": person.hashes.devices,
         "ip": person.seen.public_ip,
-        "domain": mailbox(person.email).domain if person.email else None,
+        "domain": own.domain if own else None,
         "compared": COMPARED,
         **reach._asdict(),
     }

@@ -89,8 +89,8 @@ def _look(referral: KnownReferral, standing: Standing, paid_at: datetime) -> lis
     instant = {"registered_at": rfc3339(registered_at), **paid} if is_instant else False
     never_used = None if not program.expects_activations else False if standing.used else paid
     return [
-        signals.as_check("instant_qualification", scores.instant_qualification, lambda: instant),
-        signals.as_check("minimal_activity", scores.minimal_activity, lambda: never_used),
+        signals.as_check("instant_qualification", scores.instant_qualification, instant),
+        signals.as_check("minimal_activity", scores.minimal_activity, never_used),
     ]
 
 

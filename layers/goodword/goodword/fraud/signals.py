@@ -10,12 +10,12 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from goodword.core.fields import rfc3339
 from goodword.fraud import disposable
-from goodword.fraud.emails import are_alike, mailbox
+from goodword.fraud.emails import Mailbox, are_alike, mailbox
 from goodword.fraud.evidence import Evidence
 from goodword.program.document import Fraud
 
 State = Literal["raised", "clear", "not_evaluated"]
-Found: TypeAlias = Mapping[str, object] | bool | None
+Found: TypeAlias = Mapping[str, object] | Literal[False] | None
 """What a rule finds: what raises the signal, False where it is clear, None where there is nothing to go by."""
 
 HIDING = frozenset({"vpn", "proxy", "tor"})
@@ -35,7 +35,7 @@ VELOCITY = "velocity_limit"
 class Case(NamedTuple):
     """Who is judged, by what, and when. `is_exempt`: no number of registrations speaks against them."""
 
-    email: str | None
+    mailbox: Mailbox | None
     ip_type: str | None
     evidence: Evidence
     fraud: Fraud
@@ -84,17 +84,16 @@ def _shared(is_referrers: bool | None, others: int | None, most: int) -> Found: 
 
 
 def _disposable_email(case: Case) -> Found:
-    if case.email is None:
+    if case.mailbox is None:
         return None
-    listed = disposable.listed(mailbox(case.email).domain, case.evidence.not_disposable)
+    listed = disposable.listed(case.mailbox.domain, case.evidence.not_disposable)
     return {"domain": listed} if listed else False
 
 
 def _similar_email(case: Case) -> Found:
-    evidence = case.evidence
-    if case.email is None or (evidence.referrer_email is None and evidence.emails is None):
+    evidence, own = case.evidence, case.mailbox
+    if own is None or (evidence.referrer_email is None and evidence.emails is None):
         return None
-    own = mailbox(case.email)
     if evidence.referrer_email and are_alike(own, mailbox(evidence.referrer_email)):
         return {"similar_to": "referrer"}
     alike = sum(are_alike(own, mailbox(email)) for email in evidence.emails or ())
@@ -153,17 +152,16 @@ RULES: Mapping[str, Rule] = {
 
 
 def look(case: Case) -> list[Check]:
-    """Every signal, looked at. One that a program scores with 0 is off."""
+    """Every signal, looked at."""
     scores = case.fraud.signals
-    return [as_check(signal, getattr(scores, signal), lambda rule=rule: rule(case)) for signal, rule in RULES.items()]
+    return [as_check(signal, getattr(scores, signal), rule(case)) for signal, rule in RULES.items()]
 
 
-def as_check(signal: str, score: int, find: Callable[[], Found]) -> Check:
-    """What looking at one signal comes to."""
-    found = find() if score else None
-    if found is None:
+def as_check(signal: str, score: int, found: Found) -> Check:
+    """What looking at one signal has come to. One that is scored with 0 is off."""
+    if found is None or score == 0:
         return Check(signal, "not_evaluated")
-    if not isinstance(found, Mapping):
+    if found is False:
         return Check(signal, "clear")
     return Check(signal, "raised", score, found)
 

@@ -7,6 +7,9 @@ CREATE DOMAIN award_event AS text CONSTRAINT awards_event_ck CHECK (VALUE IN (
 CREATE DOMAIN award_status AS text
     CONSTRAINT awards_status_ck CHECK (VALUE IN ('pending', 'held', 'paid', 'rejected', 'reversed'));
 
+CREATE DOMAIN hold_reason AS text
+    CONSTRAINT awards_hold_reason_ck CHECK (VALUE IN ('risk', 'review', 'dispute'));
+
 CREATE TABLE awards (
     company_id       uuid NOT NULL,
     id               uuid NOT NULL,
@@ -25,7 +28,7 @@ CREATE TABLE awards (
     counted          integer,
     status           award_status NOT NULL,
     hold_until       timestamptz,
-    hold_reason      text,
+    hold_reason      hold_reason,
     reason           text,
     program_version  integer NOT NULL,
     payment_id       uuid,
@@ -37,11 +40,8 @@ CREATE TABLE awards (
     CONSTRAINT awards_pk PRIMARY KEY (company_id, id),
     CONSTRAINT awards_natural_uq UNIQUE (company_id, referral_id, event, app_id, occasion),
     CONSTRAINT awards_referral_fk FOREIGN KEY (company_id, referral_id) REFERENCES referrals (company_id, id),
-    CONSTRAINT awards_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
     CONSTRAINT awards_payment_fk FOREIGN KEY (company_id, payment_id) REFERENCES payments (company_id, id),
-    CONSTRAINT awards_entry_fk FOREIGN KEY (company_id, entry_id) REFERENCES entries (company_id, id),
     CONSTRAINT awards_hold_ck CHECK ((status = 'held') = (hold_reason IS NOT NULL)),
-    CONSTRAINT awards_hold_reason_ck CHECK (hold_reason IN ('risk', 'review', 'dispute')),
     CONSTRAINT awards_reason_ck CHECK ((status = 'rejected') = (reason IS NOT NULL)),
     CONSTRAINT awards_points_ck CHECK (points >= 0 AND reversed_points BETWEEN 0 AND points),
     CONSTRAINT awards_paid_ck CHECK (status <> 'paid' OR entry_id IS NOT NULL)
@@ -123,8 +123,8 @@ BEGIN
                 FROM subscriptions WHERE company_id = p_company AND user_id = r.referee_id) AS subscription),
             ARRAY(SELECT row(award.*) FROM (
                 SELECT id, event::text AS event, app_id, occasion, user_id, points, reversed_points,
-                    status::text AS status, hold_until, hold_reason, entry_id IS NOT NULL AS booked, adjustments, period,
-                    payment_id, due_at, created_at, multiplier_bps, tier, counted, reason
+                    status::text AS status, hold_until, hold_reason::text AS hold_reason,
+                    entry_id IS NOT NULL AS booked, adjustments, period, payment_id, due_at, created_at, multiplier_bps, tier, counted, reason
                 FROM awards WHERE company_id = p_company AND referral_id = r.id) AS award);
     END LOOP;
 END $$;

@@ -87,7 +87,6 @@ CREATE TABLE user_fingerprints (
     CONSTRAINT user_fingerprints_seen_uq UNIQUE NULLS NOT DISTINCT (company_id, user_id, ip_hash, device_hash),
     CONSTRAINT user_fingerprints_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
     CONSTRAINT user_fingerprints_hash_ck CHECK (ip_hash IS NOT NULL OR device_hash IS NOT NULL),
-    CONSTRAINT user_fingerprints_block_ck CHECK ((ip_hash IS NULL) = (block_hash IS NULL)),
     CONSTRAINT user_fingerprints_referrer_ck CHECK ((referrer_id IS NULL) = (attributed_at IS NULL))
 );
 CREATE INDEX user_fingerprints_ip_ix ON user_fingerprints (company_id, ip_hash, referrer_id, attributed_at)
@@ -205,8 +204,8 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(p_company::text || p_referrer::text || 'registrations', 0));
     SELECT coalesce(u.app_created_at, u.created_at), u.email, c.patterns_version, c.not_disposable_domains,
-        CASE WHEN p_ip IS NOT NULL
-            THEN EXISTS (SELECT 1 FROM ip_range_lists AS l WHERE l.company_id = p_company AND l.count > 0) END,
+        CASE WHEN p_ip IS NOT NULL THEN
+            EXISTS (SELECT 1 FROM ip_range_lists AS l WHERE l.company_id = p_company AND l.count > 0) END,
         CASE WHEN has_ip THEN coalesce(own.ip, false) END, CASE WHEN has_device THEN coalesce(own.device, false) END,
         CASE WHEN has_ip THEN (SELECT count(*) FROM (SELECT FROM user_fingerprints AS f
             WHERE f.company_id = p_company AND f.ip_hash = ANY (p_ip_hashes) AND f.referrer_id = p_referrer
