@@ -13,7 +13,7 @@ class UserStats(AnswerModel):
     """`counts` says of every feature that was used how much, less what was returned.
 
     `total_data_points` is the sum of it over the features of category `data`; `total_earned_from_referrals` is what
-    awards have paid to the user as a referrer, less what was taken back: no welcome and, as on leaderboards, no level 2.
+    awards have paid to the user as a referrer, less what was taken back: no welcome, and no level 2.
     """
 
     last_login: Instant | None
