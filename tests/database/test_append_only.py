@@ -19,7 +19,7 @@ EMPTYINGS: list[tuple[str, LiteralString]] = [
     ("entries", "TRUNCATE entries CASCADE"),
     ("allocations", "TRUNCATE allocations"),
     ("entries", "TRUNCATE wallets CASCADE"),
-    ("entries", "TRUNCATE companies CASCADE"),
+    ("entries", "TRUNCATE users CASCADE"),
 ]
 ROLES = ("click", "webhook", "app", "admin", "jobs")
 

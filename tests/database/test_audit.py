@@ -10,7 +10,7 @@ from goodword.core.errors import NotFound
 from goodword.core.jobs import Batch
 from goodword.insight import audit, checks, integrity
 from goodword.insight.integrity import Integrity
-from goodword.insight.windows import Check
+from goodword.insight.windows import AuditCheck
 from tests.support.chain import seal_all
 from tests.support.everything import fill
 from tests.support.tenants import Tenant
@@ -156,7 +156,7 @@ def test_the_first_faults_are_named_and_not_all(tenant: Tenant) -> None:
 def test_what_cannot_be_checked_is_said_and_keeps_nothing_else_from_it(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    impossible = Check("chain_head", "company", "SELECT (1 / 0)::text WHERE %(company_id)s::uuid IS NOT NULL")
+    impossible = AuditCheck("chain_head", "company", "SELECT (1 / 0)::text WHERE %(company_id)s::uuid IS NOT NULL")
     monkeypatch.setattr(checks, "CHECKS", (*checks.CHECKS, impossible))
     ask(tenant)
     assert counted(run(tenant), "disagreeing") == 1
@@ -165,7 +165,9 @@ def test_what_cannot_be_checked_is_said_and_keeps_nothing_else_from_it(
 
 
 def test_a_fault_of_the_connection_is_no_fault_of_the_books(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    cut = Check("chain_head", "company", "SELECT pg_terminate_backend(pg_backend_pid())::text, %(company_id)s::uuid")
+    cut = AuditCheck(
+        "chain_head", "company", "SELECT pg_terminate_backend(pg_backend_pid())::text, %(company_id)s::uuid"
+    )
     ask(tenant)
     with monkeypatch.context() as patched:
         patched.setattr(checks, "CHECKS", (cut, *checks.CHECKS))

@@ -94,12 +94,13 @@ def test_a_signup_waits_for_a_cap_that_is_being_set(
 
 
 def test_signups_wait_neither_for_each_other_nor_for_other_changes(tenant: Tenant, ada: str) -> None:
-    """Each is done while another one's transaction is open; only a referrer's wallet is for one at a time."""
-    bob = sign_up(tenant, "bob").user.referral_code
+    """Each is done while another one's transaction is open; only those of one referrer come one after the other."""
+    bob, fay = (sign_up(tenant, name).user.referral_code for name in ("bob", "fay"))
     assert bob is not None
+    assert fay is not None
     with signing_up(tenant, "cleo", referral_code=ada), signing_up(tenant.twin(), "dan", referral_code=bob) as dan:
         assert dan.attribution.outcome == "attributed"
         change = CodeChange(active=False)
         with tenant.twin().transaction("admin") as connection:
-            assert not codes.change(connection, tenant.id, ada, ids.new_id(), change).active
-        assert sign_up(tenant.twin(), "eve", referral_code=ada).attribution.reason == "inactive_code"
+            assert not codes.change(connection, tenant.id, fay, ids.new_id(), change).active
+        assert sign_up(tenant.twin(), "eve", referral_code=fay).attribution.reason == "inactive_code"

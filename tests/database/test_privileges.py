@@ -164,7 +164,7 @@ _REFERRING = (
     " holders_of names_of_holders links_of look_around look_at verify_email"
     " lock_emails lock_event lock_newcomer lock_objects lock_people lock_promotion people_beside"
     " keep_event store_emails store_links store_payment"
-    " undecided_among waiting_for_promotion bind_referral book_settlement known_referrals write_awards"
+    " undecided_among waiting_for_promotion bind_referral book_settlement known_referrals write_awards is_flagged"
 )
 _IN_CAMPAIGNS = "campaign_status campaign_terms is_in_force"
 _SCORING = (

@@ -25,7 +25,7 @@ NO_IDS = [
 # Where an id is taken besides in a path, by the name of the field in its model.
 TAKEN_IN = {
     "NewActivation.user_id", "LateAttribution.referrer_id", "NewCode.user_id", "NewUser.external_id",
-    "GET /v1/codes?user_id",
+    "GET /v1/codes?user_id", "GET /v1/reviews?referrer",
 }  # fmt: skip
 
 
@@ -78,9 +78,9 @@ def test_an_id_is_usable_everywhere(company: Company, external_id: str) -> None:
     assert company.ok("GET", f"/v1/users/{in_path}")["external_id"] == external_id
     (custom,) = company.ok("GET", f"/v1/codes?type=custom&user_id={in_path}")["data"]
     assert custom["user_id"] == external_id
-    company.sign_up("eve")
+    company.sign_up("zoe")
     late = {"referrer_id": external_id, "reason": "said so"}
-    assert company.ok("PUT", "/v1/users/eve/referrer", late)["referral"]["referrer"] == external_id
+    assert company.ok("PUT", "/v1/users/zoe/referrer", late)["referral"]["referrer"] == external_id
     (brought,) = company.ok("GET", f"/v1/users/{in_path}/referrals?limit=1")["data"]
     assert company.ok("GET", f"/v1/users/{in_path}/referrals?after={brought['id']}")["data"] == []
 

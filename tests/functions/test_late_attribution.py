@@ -17,6 +17,7 @@ from local.postgres import Cluster
 from tests.support import books, rows
 from tests.support.answers import fields, problem, time_of
 from tests.support.companies import Company
+from tests.support.growth import amend
 from tests.support.stripe_objects import invoice_paid
 from tests.support.waiting import wait_until_blocked
 
@@ -401,3 +402,19 @@ def test_another_companys_circle_is_no_circle_here(company: Company, other: Comp
     company.sign_up("ada")
     company.sign_up("ben")
     assert outcome(attribute(company, "ada", referrer_id="ben")) == ATTRIBUTED
+
+
+def test_a_late_binding_that_is_suspected_is_reviewed(company: Company, superuser: psycopg.Connection) -> None:
+    fraud = {**company.ok("GET", "/v1/program")["program"]["fraud"], "signals": {"same_device": 60}}
+    amend(company, fraud=fraud)
+    code = company.sign_up("ada", device_fingerprint="tablet")["user"]["referral_code"]
+    company.sign_up("ben", device_fingerprint="tablet")
+    wanted = {"referral_code": code, "reason": "asked for it"}
+    answer = company.ok("PUT", "/v1/users/ben/referrer", wanted)
+    assert (answer["referral"]["fraud_score"], answer["referral"]["flagged"]) == (60, True)
+    assert {award["hold_reason"] for award in answer["awards"]} == {"review"}
+    (review,) = company.ok("GET", "/v1/reviews")["data"]
+    assert (review["referral_id"], review["status"]) == (answer["referral"]["id"], "pending")
+    types = rows.find(superuser, "SELECT type FROM outbox_events WHERE company_id = %(id)s ORDER BY id", id=company.id)
+    announced = [row["type"] for row in types]
+    assert announced.index("referral.registered") < announced.index("review.opened")

@@ -123,6 +123,8 @@ REQUESTS: dict[str, Good] = {
         idempotent=True,
     ),
     "GET /v1/users/{user_id}/activity": Good("/v1/users/{user_id}/activity"),
+    "GET /v1/users/{user_id}/attribution": Good("/v1/users/{user_id}/attribution"),
+    "GET /v1/users/{user_id}/checks": Good("/v1/users/{user_id}/checks"),
     "GET /v1/users/{user_id}/stats": Good("/v1/users/{user_id}/stats"),
     "PUT /v1/users/{user_id}/referrer": Good(
         "/v1/users/{user_id}/referrer",

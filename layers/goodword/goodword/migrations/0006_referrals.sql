@@ -52,6 +52,9 @@ CREATE TABLE referrals (
 CREATE INDEX referrals_referrer_ix ON referrals (company_id, referrer_id, registered_at DESC, id);
 CREATE INDEX referrals_newest_ix ON referrals (company_id, registered_at DESC, id);
 CREATE INDEX referrals_code_ix ON referrals (company_id, code_id);
+-- Those that count under the limits of registrations; without it the latest of all are looked through for a referrer's.
+CREATE INDEX referrals_limited_ix ON referrals (company_id, referrer_id, registered_at)
+    WHERE campaign_id IS NULL AND source <> 'invite';
 CREATE INDEX referrals_counted_ix ON referrals (company_id, referrer_id, qualified_at) WHERE counts;
 
 -- Whether a referral counts nowhere, whatever its stage: it is to be looked at, or has been found wanting.

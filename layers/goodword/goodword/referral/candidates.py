@@ -2,7 +2,7 @@
 
 Both may also have been carried by a provider's events (`touches`): a code was then used when it was carried first.
 
-Choosing a winner uses its code up by one where uses are capped, so a chosen candidate is to be bound, or given back.
+Whoever is chosen uses a code up by one where its uses are capped, so they are to be bound.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from goodword.facts import touches
 from goodword.facts.touches import Touch
 from goodword.program.versions import Terms
 from goodword.referral import typed
-from goodword.referral.attribution import Candidate, Deciding, JoinedCampaign, Verdict
+from goodword.referral.attribution import Candidate, Deciding, JoinedCampaign
 from goodword.referral.refusals import REFUSALS, CodeRefusal
 
 LONGEST_CHAIN = 100
@@ -157,8 +157,6 @@ _USE_CODE = """
     RETURNING uses
 """
 
-_GIVE_BACK = "UPDATE codes SET uses = uses - 1 WHERE company_id = %(company_id)s AND id = %(code_id)s"
-
 
 def find(
     connection: Connection, company_id: UUID, user: NewUser | Identity, code: str | None, click_id: str | None,
@@ -228,31 +226,12 @@ def carried(
     return [(touch, candidate) for touch, candidate in pairs if candidate.code_id is not None]
 
 
-def choose(
-    connection: Connection, company_id: UUID, verdicts: Sequence[Verdict], at: datetime
-) -> tuple[Candidate | None, list[Verdict]]:
-    """The first valid candidate, its use counted where uses are capped; and the verdicts as they are then."""
-    seen: list[Verdict] = []
-    for position, verdict in enumerate(verdicts):
-        candidate = verdict.candidate
-        if verdict.reason is not None:
-            seen.append(verdict)
-            continue
-        if candidate.max_uses is not None:
-            used = connection.execute(
-                _USE_CODE, {"company_id": company_id, "code_id": candidate.code_id, "at": at}
-            ).fetchone()
-            if used is None:
-                seen.append(Verdict(candidate, "code_used_up"))
-                continue
-        return candidate, [*seen, *verdicts[position:]]
-    return None, seen
-
-
-def give_back(connection: Connection, company_id: UUID, chosen: Candidate) -> None:
-    """Take back the counted use of a candidate that was chosen and is not bound after all."""
-    if chosen.max_uses is not None:
-        query.do(connection, _GIVE_BACK, company_id=company_id, code_id=chosen.code_id)
+def use(connection: Connection, company_id: UUID, candidate: Candidate, at: datetime) -> bool:
+    """Count a use of a candidate's code where uses are capped; whether there was one left. Locks: the code then."""
+    if candidate.max_uses is None:
+        return True
+    scope = {"company_id": company_id, "code_id": candidate.code_id, "at": at}
+    return connection.execute(_USE_CODE, scope).fetchone() is not None
 
 
 def _who(user: NewUser | Identity, signed_up_at: datetime | None = None) -> Who:

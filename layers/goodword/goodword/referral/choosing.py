@@ -7,7 +7,7 @@ from uuid import UUID
 from psycopg import Connection
 
 from goodword.fraud import screening
-from goodword.fraud.evidence import Reach, ScreenedPerson
+from goodword.fraud.evidence import ScreenedPerson
 from goodword.fraud.screening import Bringer, Screened
 from goodword.program.versions import Terms
 from goodword.referral import candidates
@@ -29,26 +29,25 @@ def choose(
 ) -> Chosen:  # fmt: skip
     """Choose among judged candidates. What was `expected` is used where it came true.
 
-    `overrides`: somebody who may has decided that nothing found stands in the way.
+    `overrides`: somebody who may has decided that nothing found stands in the way. Somebody who is refused is not
+    judged against a second referrer. The winner's use is counted where uses are capped, so it is to be bound.
 
-    Somebody who is refused is not judged against a second referrer. The winner's use is counted where uses are capped,
-    so it is to be bound. Locks: the code, where its uses are capped, and the registrations of the referrer.
+    Locks: the registrations of the referrer, and the code, where its uses are capped.
     """
-    winner, verdicts = candidates.choose(connection, company_id, judged, terms.at)
-    if winner is None or winner.referrer is None or winner.code_id is None:
-        return Chosen(None, verdicts)
-    is_exempt = winner.campaign_id is not None or winner.source == "invite"
-    bringer = Bringer(winner.referrer.id, winner.code_id, is_exempt)
-    known = None
-    if expected and (expected.code_id, expected.reach) == (winner.code_id, Reach.of(terms.program)):
-        known = expected.evidence
-    screened = screening.screen(connection, company_id, person, bringer, terms, known)
-    if screened.refusal is not None and overrides:
-        screened = screened.approved()
-    if screened.refusal is None:
-        return Chosen(winner, verdicts, screened)
-    candidates.give_back(connection, company_id, winner)
-    refused = [
-        Verdict(verdict.candidate, screened.refusal) if verdict.candidate is winner else verdict for verdict in verdicts
-    ]
-    return Chosen(None, refused, screened)
+    verdicts = list(judged)
+    for position, (candidate, reason) in enumerate(judged):
+        if reason is not None or candidate.referrer is None or candidate.code_id is None:
+            continue
+        is_exempt = candidate.campaign_id is not None or candidate.source == "invite"
+        bringer = Bringer(candidate.referrer.id, candidate.code_id, is_exempt)
+        known = expected.evidence_of(candidate.code_id, terms.program) if expected else None
+        screened = screening.screen(connection, company_id, person, bringer, terms, known)
+        if screened.refusal is not None and overrides:
+            screened = screened.approved()
+        if screened.refusal is not None:
+            verdicts[position] = Verdict(candidate, screened.refusal)
+            return Chosen(None, verdicts, screened)
+        if candidates.use(connection, company_id, candidate, terms.at):
+            return Chosen(candidate, verdicts, screened)
+        verdicts[position] = Verdict(candidate, "code_used_up")
+    return Chosen(None, verdicts)

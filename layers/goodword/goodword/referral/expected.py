@@ -5,7 +5,7 @@ answer; it is taken to be what it was at the last signup in this process. Where 
 what was asked for is of no use, and screening asks again.
 
 Asking locks the registrations of the code's owner, ahead of the choice. So it is asked only of what hardly ever loses:
-otherwise the winner's are locked besides, and two signups that expect each other's winner would wait for one another.
+otherwise the winner's are locked besides, and two signups that expect each other's winner wait for one another.
 """
 
 from typing import LiteralString, NamedTuple
@@ -29,21 +29,24 @@ class Expected(NamedTuple):
     reach: Reach
     evidence: Evidence
 
+    def evidence_of(self, code_id: UUID, program: Program) -> Evidence | None:
+        """The evidence, if it is this code, and signals look as far as was expected."""
+        return self.evidence if (self.code_id, self.reach) == (code_id, Reach.of(program)) else None
 
-# Nobody is screened, and nothing locked, of whom something is known: what is theirs is held first then. A code with a
-# limit of uses is locked before the registrations.
+
+# Nobody is screened, and nothing locked, of whom something is known: what is theirs is held first then.
 _BY_CODE: LiteralString = f"""
     SELECT codes.id AS code_id, known.* FROM codes
     CROSS JOIN LATERAL fraud_evidence(%(company_id)s, codes.user_id, codes.id, {LOOKED_FOR}, NULL) AS known
     WHERE codes.company_id = %(company_id)s AND codes.code = %(code)s
-        AND codes.active AND codes.expires_at IS NULL AND codes.max_uses IS NULL
+        AND codes.active AND codes.expires_at IS NULL AND codes.uses < coalesce(codes.max_uses, codes.uses + 1)
         AND current_setting('goodword.holds_newcomer', true) = 'on'
 """  # noqa: S608 - of constants
 
 _BY_CLICK: LiteralString = f"""
     SELECT codes.id AS code_id, known.* FROM codes
     CROSS JOIN LATERAL fraud_evidence(%(company_id)s, codes.user_id, codes.id, {LOOKED_FOR}, NULL) AS known
-    WHERE codes.company_id = %(company_id)s AND codes.max_uses IS NULL AND codes.id = (
+    WHERE codes.company_id = %(company_id)s AND codes.uses < coalesce(codes.max_uses, codes.uses + 1) AND codes.id = (
             SELECT code_id FROM clicks WHERE company_id = %(company_id)s
                 AND received_at = (SELECT %(given_at)s::timestamptz) AND id = %(click_id)s AND previous_id IS NULL)
         AND current_setting('goodword.holds_newcomer', true) = 'on'

@@ -99,12 +99,13 @@ def _decide_on(connection: Connection, company_id: UUID, external_id: str) -> No
     touches.decide(connection, company_id, person.id, decisions, trace, terms.at)
     pair = attribution.pair(winner, screened, ids.new_id(), person.id, person.app_id, terms.at, trace)
     if pair:
-        bind(connection, company_id, pair, terms, {"by": "payment"})
-    elif verdicts:
+        bind(connection, company_id, pair, screened, terms, {"by": "payment"})
+        return
+    keep_judgement(connection, company_id, screened)
+    if verdicts:
         reason = attribution.decide(verdicts, winner).reason
         details = {"code": verdicts[0].candidate.code, "reason": reason, "by": "payment"}
         activity.record(connection, company_id, person.id, "late_attribution_rejected", details, terms.at)
-    keep_judgement(connection, company_id, screened, pair)
 
 
 def _decisions(
@@ -134,15 +135,17 @@ def _decisions(
 
 
 def bind(
-    connection: Connection, company_id: UUID, pair: NewReferral, terms: Terms, details: Mapping[str, object]
-) -> None:
-    """Write the referral, whose facts are to be settled next."""
+    connection: Connection, company_id: UUID, pair: NewReferral, screened: Screened | None, terms: Terms,
+    details: Mapping[str, object],
+) -> None:  # fmt: skip
+    """Write the referral, whose facts are to be settled next, and how it was judged."""
     locks.hold_payments_of(connection, company_id, pair.referee_id)
     binding.bind(connection, company_id, pair, terms)
     public = ids.public("ref", pair.id)
     about = {"referral_id": public, **details}
     activity.record(connection, company_id, pair.referee_id, "late_attributed", about, terms.at)
     outbox.announce(connection, company_id, [outbox.Event("referral.registered", {"id": public})], terms.at)
+    keep_judgement(connection, company_id, screened, pair)
 
 
 def screened_as(connection: Connection, company_id: UUID, person: LatePerson) -> ScreenedPerson:
@@ -152,11 +155,11 @@ def screened_as(connection: Connection, company_id: UUID, person: LatePerson) ->
 
 
 def keep_judgement(
-    connection: Connection, company_id: UUID, screened: Screened | None, pair: NewReferral | None
+    connection: Connection, company_id: UUID, screened: Screened | None, pair: NewReferral | None = None
 ) -> None:
-    """Keep the judgement on a binding, or on one that it has stopped; and where the person was seen, for the next.
+    """Keep the judgement on a binding that is written, or on one that it has stopped.
 
-    Needs: the referral written, if there is one, since a review is of a referral.
+    With a binding, where the person was seen counts for the next who come by the same referrer.
     """
     if screened is None:
         return

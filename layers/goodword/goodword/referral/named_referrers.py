@@ -71,11 +71,10 @@ def attribute(
     trace = attribution.trace(verdicts, winner, terms, by)
     pair = attribution.pair(winner, screened, made.referral, person.id, person.app_id, terms.at, trace)
     if pair:
-        late_attribution.bind(connection, company_id, pair, terms, {"scope": by["scope"]})
-        late_attribution.keep_judgement(connection, company_id, screened, pair)
+        late_attribution.bind(connection, company_id, pair, screened, terms, {"scope": by["scope"]})
         settlement.settle(connection, company_id, [person.id], FirstPayments())
     else:
-        late_attribution.keep_judgement(connection, company_id, screened, pair)
+        late_attribution.keep_judgement(connection, company_id, screened)
         details = {"code": candidate.code, "reason": decision.reason, "scope": by["scope"]}
         activity.record(connection, company_id, person.id, "late_attribution_rejected", details, terms.at)
     return signups.ask(connection, company_id, person.id, decision, base_url)()
