@@ -125,17 +125,6 @@ def test_who_comes_over_a_limit_waits_for_a_review_of_low_priority_but_is_welcom
     assert awards_for(shop, "cleo") == {"registered": ("paid", None), "welcome": ("paid", None)}
 
 
-def test_who_is_attributed_late_with_their_referrers_phone_is_reviewed(
-    shop: Company, ada: Referrer, superuser: psycopg.Connection
-) -> None:
-    shop.sign_up("ben", device_fingerprint=PHONE)
-    bound = shop.ok("PUT", "/v1/users/ben/referrer", {"referral_code": ada.code, "reason": "Ada said so."})
-    (review,) = queue(shop)
-    assert (review["referral_id"], review["fraud_score"]) == (bound["referral"]["id"], 60)
-    assert awards_for(shop, "ben") == {"registered": ("held", "review"), "welcome": ("held", "review")}
-    assert [event["id"] for event in announced(superuser, shop, "review.opened")] == [review["id"]]
-
-
 def test_who_is_attributed_by_a_payment_with_their_referrers_phone_is_reviewed(shop: Company, ada: Referrer) -> None:
     shop.sign_up("ben", device_fingerprint=PHONE)
     named = {"goodword_user": "ben", "goodword_code": ada.code}
