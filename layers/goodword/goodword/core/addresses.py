@@ -75,7 +75,8 @@ def is_public(text: str) -> bool:
     address would.
     """
     known = canonical(text)
-    if known.startswith(_EXAMPLES):
+    first, dot, _ = known.partition(".")
+    if known.startswith(_EXAMPLES) or (dot and int(first) in _ALL_PUBLIC):
         return True
     address = ip_address(known)
     return address.is_global and not address.is_multicast and not address.is_reserved
@@ -84,5 +85,8 @@ def is_public(text: str) -> bool:
 def _network(known: str, bits: int) -> str:
     return str(ip_network(f"{known}/{bits}", strict=False))
 
+
+# Of an IPv4 address: whatever follows, it is somebody's. The others take a longer look.
+_ALL_PUBLIC = frozenset(range(1, 224)) - {10, 100, 127, 169, 172, 192, 198, 203}
 
 _EXAMPLES = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")

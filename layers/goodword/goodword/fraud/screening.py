@@ -64,9 +64,11 @@ def screen(
 
     Locks: the registrations of the referrer.
     """
-    program, reach = terms.program, Reach.of(terms.program)
+    program = terms.program
     referrer_id, code_id, is_exempt = bringer
-    known = known or evidence.ask(connection, company_id, person, referrer_id, code_id, reach, terms.at)()
+    if known is None:
+        reach = Reach.of(program)
+        known = evidence.ask(connection, company_id, person, referrer_id, code_id, reach, terms.at)()
     case = Case(person.mailbox, person.ip_type, known, program.fraud, terms.at, is_exempt)
     beyond = signals.beyond_limits(
         case, program.limits.registrations_per_code_per_day, program.limits.registrations_per_referrer_per_day

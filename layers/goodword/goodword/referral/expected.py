@@ -23,15 +23,15 @@ MOST_COMPANIES = 1000
 
 
 class Expected(NamedTuple):
-    """What is known beside a person, if it is this code that they come by, and signals look as far as `reach`."""
+    """What is known beside a person, if it is this code that they come by, under this program."""
 
     code_id: UUID
-    reach: Reach
+    program: Program
     evidence: Evidence
 
     def evidence_of(self, code_id: UUID, program: Program) -> Evidence | None:
-        """The evidence, if it is this code, and signals look as far as was expected."""
-        return self.evidence if (self.code_id, self.reach) == (code_id, Reach.of(program)) else None
+        """The evidence, if it is this code and signals look as far as was expected."""
+        return self.evidence if self.code_id == code_id and self.program is program else None
 
 
 # Nobody is screened, and nothing locked, of whom something is known: what is theirs is held first then.
@@ -52,14 +52,16 @@ _BY_CLICK: LiteralString = f"""
         AND current_setting('goodword.holds_newcomer', true) = 'on'
 """  # noqa: S608 - of constants
 
-_reach: dict[UUID, Reach] = {}
+_known: dict[UUID, tuple[Program, Reach]] = {}
 
 
 def learn(company_id: UUID, program: Program) -> None:
-    """Remember how far a company's signals look."""
-    if len(_reach) >= MOST_COMPANIES:
-        _reach.clear()
-    _reach[company_id] = Reach.of(program)
+    """Remember how far a company's signals look. A version of a program is one object in a process (`versions`)."""
+    known = _known.get(company_id)
+    if known is None or known[0] is not program:
+        if len(_known) >= MOST_COMPANIES:
+            _known.clear()
+        _known[company_id] = program, Reach.of(program)
 
 
 def ask(
@@ -69,12 +71,12 @@ def ask(
 
     Locks: the registrations of the owner, where the person is held alone.
     """
-    reach = _reach.get(company_id)
-    if reach is None:
+    if company_id not in _known:
         return lambda: None
+    program, reach = _known[company_id]
 
     def expected(code_id: UUID, **known: object) -> Expected:
-        return Expected(code_id, reach, Evidence(**known))  # pyright: ignore[reportArgumentType] - its columns
+        return Expected(code_id, program, Evidence(**known))  # pyright: ignore[reportArgumentType] - its columns
 
     looked_for = evidence.parameters(person, reach)
     if code is not None:
