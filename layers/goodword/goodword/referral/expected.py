@@ -23,15 +23,17 @@ MOST_COMPANIES = 1000
 
 
 class Expected(NamedTuple):
-    """What is known beside a person, if it is this code that they come by, under this program."""
+    """What is known beside a person, if it is this code that they come by, and signals look as far as this program's."""
 
     code_id: UUID
     program: Program
+    reach: Reach
     evidence: Evidence
 
     def evidence_of(self, code_id: UUID, program: Program) -> Evidence | None:
         """The evidence, if it is this code and signals look as far as was expected."""
-        return self.evidence if self.code_id == code_id and self.program is program else None
+        is_far_enough = self.program is program or self.reach == Reach.of(program)
+        return self.evidence if self.code_id == code_id and is_far_enough else None
 
 
 # Nobody is screened, and nothing locked, of whom something is known: what is theirs is held first then.
@@ -76,7 +78,7 @@ def ask(
     program, reach = _known[company_id]
 
     def expected(code_id: UUID, **known: object) -> Expected:
-        return Expected(code_id, program, Evidence(**known))  # pyright: ignore[reportArgumentType] - its columns
+        return Expected(code_id, program, reach, Evidence(**known))  # pyright: ignore[reportArgumentType] - its columns
 
     looked_for = evidence.parameters(person, reach)
     if code is not None:
