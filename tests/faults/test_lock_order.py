@@ -26,8 +26,8 @@ from tests.support.whop_objects import whop_payment
 from tests.support.wire_proxy import Statement, WireProxy
 
 ORDER = (
-    "answer or event", "objects", "e-mails", "people", "promotion codes", "bindings", "caps", "code", "referrals",
-    "campaigns", "scores", "stock", "grants", "wallets", "lots",
+    "answer or event", "objects", "e-mails", "people", "promotion codes", "bindings", "caps", "registrations", "code",
+    "referrals", "campaigns", "scores", "stock", "grants", "wallets", "lots",
 )  # fmt: skip
 
 TABLES = {
@@ -42,6 +42,7 @@ FUNCTIONS = {
     "lock_objects": ["objects"], "lock_emails": ["e-mails"], "lock_people": ["people"], "lock_newcomer": ["people"],
     "lock_promotion": ["people", "promotion codes"], "share_identities": ["promotion codes"], "hold_caps": ["caps"],
     "begin_trial": [],  # at a signup: nobody else knows the user yet
+    "fraud_evidence": ["registrations"],
     "claim_idempotency_key": ["answer or event"], "answer_of_key": ["answer or event"],
 }  # fmt: skip
 
@@ -178,6 +179,12 @@ def test_a_signup_that_claims_what_was_paid_before_it(watched: Company, code: st
     assert_ordered(
         kinds, "answer or event", "objects", "e-mails", "people", "caps", "code", "payments", "referrals", "wallets"
     )
+
+
+def test_a_signup_of_somebody_of_whom_nothing_is_known(watched: Company, code: str, locks: Locks) -> None:
+    body = {"user": {"external_id": "ned"}, "referral_code": code}
+    kinds = locks(lambda: watched.ok("POST", "/v1/signups", body, status=201))
+    assert_ordered(kinds, "caps", "registrations", "code", "wallets")
 
 
 def test_a_user_who_is_changed_to_whom_their_payments_are_found_by(watched: Company, code: str, locks: Locks) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.faults.test_late_attribution_at_once import bind
 from tests.faults.test_payments_at_once import session_completed
+from tests.functions.test_codes import click
 from tests.support import books, stripe_objects
 from tests.support.clients import Call, Clients, call, delivery
 from tests.support.companies import Company
@@ -191,6 +192,28 @@ def texts_of_promotion_codes_and_their_uses(company: Company) -> Scene:
     return scene
 
 
+def signups_whose_code_is_off_and_whose_click_is_anothers(company: Company) -> Scene:
+    """Half of them name Ada and come by Ben, the others the other way round; some come by a code under a cap."""
+    codes = [code_of(company, person) for person in ("ada", "ben")]
+    clicks = [click(company, code) for code in codes]
+    off, capped = ([f"{name}-{code}" for code in codes] for name in ("OFF", "CAP"))
+    for person, (shut, limited) in zip(("ada", "ben"), zip(off, capped, strict=True), strict=True):
+        company.ok("POST", "/v1/codes", {"code": shut, "user_id": person, "active": False})
+        company.ok("POST", "/v1/codes", {"code": limited, "user_id": person, "max_uses": 1000})
+    scene = Scene()
+    for number in NUMBERS:
+        user = {"user": {"external_id": f"user_{number}"}}
+        company.sign_up(f"late_{number}")
+        scene += [
+            call(company, "POST", "/v1/signups", {
+                **user, "referral_code": off[number % 2], "click_id": clicks[1 - number % 2],
+            }),
+            signup(company, capped[number % 2], {"external_id": f"new_{number}"}),
+            bind(company, f"late_{number}", referral_code=capped[number % 2]),
+        ]  # fmt: skip
+    return scene
+
+
 SCENES = [
     payments_with_a_code_and_bindings_of_their_payers,
     payments_and_bindings_of_two_people_on_two_customers,
@@ -200,6 +223,7 @@ SCENES = [
     points_spent_while_what_earned_them_is_taken_back,
     programs_that_change_while_people_come_and_pay,
     texts_of_promotion_codes_and_their_uses,
+    signups_whose_code_is_off_and_whose_click_is_anothers,
 ]
 
 

@@ -12,6 +12,8 @@ from local.client import Answer
 from tests.support import rows
 from tests.support.answers import fields, problem, time_of
 from tests.support.companies import Company
+from tests.support.growth import Referrer, amend
+from tests.support.jobs import run_job
 from tests.support.points import give
 from tests.support.stripe_objects import invoice_paid
 
@@ -228,3 +230,22 @@ def test_what_referrals_earned_is_what_was_paid_less_what_was_taken_back(ada: Co
     answer = ada.deliver(event | {"created": int(NOON.timestamp()), "data": {"object": refund}})
     assert answer.json["outcome"] == "applied"
     assert earned() == 5
+
+
+def test_what_waits_anew_and_what_an_upline_gets_is_not_earned(ada: Company) -> None:
+    amend(ada, awards={"qualified": {"points": 25, "hold_days": 14}})
+    ada.sign_up("ben", referral_code=ada.ok("GET", "/v1/users/ada")["referral_code"])
+    ben = Referrer(ada, "ben", NOON, ada.ok("GET", "/v1/users/ben")["referral_code"])
+    ben.bring("cyd")
+
+    def earned() -> list[int]:
+        paths = (f"/v1/users/{user}/stats" for user in ("ada", "ben"))
+        return [ada.ok("GET", path)["total_earned_from_referrals"] for path in paths]
+
+    ben.pay("cyd")
+    ada.set_clock(NOON + 15 * DAY)
+    run_job(ada.url, "ReleaseAwardsFunction")
+    assert (ada.balance("ada"), earned()) == (5 + 5, [5, 5 + 25])  # Ada was paid for level 2 besides
+    ben.refund("cyd")
+    ben.pay("cyd", month=2)
+    assert (ada.balance("ada"), earned()) == (5 + 5, [5, 5])  # it is for the second payment now, and waits for its time

@@ -405,8 +405,8 @@ def test_another_companys_circle_is_no_circle_here(company: Company, other: Comp
 
 
 def test_a_late_binding_that_is_suspected_is_reviewed(company: Company, superuser: psycopg.Connection) -> None:
-    fraud = {**company.ok("GET", "/v1/program")["program"]["fraud"], "signals": {"same_device": 60, "new_account_referrer": 0}}
-    amend(company, fraud=fraud)
+    signals = company.ok("GET", "/v1/program")["program"]["fraud"]["signals"]
+    amend(company, fraud={"signals": {**signals, "same_device": 60}})
     code = company.sign_up("ada", device_fingerprint="tablet")["user"]["referral_code"]
     company.sign_up("ben", device_fingerprint="tablet")
     wanted = {"referral_code": code, "reason": "asked for it"}

@@ -161,6 +161,23 @@ def test_after_an_approval_a_new_signal_opens_a_review_of_its_own(open_shop: Ope
     assert [review["status"] for review in queue(shop)] == ["approved", "approved"]
 
 
+def test_a_review_after_an_approval_is_of_what_came_since_however_it_grows(open_shop: OpenShop) -> None:
+    shop = open_shop(suspecting(
+        signals={"same_device": 30, "minimal_activity": 25, "instant_qualification": 20}, expects_activations=True,
+        fraud={"thresholds": {"hold": 10, "review": 20, "reject": 50}}, tiers=FLAT,
+    ))  # fmt: skip
+    ada = ada_of(shop)
+    decide(shop, suspect(ada, "ben"), "approve")
+    shop.set_clock(NOON + 60 * DAY)
+    ada.pay("ben", month=2)
+    ada.pay("ben", month=1)  # which turns out to have been the first, as soon as he came
+    ada.pay("ben", month=3)
+    review = review_of(shop, "ben")
+    assert (review["status"], review["fraud_score"]) == ("pending", 45)
+    assert review["fraud_signals"] == ["minimal_activity", "instant_qualification"]
+    assert (referral_of(shop, "ben")["fraud_score"], awards_for(shop, "ben")["recurring"]) == (75, ("held", "review"))
+
+
 def test_after_a_rejection_the_stage_moves_on_and_counts_nowhere(shop: Company, ada: Referrer) -> None:
     review_id = suspect(ada, "ben")
     decide(shop, review_id, "reject")

@@ -11,6 +11,7 @@ from local.client import Client
 from tests.support.answers import fields, problem, time_of
 from tests.support.companies import Company
 from tests.support.growth import Referrer
+from tests.support.stripe_objects import invoice_paid
 from tests.support.suspects import (
     ELSEWHERE,
     HOME,
@@ -122,6 +123,19 @@ def test_who_comes_over_a_limit_waits_for_a_review_of_low_priority_but_is_welcom
     assert awards_for(shop, "cleo") == {"registered": ("held", "review"), "welcome": ("paid", None)}
     assert decide(shop, review["id"], "approve")["status"] == "approved"
     assert awards_for(shop, "cleo") == {"registered": ("paid", None), "welcome": ("paid", None)}
+
+
+def test_who_is_attributed_by_a_payment_with_their_referrers_phone_is_reviewed(shop: Company, ada: Referrer) -> None:
+    shop.sign_up("ben", device_fingerprint=PHONE)
+    named = {"goodword_user": "ben", "goodword_code": ada.code}
+    answer = shop.deliver(invoice_paid("evt_1", "in_1", paid_at=NOON, named=named))
+    assert answer.json["outcome"] == "applied"
+    (review,) = queue(shop)
+    assert (review["referee"], review["fraud_score"], review["priority"]) == ("ben", 95, "critical")
+    assert awards_for(shop, "ben") == {
+        "registered": ("rejected", "fraud_rejected"), "welcome": ("rejected", "fraud_rejected"),
+        "qualified": ("rejected", "fraud_rejected"),
+    }  # fmt: skip
 
 
 @pytest.fixture

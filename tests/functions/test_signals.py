@@ -298,6 +298,22 @@ def test_who_hides_their_address_is_suspected(shop: Company, ip_type: str | None
     assert found(shop, "ben", "vpn_proxy")["state"] == state
 
 
+@pytest.mark.parametrize(
+    ("sent", "state"),
+    [
+        ({"ip": "203.0.113.7"}, "raised"), ({"ip": "198.51.100.7"}, "clear"), ({"ip": "10.0.0.7"}, "not_evaluated"),
+        ({}, "not_evaluated"), ({"ip_type": "unknown"}, "not_evaluated"), ({"ip_type": "datacenter"}, "clear"),
+    ],
+)  # fmt: skip
+def test_where_there_are_lists_it_takes_an_address_to_look_up(
+    shop: Company, sent: Mapping[str, str], state: str
+) -> None:
+    judge_by(shop, "vpn_proxy")
+    shop.ok("PUT", "/v1/ip-ranges/vpn", {"cidrs": ["203.0.113.0/24"]})
+    come(shop, "ben", **sent)
+    assert found(shop, "ben", "vpn_proxy")["state"] == state
+
+
 # The first payment
 
 

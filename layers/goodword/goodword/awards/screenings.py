@@ -34,8 +34,9 @@ FLAGGED: frozenset[Risk] = frozenset({*UNDER_REVIEW, "rejected"})
 class Screening(NamedTuple):
     """What a referral was judged to be, by the names of the `signals` that were raised.
 
-    `score` is what they add up to; `behavioural` is the part of the behavioural ones before its cap, of which a review
-    has approved `cleared`. `judged_paid_at`: the first payment that was judged.
+    `score` is what they add up to; `behavioural` is the part of the behavioural ones before its cap. The signals stand
+    in the order in which they were raised, and a review has approved the first `cleared`. `judged_paid_at`: the first
+    payment that was judged.
     """
 
     risk: Risk = "clear"

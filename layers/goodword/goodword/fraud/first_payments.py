@@ -72,10 +72,9 @@ def after_added(referral: KnownReferral, added: Sequence[Check]) -> Screening:
     )
     if before.risk == "rejected" or not added:
         return after
+    risk = RISKS[judgement.outcome(fraud.thresholds, _not_approved(fraud, after))]
     if before.risk == "approved":
-        risk = RISKS[judgement.outcome(fraud.thresholds, _by_itself(fraud, after))]
         return after._replace(risk=risk) if risk in UNDER_REVIEW else after
-    risk = RISKS[judgement.outcome(fraud.thresholds, after.score)]
     return after._replace(risk=max(before.risk, risk, key=RISING.index))
 
 
@@ -94,17 +93,18 @@ def _look(referral: KnownReferral, standing: Standing, paid_at: datetime) -> lis
     ]
 
 
-def _by_itself(fraud: Fraud, after: Screening) -> int:
-    """The score of what was raised since a review approved all before."""
-    return min(fraud.behavioural_cap, after.behavioural - after.cleared)
+def _not_approved(fraud: Fraud, after: Screening) -> int:
+    """The score of what no review has approved: of everything, or of the payment's signals raised since one has."""
+    if not after.cleared:
+        return after.score
+    since = judgement.sum_of(getattr(fraud.signals, signal) for signal in after.signals[after.cleared :])
+    return min(fraud.behavioural_cap, since)
 
 
 def _review(company_id: UUID, found: _Found) -> NewReview:
-    """The review that is opened, or becomes what it is now: of everything, or of what was not approved before."""
+    """The review that is opened, or becomes what it is now: of what no review has approved."""
     referral, after = found.referral, found.after
-    score, raised = after.score, after.signals
-    if referral.screening.risk == "approved":
-        score, raised = _by_itself(referral.program.fraud, after), [check.signal for check in found.added]
+    score, raised = _not_approved(referral.program.fraud, after), after.signals[after.cleared :]
     return judgement.review(company_id, referral.id, referral.program, score, raised, referral.at)
 
 

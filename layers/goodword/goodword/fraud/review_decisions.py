@@ -93,7 +93,7 @@ class _Reviewer:
         """What the decision makes of a referral, whatever was held against it."""
         before = referral.screening
         if self._approves:
-            return before._replace(risk="approved", cleared=before.behavioural)
+            return before._replace(risk="approved", cleared=len(before.signals))
         return before._replace(risk="rejected")
 
     def keep(self, connection: Connection, company_id: UUID) -> None:

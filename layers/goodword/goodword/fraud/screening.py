@@ -42,7 +42,7 @@ class Screened(NamedTuple):
 
     def approved(self) -> "Screened":
         """The same, where somebody who may has decided to bind the person for all that."""
-        screening = self.screening._replace(risk="approved", cleared=self.judgement.behavioural)
+        screening = self.screening._replace(risk="approved", cleared=len(self.screening.signals))
         return self._replace(refusal=None, screening=screening)
 
 

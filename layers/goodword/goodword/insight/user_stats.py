@@ -13,7 +13,7 @@ class UserStats(AnswerModel):
     """`counts` says of every feature that was used how much, less what was returned.
 
     `total_data_points` is the sum of it over the features of category `data`; `total_earned_from_referrals` is what
-    awards have paid, less what was taken back, all but a welcome.
+    awards have paid to the user as a referrer, less what was taken back: no welcome, and no level 2.
     """
 
     last_login: Instant | None
@@ -28,7 +28,7 @@ _STATS = """
     SELECT logins.last_login, coalesce(logins.login_count, 0) AS login_count, used.counts, used.total_data_points,
         (SELECT coalesce(sum(points - reversed_points), 0)::bigint FROM awards
             WHERE awards.company_id = users.company_id AND awards.user_id = users.id
-                AND entry_id IS NOT NULL AND event <> 'welcome') AS total_earned_from_referrals
+                AND status = 'paid' AND event NOT IN ('welcome', 'l2')) AS total_earned_from_referrals
     FROM users
     LEFT JOIN logins ON logins.company_id = users.company_id AND logins.user_id = users.id
     CROSS JOIN LATERAL (

@@ -3,6 +3,9 @@
 It travels with the look at them and costs no wait of its own. How far a company's signals look is not known before the
 answer; it is taken to be what it was at the last signup in this process. Where the winner is another or it has changed,
 what was asked for is of no use, and screening asks again.
+
+Asking locks the registrations of the code's owner, ahead of the choice. So it is asked only of what hardly ever loses:
+otherwise the winner's are locked besides, and two signups that expect each other's winner wait for one another.
 """
 
 from typing import LiteralString, NamedTuple
@@ -37,16 +40,17 @@ class Expected(NamedTuple):
 _BY_CODE: LiteralString = f"""
     SELECT codes.id AS code_id, known.* FROM codes
     CROSS JOIN LATERAL fraud_evidence(%(company_id)s, codes.user_id, codes.id, {LOOKED_FOR}, NULL) AS known
-    WHERE codes.company_id = %(company_id)s AND codes.code = %(code)s AND codes.user_id IS NOT NULL
+    WHERE codes.company_id = %(company_id)s AND codes.code = %(code)s
+        AND codes.active AND codes.expires_at IS NULL AND codes.uses < coalesce(codes.max_uses, codes.uses + 1)
         AND current_setting('goodword.holds_newcomer', true) = 'on'
 """  # noqa: S608 - of constants
 
 _BY_CLICK: LiteralString = f"""
     SELECT codes.id AS code_id, known.* FROM codes
     CROSS JOIN LATERAL fraud_evidence(%(company_id)s, codes.user_id, codes.id, {LOOKED_FOR}, NULL) AS known
-    WHERE codes.company_id = %(company_id)s AND codes.user_id IS NOT NULL AND codes.id = (
+    WHERE codes.company_id = %(company_id)s AND codes.uses < coalesce(codes.max_uses, codes.uses + 1) AND codes.id = (
             SELECT code_id FROM clicks WHERE company_id = %(company_id)s
-                AND received_at = (SELECT %(given_at)s::timestamptz) AND id = %(click_id)s)
+                AND received_at = (SELECT %(given_at)s::timestamptz) AND id = %(click_id)s AND previous_id IS NULL)
         AND current_setting('goodword.holds_newcomer', true) = 'on'
 """  # noqa: S608 - of constants
 
