@@ -23,7 +23,7 @@ MOST_COMPANIES = 1000
 
 
 class Expected(NamedTuple):
-    """What is known beside a person, if it is this code that they come by, and signals look as far as here."""
+    """What is known beside a person, if they come by this code, and signals look as far as this program's."""
 
     code_id: UUID
     program: Program
