@@ -4,7 +4,7 @@ A statement asked later travels with the ones after it: in `database.transact` a
 A row is made of its columns by name.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, LiteralString, TypeAlias, TypeVar
 
 from psycopg import Connection
@@ -71,6 +71,11 @@ def do(connection: Connection, statement: LiteralString, /, **values: object) ->
 def as_json(value: object) -> Jsonb:
     """A parameter of type jsonb, of anything that JSON has a form for: ids and instants too."""
     return Jsonb(value, dumps=to_json)
+
+
+def as_bytea_array(digests: Sequence[bytes]) -> str:
+    """A parameter of type bytea[], written at once: psycopg looks at each member of a list for its type."""
+    return "{" + ",".join(f'"\\\\x{digest.hex()}"' for digest in digests) + "}"
 
 
 def as_bytea(digest: bytes | None) -> str | None:

@@ -116,8 +116,8 @@ def parameters(person: ScreenedPerson, reach: Reach) -> dict[str, object]:
     """Whom and how far it is looked for, as parameters of `LOOKED_FOR`."""
     own = person.mailbox
     return {
-        "ips": person.hashes.ips,
-        "devices": person.hashes.devices,
+        "ips": query.as_bytea_array(person.hashes.ips),
+        "devices": query.as_bytea_array(person.hashes.devices),
         "ip": person.seen.public_ip,
         "domain": own.domain if own else None,
         "compared": COMPARED,
