@@ -35,7 +35,7 @@ START_SECONDS = 60 * PATIENCE
 os.environ["PRIVACY_SECRET"] = setup.PRIVACY_SECRET
 
 # machines are shared: no assertion about time
-settings.register_profile("goodword", deadline=None, stateful_step_count=30, max_examples=50)
+settings.register_profile("goodword", deadline=None, stateful_step_count=30, max_examples=30)
 settings.register_profile("brief", deadline=None, stateful_step_count=30, max_examples=10)  # one more PostgreSQL
 settings.register_profile("soak", deadline=None, stateful_step_count=50, max_examples=10_000)
 settings.load_profile("goodword")

