@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from goodword.awards.differences import StoredAward
 from goodword.awards.history import Payment, Subscription, Takeback, Use
+from goodword.awards.stored import StoredAward
 from tests.contracts.test_tables import BODIES
 
 ROWS: dict[str, type] = {

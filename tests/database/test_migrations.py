@@ -157,7 +157,7 @@ def test_everything_belongs_to_the_migrator_except_what_posts_points(superuser: 
     assert {name for _, name, _, definer in owners if definer} == {
         "post_entries", "post_entry", "adjust_points", "redeem", "refund_redemption", "decide_reward",
         "expire_due_lots", "claim_idempotency_key", "keep_idempotent_answer", "forget_expired_keys", "seal_entries",
-        "rebuild_wallets", "grant_of_milestone", "make_privacy_key",
+        "rebuild_wallets", "grant_of_milestone", "surviving_privacy_keys",
     }  # fmt: skip
 
 

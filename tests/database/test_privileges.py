@@ -13,14 +13,14 @@ from tests.support.tenants import Tenant
 # Tables by what the role may do to them: S select, I insert, U update, D delete. Nobody truncates or references.
 TABLES = {
     "click": {
-        "S": "api_keys campaigns codes companies privacy_keys program_versions",
+        "S": "api_keys campaigns codes companies program_versions",
         "SI": "clicks",
         "SIU": "rate_windows",
     },
     "webhook": {
         "S": (
             "activations allocations clicks codes companies entries entry_notes features lots plan_limits"
-            " plan_prices plans privacy_keys"
+            " plan_prices plans"
             " program_versions quota_grants quota_uses signups usage_counters usage_returns usages users wallets"
             " access_grants grant_intervals grant_schedules restrictions campaigns milestones"
             " fraud_patterns ip_range_lists ip_ranges"
@@ -35,7 +35,7 @@ TABLES = {
     "app": {
         "S": (
             "allocations api_keys clicks companies entries entry_notes features lots object_emails plan_limits"
-            " plan_prices plans privacy_keys"
+            " plan_prices plans"
             " program_versions promotion_codes quota_grants redemption_options redemptions restrictions touches wallets"
             " coupons campaigns campaign_ranks milestones fraud_patterns ip_range_lists ip_ranges"
         ),
@@ -54,7 +54,7 @@ TABLES = {
     "admin": {
         "S": (
             "activations allocations clicks companies entries entry_notes inbox_events lots"
-            " coupon_redemptions privacy_keys quota_grants quota_uses"
+            " coupon_redemptions quota_grants quota_uses"
             " redemptions signups usage_counters usage_returns usages wallets job_runs job_setbacks"
             " chain_heads integrity_checks reconciliations sealing seals campaign_ranks"
         ),
@@ -71,7 +71,7 @@ TABLES = {
     "jobs": {
         "S": (
             "activations allocations clicks codes companies entries entry_notes features lots plan_limits"
-            " plan_prices plans privacy_keys"
+            " plan_prices plans"
             " program_versions quota_grants quota_uses redemption_options redemptions restrictions signups"
             " usage_counters usage_returns usages coupons coupon_redemptions users wallets chain_heads sealing seals"
             " campaigns milestones fraud_patterns ip_range_lists ip_ranges user_fingerprints"
@@ -184,25 +184,26 @@ _USING = (
 FUNCTIONS = {
     "click": (
         f"{_EVERYBODY} {_KEEPING} {_IN_CAMPAIGNS} code_refusal received_at_of record_click hits_with take_hit"
-        " make_privacy_key"
+        " surviving_privacy_keys"
     ),
     "webhook": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} {_SCREENING} next_inbox_attempt"
-        " fill_in_user make_privacy_key"
+        " fill_in_user surviving_privacy_keys"
     ),
     "app": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_SIGNING_UP} {_USING} {_GRANTING}"
-        f" {_SCREENING} begin_trial give_milestones grant_of_redemption redeem hits_with take_hit make_privacy_key"
+        f" {_SCREENING} begin_trial give_milestones grant_of_redemption redeem hits_with take_hit"
+        " surviving_privacy_keys"
     ),
     "admin": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_ANSWERING} {_POSTING} {_GRANTING}"
         " adjust_points refund_redemption decide_reward grant_of_redemption next_inbox_attempt hits_with take_hit"
-        f" {_SCREENING} entry_digest fill_in_user give_milestones make_privacy_key"
+        f" {_SCREENING} entry_digest fill_in_user give_milestones surviving_privacy_keys"
     ),
     "jobs": (
         f"{_EVERYBODY} {_READING} {_REFERRING} {_SCORING} {_POSTING} {_BOOKING_GRANTS} book_due_grants expire_due_lots"
         f" {_SCREENING} forget_expired_keys is_set_aside next_inbox_attempt entry_digest seal_entries fill_in_user"
-        " end_campaign make_privacy_key"
+        " end_campaign surviving_privacy_keys"
     ),
     "ledger": (
         f"{_EVERYBODY} {_READING} {_ANSWERING} {_POSTING} {_GRANTING} redeem refund_redemption adjust_points"
@@ -212,7 +213,7 @@ FUNCTIONS = {
         " redemption_json refusal_of_option refusal_of_purchase buy deliver give_back"
         " expire_due_lots expire_lots forget_expired_keys is_decision is_set_aside"
         " chain_hash chain_link entry_digest rebuild_wallets seal_entries grant_of_milestone"
-        " make_privacy_key"
+        " make_privacy_key surviving_privacy_keys"
     ),
 }
 ROLES = sorted(TABLES)

@@ -36,7 +36,6 @@ UNGUARDED = {
     ("redemptions", "user_id"): "redeem finds it by its company, and it is the entry's, which is guarded",
     ("signups", "click_id"): "nothing references clicks (docs/rules.md, Chains of clicks)",
     ("awards", "entry_id"): "it is posted in the call that writes the award; the audit compares both",
-    ("awards", "user_id"): "it is one of the referral's people or the upline, and the entry's, which is guarded",
     ("judgements", "referral_id"): "it is written after the referral, in its transaction, and is evidence of it",
     ("judgements", "referrer_id"): "it is the referral's, or of somebody it was decided not to bind to",
     ("user_fingerprints", "referrer_id"): "it is the referral's, which is guarded",

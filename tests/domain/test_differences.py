@@ -12,6 +12,7 @@ from goodword.awards.decisions import Decision
 from goodword.awards.differences import Difference
 from goodword.awards.due import AwardKey, Due
 from goodword.awards.screenings import UNDER_REVIEW, Restraint, Risk
+from goodword.awards.stored import StoredAward
 from goodword.core import ids
 from goodword.program.document import AwardTerms
 from tests.support import stories
@@ -202,7 +203,7 @@ def terms_of(kind: str, amount: int) -> AwardTerms:
     return AwardTerms(points=amount) if kind == "points" else AwardTerms(bps=amount)
 
 
-def is_first(award: differences.StoredAward) -> bool:
+def is_first(award: StoredAward) -> bool:
     return award.event == "qualified"
 
 

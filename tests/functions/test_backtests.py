@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.companies import Company
 from tests.support.growth import FLAT, Referrer, amend
+from tests.support.suspects import awards_for, decide, review_of
 
 NOON = datetime(2031, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -61,3 +62,18 @@ def test_a_draft_with_a_cap_is_asked_of_the_referrals_of_a_capped_campaign_too(a
     spring.qualify("ben")
     ada.company.set_clock(NOON + HOUR)
     assert drafted(ada.company, NOON, per_user_points=6) == {"registered": 5}
+
+
+def test_what_a_review_has_taken_back_is_taken_back_under_a_draft_too(ada: Referrer) -> None:
+    program = ada.company.ok("GET", "/v1/program")["program"]
+    signals = {**program["fraud"]["signals"], "instant_qualification": 60}
+    amend(ada.company, fraud={"signals": signals, "behavioural_cap": 100})
+    ada.qualify("ben")
+    assert awards_for(ada.company, "ben")["registered"] == ("paid", None)
+    decide(ada.company, review_of(ada.company, "ben")["id"], "reject")
+    ada.company.set_clock(NOON + HOUR)
+    program["awards"]["registered"]["points"] = 70
+    body = {"program": program, "from": NOON.isoformat(), "to": (NOON + HOUR).isoformat()}
+    answer = ada.company.ok("POST", "/v1/program/backtest", body)
+    given = {each["event"]: (each["points"], each["reversed_points"]) for each in answer["by_event"] if each["points"]}
+    assert given == {"registered": (70, 70), "welcome": (25, 25)}

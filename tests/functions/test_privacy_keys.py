@@ -29,7 +29,7 @@ SignUp = Callable[..., Any]
 def apart(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """A database whose keys no other test needs."""
     setup.create_database(cluster.superuser_url(), DATABASE)
-    return setup.prepare(cluster.superuser_url(DATABASE), home=tmp_path_factory.mktemp("keys"))
+    return setup.prepare(cluster.superuser_url(DATABASE), home=tmp_path_factory.mktemp("keys"), role_prefix=DATABASE)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def sign_up(line: dict[str, str], functions: dict[str, Invocations]) -> SignUp:
 
 def rotate(migrator: psycopg.Connection) -> None:
     """As docs/operations.md says."""
-    migrator.execute("SELECT id FROM make_privacy_key()")
+    migrator.execute("SELECT make_privacy_key()")
 
 
 def is_recognised(answer: Any) -> bool:  # noqa: ANN401 - any JSON value
@@ -140,9 +140,19 @@ def test_a_hash_is_made_of_the_row_and_the_secret(sign_up: SignUp, migrator: psy
     assert not [each for pair in (of(OTHER_SECRET), *halves) for each in pair if each in stored]
 
 
+def test_no_function_rotates_keys(migrator: psycopg.Connection) -> None:
+    """To call it twice would be to have everything forgotten."""
+    statement = sql.SQL("SELECT has_function_privilege({}, 'make_privacy_key()', 'EXECUTE')")
+    roles = [
+        role for (role,) in migrator.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'keys%' AND rolcanlogin")
+    ]
+    may = [role for role in roles if migrator.execute(statement.format(sql.Literal(role))).fetchone() == (True,)]
+    assert may == [migrator.info.user]
+
+
 def test_no_function_destroys_a_key(migrator: psycopg.Connection) -> None:
     """Every role that hashes reads keys, and none changes them: that is for whoever owns the schema."""
     statement = sql.SQL("SELECT has_table_privilege({}, 'privacy_keys', 'UPDATE')")
-    roles = [role for (role,) in migrator.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'goodword%'")]
+    roles = [role for (role,) in migrator.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'keys%'")]
     may = [role for role in roles if migrator.execute(statement.format(sql.Literal(role))).fetchone() == (True,)]
     assert may == [migrator.info.user]

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from goodword.awards import differences, engine, history
 from goodword.awards.caps import Headroom
 from goodword.awards.decisions import Decision
-from goodword.awards.differences import Difference, StoredAward
+from goodword.awards.differences import Difference
 from goodword.awards.due import AwardKey, Due
 from goodword.awards.engine import Standing
 from goodword.awards.history import Facts, Payment, Subscription, Takeback
 from goodword.awards.screenings import REFUSALS, Restraint, Risk
+from goodword.awards.stored import StoredAward
 from goodword.program.document import Caps, Program
 from tests.support.trust import TRUSTING
 

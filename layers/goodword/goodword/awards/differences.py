@@ -10,18 +10,18 @@ to wait is taken back until its time has come.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
+from goodword.awards import statuses
 from goodword.awards.caps import Headroom
 from goodword.awards.decisions import Decide, Decision
 from goodword.awards.due import AwardEvent, AwardKey, Due
 from goodword.awards.engine import Standing
-from goodword.awards.screenings import FRAUD_REJECTED, REVIEW_REJECTED, Hold, HoldReason, Restraint, Risk
+from goodword.awards.screenings import REVIEW_REJECTED, Hold, HoldReason, Restraint, Risk
+from goodword.awards.stored import AwardStatus, StoredAward
 from goodword.core import ids, money
 from goodword.points.earnings import EarningType
-
-AwardStatus = Literal["pending", "held", "paid", "rejected", "reversed"]
 
 EARNING: Mapping[AwardEvent, EarningType] = {
     "registered": "REFERRAL_REGISTERED",
@@ -35,51 +35,6 @@ EARNING: Mapping[AwardEvent, EarningType] = {
 }
 REASONS_OF_PAYMENTS = frozenset({"currency_not_configured", "referral_expired"})
 """Why an award earns nothing by what it is for alone, whoever is given it."""
-
-
-class StoredAward(NamedTuple):
-    """An award as it stands. `booked`: it has an entry in the ledger."""
-
-    id: UUID
-    event: AwardEvent
-    app_id: str
-    occasion: str
-    user_id: UUID
-    points: int
-    reversed_points: int
-    status: AwardStatus
-    hold_until: datetime | None
-    hold_reason: HoldReason | None
-    booked: bool
-    adjustments: int
-    period: int | None
-    payment_id: UUID | None
-    due_at: datetime
-    created_at: datetime
-    multiplier_bps: int
-    tier: str | None
-    counted: int | None
-    reason: str | None
-
-    @property
-    def key(self) -> AwardKey:
-        """The natural key within the referral."""
-        return (self.event, self.app_id, self.occasion)
-
-    @property
-    def stands(self) -> bool:
-        """Whether what is left of it stands in the ledger: a booked one that has to wait again was taken back whole."""
-        return self.booked and self.status in {"paid", "reversed"}
-
-    @property
-    def standing_points(self) -> int:
-        """What stands of it in the ledger."""
-        return self.points - self.reversed_points if self.stands else 0
-
-    @property
-    def reserved_points(self) -> int:
-        """What of it counts under caps: all that stands or waits."""
-        return 0 if self.status == "rejected" else self.points - self.reversed_points
 
 
 class Posting(NamedTuple):
@@ -220,7 +175,7 @@ def _predecessor(due: Due, stored: Sequence[StoredAward], due_by_key: Mapping[Aw
 
 def _taken_over(award: StoredAward, risk: Risk) -> Decision:
     """The decision on an award, for the one that takes its place; not why its payment alone was worth nothing."""
-    rejected = REVIEW_REJECTED if risk == "rejected" else None if _is_redeemed(award, risk) else award.reason
+    rejected = REVIEW_REJECTED if risk == "rejected" else None if statuses.is_redeemed(award, risk) else award.reason
     rejected = None if rejected in REASONS_OF_PAYMENTS else rejected
     return Decision(award.user_id, award.multiplier_bps, award.tier, rejected, award.counted)
 
@@ -232,11 +187,6 @@ def _hold_of_new(due: Due, predecessor: StoredAward | None, restraint: Restraint
     if predecessor.status == "paid":
         return Hold(None, due.hold_until)
     return restraint.hold(due.event, predecessor.created_at, due.hold_until)
-
-
-def _is_redeemed(award: StoredAward, risk: Risk) -> bool:
-    """Whether an award was rejected for what a review has approved since."""
-    return risk == "approved" and award.reason == FRAUD_REJECTED
 
 
 def _add_new(difference: Difference, award: AwardChange, at: datetime) -> None:
@@ -261,14 +211,9 @@ def _add_changed(difference: Difference, stored: StoredAward, award: AwardChange
 def _new(due: Due, decision: Decision, hold: Hold, at: datetime) -> AwardChange:
     """A new award as it shall stand. What is rejected is never given, so nothing of it is taken back."""
     points = decision.points(due)
-    due_points = money.rounded(points * due.share)
     reason = due.reason or decision.rejected
-    if reason:
-        status, due_points = "rejected", points
-    elif due_points == 0:
-        status = "reversed"
-    else:
-        status = _unpaid(hold, waits=not _is_over(hold.until, at))
+    due_points = points if reason else money.rounded(points * due.share)
+    status = "rejected" if reason else statuses.of_new(due_points, hold, at)
     is_held = status == "held"
     return AwardChange(
         ids.new_id(), due.event, decision.user_id, points, status, points - due_points,
@@ -282,13 +227,13 @@ def _changed(
     """A stored award as it shall stand by what is due of it now. Only one that was never given is ever rejected."""
     terms_until = due.hold_until if due else stored.hold_until
     is_taken_back = stored.booked and restraint.risk == "rejected"
-    stays = stored.stands and (_is_over(terms_until, at) or _stays_paid(stored, terms_until))
+    stays = statuses.stays_paid(stored, terms_until, at)
     hold = Hold(None, terms_until) if stays else restraint.hold(stored.event, stored.created_at, terms_until)
     due_points = money.rounded(stored.points * due.share) if due and not is_taken_back else 0
     if due_points and stays:
         status = "paid"
     else:
-        status = _status(stored, due_points, hold, restraint.risk, waits=_waits(stored, hold, at, releases=releases))
+        status = statuses.of_stored(stored, due_points, hold, restraint.risk, at, releases=releases)
     return AwardChange(
         stored.id, stored.event, stored.user_id, stored.points, status,
         stored.reversed_points if status == "rejected" else stored.points - due_points,
@@ -297,55 +242,3 @@ def _changed(
         reason=(stored.reason or REVIEW_REJECTED) if status == "rejected" else None,
         adjustments=stored.adjustments, booked=stored.booked, due=due,
     )  # fmt: skip
-
-
-def _status(stored: StoredAward, due_points: int, hold: Hold, risk: Risk, *, waits: bool) -> AwardStatus:
-    """The status of a stored award that does not stay paid, by the points that are due of it.
-
-    The first line that fits decides. Neither a dispute nor suspicion changes what is paid; where one that was paid has
-    to wait anew, it is taken back until then.
-
-    | stored award                                     | due  | becomes                               |
-    |--------------------------------------------------|------|---------------------------------------|
-    | rejected, but for what a review has approved     | any  | rejected: that was decided once       |
-    | any                                              | none | reversed                              |
-    | any, and a review has rejected its referral      | some | rejected                              |
-    | any, in dispute or under a review                | some | held                                  |
-    | any, waiting                                     | some | held where it is for risk, or pending |
-    | any                                              | some | paid                                  |
-    """
-    if stored.status == "rejected" and not _is_redeemed(stored, risk):
-        return "rejected"
-    if due_points == 0:
-        return "reversed"
-    if risk == "rejected":
-        return "rejected"
-    return _unpaid(hold, waits=waits)
-
-
-def _stays_paid(stored: StoredAward, hold_until: datetime | None) -> bool:
-    return stored.status == "paid" and stored.hold_until == hold_until
-
-
-def _waits(stored: StoredAward, hold: Hold, at: datetime, *, releases: bool) -> bool:
-    """Whether an award has yet to wait for its time.
-
-    One that waits for nothing else, and whose time has passed, is released by the job. What waited for something else,
-    or turns out to have waited long enough, is released at once.
-    """
-    is_timed = stored.status == "pending" or (stored.status == "held" and stored.hold_reason == "risk" == hold.reason)
-    is_the_jobs = is_timed and _is_over(stored.hold_until, at) and not releases
-    return is_the_jobs or not _is_over(hold.until, at)
-
-
-def _unpaid(hold: Hold, *, waits: bool) -> AwardStatus:
-    """The status of an award that nothing was booked for, or that is booked anew."""
-    if hold.reason in {"dispute", "review"}:
-        return "held"
-    if waits:
-        return "held" if hold.reason == "risk" else "pending"
-    return "paid"
-
-
-def _is_over(hold_until: datetime | None, at: datetime) -> bool:
-    return hold_until is None or hold_until <= at

@@ -13,11 +13,11 @@ from psycopg import Connection
 from goodword.awards import differences, engine, history
 from goodword.awards.caps import CampaignCaps, Reserved
 from goodword.awards.decisions import People, Upline
-from goodword.awards.differences import StoredAward
 from goodword.awards.engine import Progress, Standing
 from goodword.awards.history import Facts
 from goodword.awards.milestones import MilestoneAhead
 from goodword.awards.screenings import Screening
+from goodword.awards.stored import StoredAward
 from goodword.campaigns import terms as campaigns
 from goodword.core import query
 from goodword.program import versions

@@ -12,8 +12,8 @@ from psycopg import Connection
 from pydantic import Field
 
 from goodword.accounts import users
-from goodword.awards.differences import AwardStatus
 from goodword.awards.due import AwardEvent
+from goodword.awards.stored import AwardStatus
 from goodword.core import ids, paging, query
 from goodword.core.fields import AnswerModel, Instant, RequestModel
 from goodword.core.ids import AwardId, ReferralId

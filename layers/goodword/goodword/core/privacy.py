@@ -17,9 +17,7 @@ from goodword.core.settings import privacy_settings
 
 KEPT_SECONDS = 300
 
-_LIVE = "SELECT id, key FROM privacy_keys WHERE key IS NOT NULL ORDER BY id DESC"
-
-_MAKE = "SELECT id, key FROM make_privacy_key()"
+_LIVE = "SELECT id, key FROM surviving_privacy_keys()"
 
 
 class PrivacyKey(NamedTuple):
@@ -58,7 +56,7 @@ def live_keys(connection: Connection) -> tuple[PrivacyKey, ...]:
     """
     global _kept  # noqa: PLW0603 - the process's own short-lived copy
     if _kept is None or _kept[0] < time.monotonic():
-        rows = connection.execute(_LIVE).fetchall() or connection.execute(_MAKE).fetchall()
+        rows = connection.execute(_LIVE).fetchall()
         secret = privacy_settings().privacy_secret.get_secret_value().encode()
         keys = tuple(PrivacyKey(id_, hmac.digest(secret, row, "sha256")) for id_, row in rows)
         _kept = (time.monotonic() + KEPT_SECONDS, keys)

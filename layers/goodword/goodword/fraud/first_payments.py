@@ -15,7 +15,7 @@ from goodword.awards.engine import Standing
 from goodword.awards.known import KnownReferral
 from goodword.awards.screenings import UNDER_REVIEW, Risk, Screening
 from goodword.core.fields import rfc3339
-from goodword.fraud import judgement, screening, signals
+from goodword.fraud import judgement, review_events, screening, signals
 from goodword.fraud.judgement import RISKS, Judgement, NewReview
 from goodword.fraud.screening import KeptJudgement
 from goodword.fraud.signals import Check
@@ -64,7 +64,7 @@ def after_added(referral: KnownReferral, added: Sequence[Check]) -> Screening:
     """What a referral is judged to be once behavioural signals have been added to those that were raised before."""
     fraud, before = referral.program.fraud, referral.screening
     others = before.score - min(fraud.behavioural_cap, before.behavioural)
-    behavioural = before.behavioural + judgement.sum_of(check.score for check in added)
+    behavioural = before.behavioural + sum(check.score for check in added)
     after = before._replace(
         score=min(fraud.behavioural_cap, behavioural) + others,
         behavioural=behavioural,
@@ -97,7 +97,7 @@ def _not_approved(fraud: Fraud, after: Screening) -> int:
     """The score of what no review has approved: of everything, or of the payment's signals raised since one has."""
     if not after.cleared:
         return after.score
-    since = judgement.sum_of(getattr(fraud.signals, signal) for signal in after.signals[after.cleared :])
+    since = sum(getattr(fraud.signals, signal) for signal in after.signals[after.cleared :])
     return min(fraud.behavioural_cap, since)
 
 
@@ -112,7 +112,7 @@ def _kept(company_id: UUID, found: _Found) -> KeptJudgement:
     referral, after = found.referral, found.after
     was_open, is_open = referral.screening.risk in UNDER_REVIEW, after.risk in UNDER_REVIEW
     review = _review(company_id, found) if is_open else None
-    events = [screening.opened(review)] if review and not was_open else []
+    events = [review_events.opened(review.id, review.referral_id)] if review and not was_open else []
     judged = Judgement(found.looked_at, after.score, after.behavioural)
     row = screening.judgement_row(
         company_id, referral.people.referee_id, referral.people.referrer_id, referral.id, "payment",

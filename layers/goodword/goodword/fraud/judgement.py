@@ -4,12 +4,12 @@ The behavioural signals together come to no more than their cap, so that by them
 never refuse anybody; the others are added to that (docs/rules.md, Outcome).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from goodword.awards.screenings import UNDER_REVIEW, Risk, Screening
+from goodword.awards.screenings import Risk, Screening
 from goodword.core import ids
 from goodword.fraud import signals
 from goodword.fraud.signals import BEHAVIOURAL, VELOCITY, Check
@@ -47,14 +47,9 @@ class Judgement(NamedTuple):
 
 def judge(fraud: Fraud, checks: Sequence[Check]) -> Judgement:
     """What some checks come to."""
-    behavioural = sum_of(check.score for check in checks if check.signal in BEHAVIOURAL)
-    others = sum_of(check.score for check in checks if check.signal not in BEHAVIOURAL)
+    behavioural = sum(check.score for check in checks if check.signal in BEHAVIOURAL)
+    others = sum(check.score for check in checks if check.signal not in BEHAVIOURAL)
     return Judgement(checks, min(fraud.behavioural_cap, behavioural) + others, behavioural)
-
-
-def sum_of(scores: Iterable[int]) -> int:
-    """The sum of some scores."""
-    return sum(scores)
 
 
 def outcome(thresholds: Thresholds, score: int) -> FraudOutcome:
@@ -105,8 +100,3 @@ def review(
     urgency = priority(program.fraud.thresholds, score)
     due_at = at + timedelta(days=program.timing.review_days)
     return NewReview(company_id, ids.new_id(), referral_id, score, [*raised], types, urgency, due_at, at)
-
-
-def needs_review(risk: Risk) -> bool:
-    """Whether a risk is one that a review decides on."""
-    return risk in UNDER_REVIEW

@@ -1,9 +1,14 @@
-"""What is announced of reviews: that somebody has decided on one, or that it was handed on."""
+"""What is announced of reviews: that one was opened, that somebody has decided on it, or that it was handed on."""
 
 from uuid import UUID
 
 from goodword.core import ids
 from goodword.core.outbox import Event
+
+
+def opened(review_id: UUID, referral_id: UUID) -> Event:
+    """A referral is suspected, and somebody is to decide on it."""
+    return Event("review.opened", _named(review_id, referral_id))
 
 
 def decided(review_id: UUID, referral_id: UUID, decision: str) -> Event:

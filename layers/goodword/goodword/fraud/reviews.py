@@ -15,7 +15,6 @@ from goodword.core.errors import NotFound
 from goodword.core.fields import UNCHANGED, AnswerModel, ExternalId, Instant, RequestModel, Text, given_fields
 from goodword.core.ids import KeyId, ReferralId, ReviewId
 from goodword.core.paging import Page, PageQuery, refuse_unknown
-from goodword.core.query import Later
 from goodword.fraud import checks
 from goodword.fraud.checks import JUDGEMENTS, PAID_AT, PROGRAM, FraudCheck
 from goodword.fraud.clusters import CLUSTER, SEEN_THERE, Cluster, SeenThere
@@ -130,22 +129,12 @@ _CHANGE = """
 """
 
 
-def ask(connection: Connection, company_id: UUID, review_id: UUID) -> Later[Review]:
-    """Ask for one review. Reading it raises NotFound."""
-    found = query.one_later(connection, _review, _SHOW, company_id=company_id, id=review_id)
-
-    def read() -> Review:
-        review = found()
-        if review is None:
-            raise unknown()
-        return review
-
-    return read
-
-
 def find(connection: Connection, company_id: UUID, review_id: UUID) -> Review:
     """One review. Raises NotFound."""
-    return ask(connection, company_id, review_id)()
+    review = query.one(connection, _review, _SHOW, company_id=company_id, id=review_id)
+    if review is None:
+        raise unknown()
+    return review
 
 
 def listed(connection: Connection, company_id: UUID, page: ReviewQuery) -> ReviewList:

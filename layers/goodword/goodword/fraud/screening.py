@@ -10,10 +10,10 @@ from uuid import UUID
 
 from psycopg import Connection
 
-from goodword.awards.screenings import Screening
+from goodword.awards.screenings import UNDER_REVIEW, Screening
 from goodword.core import ids, outbox, query
 from goodword.core.outbox import Event
-from goodword.fraud import evidence, judgement, matching, signals
+from goodword.fraud import evidence, judgement, matching, review_events, signals
 from goodword.fraud.evidence import Evidence, Reach, ScreenedPerson
 from goodword.fraud.judgement import Judgement, NewReview, Occasion
 from goodword.fraud.signals import Case
@@ -96,9 +96,9 @@ def kept(company_id: UUID, screened: Screened, referral_id: UUID | None, occasio
     events: list[Event] = []
     if referral_id is None:
         events.append(Event("signup.blocked", {"id": ids.public("usr", who.id), "reason": screened.refusal}))
-    elif judgement.needs_review(screened.screening.risk):
+    elif screened.screening.risk in UNDER_REVIEW:
         review = judgement.review(company_id, referral_id, terms.program, judged.score, judged.names, terms.at)
-        events.append(opened(review))
+        events.append(review_events.opened(review.id, review.referral_id))
     row = judgement_row(
         company_id, who.id, screened.bringer.referrer_id, referral_id, occasion, terms.version,
         judged, judgement.outcome(terms.program.fraud.thresholds, judged.score), review, terms.at,
@@ -130,12 +130,6 @@ def judgement_row(
         ],
         "review": review._asdict() if review else None,
     }
-
-
-def opened(review: NewReview) -> Event:
-    """The announcement of a review."""
-    data = {"id": ids.public("rvw", review.id), "referral_id": ids.public("ref", review.referral_id)}
-    return Event("review.opened", data)
 
 
 def keep(connection: Connection, company_id: UUID, what: Sequence[KeptJudgement], at: datetime) -> None:

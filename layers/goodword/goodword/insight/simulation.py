@@ -12,9 +12,10 @@ from uuid import UUID
 from goodword.awards import decisions, engine, tiers
 from goodword.awards.caps import Headroom
 from goodword.awards.decisions import BUDGET_EXHAUSTED, Decision
-from goodword.awards.differences import REASONS_OF_PAYMENTS, StoredAward
+from goodword.awards.differences import REASONS_OF_PAYMENTS
 from goodword.awards.due import AwardEvent, AwardKey, Due
 from goodword.awards.known import KnownReferral
+from goodword.awards.stored import StoredAward
 from goodword.core import money
 from goodword.program.document import Caps, Program
 
@@ -100,7 +101,7 @@ def _given(
     if award and pinned.get(due.key) == due and award.multiplier_bps == decision.multiplier_bps:
         return _as_stored(referral, award)._replace(is_decided=is_decided)
     points = decision.points(due)
-    left = money.rounded(points * due.share)
+    left = 0 if referral.screening.risk == "rejected" else money.rounded(points * due.share)
     return Given(due.event, decision.user_id, points, points - left, made_at, referral.program.timezone, is_decided)
 
 

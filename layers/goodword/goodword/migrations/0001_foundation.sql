@@ -116,12 +116,22 @@ CREATE TABLE privacy_keys (
 -- 244 random bits from the server's own strong generator; pgcrypto is not everywhere.
 INSERT INTO privacy_keys (key) VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
 
--- A new key, under which is hashed from now on; what is compared is so under the one before it too.
-CREATE FUNCTION make_privacy_key(OUT id smallint, OUT key bytea)
-    LANGUAGE sql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+-- A new key, under which is hashed from now on; what is compared is so under the one before it too. For operators: whoever
+-- could call it at will would make everything that is stored be forgotten.
+CREATE FUNCTION make_privacy_key() RETURNS smallint LANGUAGE sql SET search_path = goodword, pg_temp AS $$
     INSERT INTO privacy_keys (key) VALUES (sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())))
-    RETURNING id, key
+    RETURNING id
 $$;
+
+-- The keys that have not been destroyed, newest first. Where all have been, one is made: people go on signing up.
+CREATE FUNCTION surviving_privacy_keys() RETURNS TABLE (id smallint, key bytea)
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = goodword, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM privacy_keys AS known WHERE known.key IS NOT NULL) THEN
+        PERFORM make_privacy_key();
+    END IF;
+    RETURN QUERY SELECT known.id, known.key FROM privacy_keys AS known WHERE known.key IS NOT NULL ORDER BY known.id DESC;
+END $$;
 
 -- What every transaction of a company writes has no foreign key to it: each check would lock the company's row, and one
 -- row that all of them lock is where they would meet.
@@ -360,9 +370,9 @@ GRANT SELECT ON api_keys TO :"click", :"app", :"admin";
 GRANT UPDATE (last_used_at) ON api_keys TO :"click", :"app", :"admin";
 GRANT INSERT, UPDATE (revoked_at) ON api_keys TO :"admin";
 GRANT SELECT, INSERT (key) ON privacy_keys TO :"ledger";
-ALTER FUNCTION make_privacy_key OWNER TO :"ledger";
-GRANT EXECUTE ON FUNCTION make_privacy_key TO :"click", :"webhook", :"app", :"admin", :"jobs";
-GRANT SELECT ON privacy_keys TO :"click", :"webhook", :"app", :"admin", :"jobs";
+GRANT EXECUTE ON FUNCTION make_privacy_key TO :"ledger";
+ALTER FUNCTION surviving_privacy_keys OWNER TO :"ledger";
+GRANT EXECUTE ON FUNCTION surviving_privacy_keys TO :"click", :"webhook", :"app", :"admin", :"jobs";
 GRANT SELECT, INSERT, DELETE ON idempotent_answers TO :"ledger";
 GRANT UPDATE (request_hash, status, body, kept_until) ON idempotent_answers TO :"ledger";
 ALTER FUNCTION claim_idempotency_key OWNER TO :"ledger";

@@ -40,6 +40,7 @@ CREATE TABLE awards (
     CONSTRAINT awards_pk PRIMARY KEY (company_id, id),
     CONSTRAINT awards_natural_uq UNIQUE (company_id, referral_id, event, app_id, occasion),
     CONSTRAINT awards_referral_fk FOREIGN KEY (company_id, referral_id) REFERENCES referrals (company_id, id),
+    CONSTRAINT awards_user_fk FOREIGN KEY (company_id, user_id) REFERENCES users (company_id, id),
     CONSTRAINT awards_payment_fk FOREIGN KEY (company_id, payment_id) REFERENCES payments (company_id, id),
     CONSTRAINT awards_hold_ck CHECK ((status = 'held') = (hold_reason IS NOT NULL)),
     CONSTRAINT awards_reason_ck CHECK ((status = 'rejected') = (reason IS NOT NULL)),
